@@ -1,0 +1,37 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Every default and bound of the library, once. doc/limits.md shows the same
+ * table to users; a test compares the two. */
+
+#pragma once
+
+#include <glib.h>
+
+#define EVBUS_MAX_NAME_BYTES        255u                     /* routing key, profile name */
+#define EVBUS_MAX_CONTENT_TYPE      255u                     /* bytes */
+#define EVBUS_MAX_ID_BYTES          128u                     /* an id given by the producer */
+#define EVBUS_MAX_NESTING           64u                      /* containers in a body */
+#define EVBUS_MAX_HOPS              8u                       /* puts caused by a delivery caused by … */
+#define EVBUS_MAX_ROUTES            1024u
+#define EVBUS_MAX_ATTRIBUTES        64u                      /* of one event */
+#define EVBUS_MAX_ATTRIBUTE_BYTES   (16u * 1024u)            /* of one event, serialised */
+
+#define EVBUS_DEFAULT_EVENT_BYTES   (1024u * 1024u)          /* routing key, profile and body */
+#define EVBUS_DEFAULT_QUEUE_EVENTS  65536u
+#define EVBUS_DEFAULT_QUEUE_BYTES   (64u * 1024u * 1024u)
+#define EVBUS_DEFAULT_WINDOW_EVENTS 4096u
+#define EVBUS_DEFAULT_WINDOW_BYTES  (16u * 1024u * 1024u)
+#define EVBUS_DEFAULT_BATCH_EVENTS  256u
+#define EVBUS_DEFAULT_BATCH_BYTES   (1024u * 1024u)
+#define EVBUS_DEFAULT_LINGER_US     ((gint64) 0)
+#define EVBUS_DEFAULT_TIMEOUT_US    (30 * G_USEC_PER_SEC)    /* of one publish */
+#define EVBUS_DEFAULT_RETRY_MIN_US  (100 * (G_USEC_PER_SEC / 1000))
+#define EVBUS_DEFAULT_RETRY_MAX_US  (60 * (gint64) G_USEC_PER_SEC)
+#define EVBUS_DEFAULT_MAX_AGE_US    (7 * G_TIME_SPAN_DAY)
+#define EVBUS_DEFAULT_STOP_MS       10000u
+#define EVBUS_STUCK_GRACE_US        (5 * G_USEC_PER_SEC)     /* cancelled, and still not back */
+#define EVBUS_MATCH_CACHE_NAMES     4096u                    /* profile names of which the routes are remembered */
+#define EVBUS_KNOWN_IDS             65536u                   /* ids given by producers that are remembered */
+#define EVBUS_MAX_FAILURES_PENDING  1024u                    /* event-failed emissions under way */

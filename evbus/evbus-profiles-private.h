@@ -1,0 +1,27 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-profiles.h"
+#include "evbus-route-spec-private.h"
+
+G_BEGIN_DECLS
+
+/* The top-level key `evbus:`: the broker's own settings. */
+typedef struct {
+  char    *serializer;       /* NULL: not set */
+  gboolean reject_unrouted;
+  guint    queue_events;
+  gsize    queue_bytes;
+  gsize    event_bytes;
+  guint    stop_timeout;     /* milliseconds */
+} EvbusSettings;
+
+/* (element-type EvbusRouteSpec) (transfer none), in the order of the files,
+ * those of missing providers included. */
+GPtrArray           *evbus_profiles_get_specs    (EvbusProfiles *self);
+const EvbusSettings *evbus_profiles_get_settings (EvbusProfiles *self);
+
+G_END_DECLS
