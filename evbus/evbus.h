@@ -14,6 +14,7 @@
 #include <evbus/evbus-event.h>
 #include <evbus/evbus-explanation.h>
 #include <evbus/evbus-ingress.h>
+#include <evbus/evbus-json.h>
 #include <evbus/evbus-ledger.h>
 #include <evbus/evbus-mailbox.h>
 #include <evbus/evbus-producer.h>
