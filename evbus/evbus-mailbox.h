@@ -32,6 +32,12 @@ gboolean      evbus_mailbox_push_batch   (EvbusMailbox         *self,
                                           const char           *routing_key,
                                           GCancellable         *cancellable,
                                           GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+gboolean      evbus_mailbox_push         (EvbusMailbox         *self,
+                                          EvbusEvent           *event,
+                                          const char           *routing_key,
+                                          GCancellable         *cancellable,
+                                          GError              **error);
 
 /* The consumer's side. */
 EVBUS_AVAILABLE_IN_1_0

@@ -1,0 +1,257 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-mailbox-private.h"
+
+#include "evbus-error.h"
+
+/* What is to be pushed: the events of a batch, or one. */
+typedef struct {
+  EvbusBatch *batch;
+  EvbusEvent *event;
+  const char *key;
+  guint       n_events;
+  guint       n_taken;
+} Push;
+
+static EvbusEvent *
+push_next_event (Push *push)
+{
+  return push->batch != NULL ? evbus_batch_get_event (push->batch, push->n_taken) : push->event;
+}
+
+/* An event always fits into an empty mailbox, or it could never pass. */
+static gboolean
+fits_locked (EvbusMailbox *self,
+             gsize         size)
+{
+  return self->store.n_events == 0 ||
+         (self->store.n_events < self->max_events &&
+          size <= self->max_bytes && self->store.n_bytes <= self->max_bytes - size);
+}
+
+/* Takes what fits. Returns: whether that is all. */
+static gboolean
+push_some_locked (EvbusMailbox  *self,
+                  Push          *push,
+                  GPtrArray    **served)
+{
+  for (; push->n_taken < push->n_events; push->n_taken++)
+    {
+      EvbusEvent *event = push_next_event (push);
+      gsize size;
+
+      if (self->n_waiters > 0 && evbus_mailbox_hand_over_locked (self, event, push->key, served))
+        continue;
+
+      evbus_event_get_data (event, &size);
+      if (!fits_locked (self, size))
+        return FALSE;
+
+      evbus_mailbox_store_append (&self->store, event, size, push->key);
+    }
+
+  return TRUE;
+}
+
+static void
+on_push_cancelled (GCancellable *cancellable,
+                   EvbusMailbox *self)
+{
+  g_mutex_lock (&self->lock);
+  g_cond_broadcast (&self->room);
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+confirm_taken (Push  *push,
+               guint *n_confirmed)
+{
+  if (push->batch == NULL)
+    return;
+
+  for (; *n_confirmed < push->n_taken; (*n_confirmed)++)
+    evbus_batch_confirm (push->batch, *n_confirmed);
+}
+
+static void
+set_full_error_locked (EvbusMailbox  *self,
+                       Push          *push,
+                       GError       **error)
+{
+  const char *key = push->key;
+
+  if (key == NULL)
+    key = evbus_event_get_routing_key (push_next_event (push));
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT,
+               "The mailbox is full and nobody took from it in time: %u of %u events, "
+               "%" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT " bytes; the next is for '%s'. "
+               "Take events faster, or raise max_events or max_bytes",
+               self->store.n_events, self->max_events,
+               self->store.n_bytes, self->max_bytes, key);
+}
+
+/* Waits until something was taken. Returns: whether to go on. */
+static gboolean
+push_more_locked (EvbusMailbox  *self,
+                  Push          *push,
+                  GCancellable  *cancellable,
+                  GPtrArray    **served,
+                  GError       **error)
+{
+  guint before = push->n_taken;
+  gboolean all;
+
+  while (!self->closed)
+    {
+      all = push_some_locked (self, push, served);
+      if (all)
+        return FALSE;
+
+      if (g_cancellable_is_cancelled (cancellable))
+        {
+          set_full_error_locked (self, push, error);
+          return FALSE;
+        }
+
+      if (push->n_taken > before)
+        return TRUE;
+
+      self->n_blocked++;
+      g_cond_wait (&self->room, &self->lock);
+      self->n_blocked--;
+    }
+
+  evbus_mailbox_set_closed_error (error);
+  return FALSE;
+}
+
+/* Confirms as it goes, so that what was taken shows at once. */
+static gboolean
+push_blocking (EvbusMailbox  *self,
+               Push          *push,
+               guint         *n_confirmed,
+               GCancellable  *cancellable,
+               GError       **error)
+{
+  gboolean more;
+  gulong handler = 0;
+
+  /* Disconnected by g_signal_handler_disconnect(), which does not wait for a
+   * handler that waits for our lock. */
+  if (cancellable != NULL)
+    handler = g_cancellable_connect (cancellable, G_CALLBACK (on_push_cancelled),
+                                     g_object_ref (self), g_object_unref);
+
+  do
+    {
+      GPtrArray *served = NULL;
+
+      g_mutex_lock (&self->lock);
+      more = push_more_locked (self, push, cancellable, &served, error);
+      g_mutex_unlock (&self->lock);
+
+      evbus_mailbox_complete_served (served);
+      confirm_taken (push, n_confirmed);
+    }
+  while (more);
+
+  if (handler != 0)
+    g_signal_handler_disconnect (cancellable, handler);
+
+  return push->n_taken == push->n_events;
+}
+
+static gboolean
+push_all (EvbusMailbox  *self,
+          Push          *push,
+          GCancellable  *cancellable,
+          GError       **error)
+{
+  GPtrArray *served = NULL;
+  guint n_confirmed = 0;
+  gboolean closed;
+  gboolean all = FALSE;
+
+  g_mutex_lock (&self->lock);
+  closed = self->closed;
+  if (!closed)
+    all = push_some_locked (self, push, &served);
+  g_mutex_unlock (&self->lock);
+
+  evbus_mailbox_complete_served (served);
+  confirm_taken (push, &n_confirmed);
+  if (closed)
+    evbus_mailbox_set_closed_error (error);
+
+  return all || (!closed && push_blocking (self, push, &n_confirmed, cancellable, error));
+}
+
+/**
+ * evbus_mailbox_push_batch:
+ * @self: a mailbox
+ * @batch: the events, none of which is marked yet
+ * @routing_key: (nullable): the routing key under which consumers find them,
+ *   or %NULL for each event's own
+ * @cancellable: (nullable): ends the wait for room
+ * @error: return location for a [error@Evbus.Error]
+ *
+ * Puts all events of @batch into the mailbox, in order, and confirms each one
+ * that it took. Blocks while the mailbox is full: until a consumer makes room,
+ * or until @cancellable fires. Then the error is %EVBUS_ERROR_TRANSIENT, and
+ * what was taken stays taken and confirmed.
+ *
+ * Returns: %TRUE if all events were taken
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_mailbox_push_batch (EvbusMailbox  *self,
+                          EvbusBatch    *batch,
+                          const char    *routing_key,
+                          GCancellable  *cancellable,
+                          GError       **error)
+{
+  Push push = { .batch = batch, .key = routing_key };
+
+  g_return_val_if_fail (EVBUS_IS_MAILBOX (self), FALSE);
+  g_return_val_if_fail (EVBUS_IS_BATCH (batch), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+
+  push.n_events = evbus_batch_get_n_events (batch);
+  return push_all (self, &push, cancellable, error);
+}
+
+/**
+ * evbus_mailbox_push:
+ * @self: a mailbox
+ * @event: an event
+ * @routing_key: (nullable): the routing key under which consumers find it,
+ *   or %NULL for its own
+ * @cancellable: (nullable): ends the wait for room
+ * @error: return location for a [error@Evbus.Error]
+ *
+ * Puts one event into the mailbox, like [method@Evbus.Mailbox.push_batch],
+ * but confirms nothing: for a plugin that takes some events of a batch only.
+ *
+ * Returns: %TRUE if the event was taken
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_mailbox_push (EvbusMailbox  *self,
+                    EvbusEvent    *event,
+                    const char    *routing_key,
+                    GCancellable  *cancellable,
+                    GError       **error)
+{
+  Push push = { .event = event, .key = routing_key, .n_events = 1 };
+
+  g_return_val_if_fail (EVBUS_IS_MAILBOX (self), FALSE);
+  g_return_val_if_fail (event != NULL, FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+
+  return push_all (self, &push, cancellable, error);
+}
