@@ -18,7 +18,7 @@
 #define BODY_SIZE 200
 
 /* Of an event with such a body: the body, its id and the fields beside them. */
-#define EVENT_SIZE 352
+#define EVENT_SIZE 400
 
 typedef struct
 {
