@@ -12,6 +12,7 @@
 #include <glib/gstdio.h>
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 #define OBJECT_PATH "/org/evbus1"
 #define BROKER_INTERFACE "org.evbus1.Broker"
@@ -23,7 +24,8 @@
 
 struct _BenchBus
 {
-  GTestDBus       *daemon;
+  GSubprocess     *daemon;
+  char            *address;
   GDBusConnection *connection;
 };
 
@@ -39,15 +41,46 @@ struct _BenchService
   gboolean         timed_out;
 };
 
+/* A bench that crashes or is killed takes its bus along, and the bus its
+ * services. */
+static void
+die_with_parent (gpointer user_data)
+{
+  prctl (PR_SET_PDEATHSIG, SIGTERM);
+}
+
+/* The session bus's own configuration, since GTestDBus's allows no more than 128
+ * calls in flight. */
+static gboolean
+start_daemon (BenchBus  *self,
+              GError   **error)
+{
+  g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE);
+  g_autoptr (GDataInputStream) lines = NULL;
+
+  g_subprocess_launcher_set_child_setup (launcher, die_with_parent, NULL, NULL);
+  self->daemon = g_subprocess_launcher_spawn (launcher, error, "dbus-daemon", "--session", "--nofork",
+                                              "--nopidfile", "--nosyslog", "--print-address=1", NULL);
+  if (self->daemon == NULL)
+    return FALSE;
+
+  lines = g_data_input_stream_new (g_subprocess_get_stdout_pipe (self->daemon));
+  self->address = g_data_input_stream_read_line (lines, NULL, NULL, error);
+  if (self->address == NULL && error != NULL && *error == NULL)
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "dbus-daemon ended without an address");
+  return self->address != NULL;
+}
+
 BenchBus *
 bench_bus_new (GError **error)
 {
   g_autoptr (BenchBus) self = g_new0 (BenchBus, 1);
 
-  self->daemon = g_test_dbus_new (G_TEST_DBUS_NONE);
-  g_test_dbus_up (self->daemon);
+  if (!start_daemon (self, error))
+    return NULL;
+
   self->connection =
-    g_dbus_connection_new_for_address_sync (g_test_dbus_get_bus_address (self->daemon),
+    g_dbus_connection_new_for_address_sync (self->address,
                                             G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
                                             G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
                                             NULL, NULL, error);
@@ -59,10 +92,21 @@ bench_bus_free (BenchBus *self)
 {
   if (self->connection != NULL)
     g_dbus_connection_close_sync (self->connection, NULL, NULL);
+  if (self->daemon != NULL)
+    {
+      g_subprocess_send_signal (self->daemon, SIGTERM);
+      g_subprocess_wait (self->daemon, NULL, NULL);
+    }
   g_clear_object (&self->connection);
-  g_test_dbus_down (self->daemon);
-  g_object_unref (self->daemon);
+  g_clear_object (&self->daemon);
+  g_free (self->address);
   g_free (self);
+}
+
+const char *
+bench_bus_get_address (BenchBus *self)
+{
+  return self->address;
 }
 
 static void
@@ -147,7 +191,6 @@ bench_service_new_evbusd (BenchBus    *bus,
   g_autoptr (BenchService) self = g_new0 (BenchService, 1);
   g_autoptr (GString) text = g_string_new (config);
   g_autofree char *path = NULL;
-  const char *address = g_test_dbus_get_bus_address (bus->daemon);
 
   self->connection = g_object_ref (bus->connection);
   self->name = g_strdup (BENCH_EVBUSD_NAME);
@@ -159,7 +202,7 @@ bench_service_new_evbusd (BenchBus    *bus,
   g_string_replace (text, "@FOLDER@", self->folder, 0);
   if (!g_file_set_contents (path, text->str, text->len, error) ||
       !service_start (self,
-                      (const char *[]) { evbusd, "--address", address, "--config", path, NULL },
+                      (const char *[]) { evbusd, "--address", bus->address, "--config", path, NULL },
                       error))
     return NULL;
   return g_steal_pointer (&self);

@@ -20,6 +20,7 @@ typedef struct _BenchService BenchService;
 
 BenchBus        *bench_bus_new                (GError             **error);
 void             bench_bus_free               (BenchBus            *self);
+const char      *bench_bus_get_address        (BenchBus            *self);
 
 BenchService    *bench_service_new            (BenchBus            *bus,
                                                const char          *name,

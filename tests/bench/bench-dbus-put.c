@@ -90,7 +90,8 @@ bench_dbus_put (const char *evbusd_program,
   g_autoptr (BenchService) empty = NULL;
 
   if ((bus = bench_bus_new (&error)) == NULL ||
-      (empty = bench_service_new (bus, BENCH_EMPTY_NAME, (const char *[]) { empty_program, NULL },
+      (empty = bench_service_new (bus, BENCH_EMPTY_NAME,
+                                  (const char *[]) { empty_program, bench_bus_get_address (bus), NULL },
                                   &error)) == NULL ||
       (evbusd = bench_service_new_evbusd (bus, evbusd_program, CONFIG, &error)) == NULL)
     bench_fail ("dbus-put", "start", error->message);

@@ -4,6 +4,8 @@
  * The limit of the D-Bus benches: methods of the signatures of Put and PutMany
  * on a skeleton from gdbus-codegen, which do nothing but answer, with as many
  * ids as the real ones would.
+ *
+ * Argument: the address of the bus.
  */
 
 #include "bench-bus.h"
@@ -63,7 +65,13 @@ main (int    argc,
   for (i = 0; i < BENCH_PUT_MANY; i++)
     ids[i] = BENCH_EMPTY_ID;
 
-  connection = g_bus_get_sync (G_BUS_TYPE_SESSION, NULL, &error);
+  if (argc != 2)
+    g_error ("Usage: %s ADDRESS", argv[0]);
+
+  connection = g_dbus_connection_new_for_address_sync (argv[1],
+                                                       G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
+                                                       G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
+                                                       NULL, NULL, &error);
   if (connection == NULL)
     g_error ("%s", error->message);
 
