@@ -2,13 +2,253 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "evbus-error.h"
+/* The only file of the library that knows libpeas. */
+
 #include "evbus-plugin-host-private.h"
+
+#include <girepository.h>
+#include <gmodule.h>
+#include <libpeas/peas.h>
+
+#include "evbus-error.h"
+
+#define PYTHON_LOADER "python3"
+#define C_LOADER      "c"
+
+/* One .plugin file. It has an engine of its own: then what else lies in its
+ * folder, or bears its module's name elsewhere, cannot get in its way. */
+typedef struct {
+  char           *filename;
+  char           *folder;
+  char           *module;
+  char           *loader;
+  GMutex          lock;    /* while it loads, the others go on */
+  PeasEngine     *engine;  /* NULL: not loaded */
+  PeasPluginInfo *info;
+} Plugin;
+
+/* Of the map, and of making engines, which libpeas counts without a lock. */
+static GMutex      host_lock;
+static GHashTable *plugins;
+
+static gboolean
+set_plugin_error (Plugin      *plugin,
+                  GError     **error,
+                  const char  *format,
+                  ...) G_GNUC_PRINTF (3, 4);
+
+static gboolean
+set_plugin_error (Plugin      *plugin,
+                  GError     **error,
+                  const char  *format,
+                  ...)
+{
+  g_autofree char *text = NULL;
+  va_list args;
+
+  va_start (args, format);
+  text = g_strdup_vprintf (format, args);
+  va_end (args);
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "%s: %s", plugin->filename, text);
+  return FALSE;
+}
+
+/* Entries stay for the life of the process: modules are never unloaded. */
+static Plugin *
+find_plugin (const char *filename)
+{
+  Plugin *plugin;
+
+  g_mutex_lock (&host_lock);
+  if (plugins == NULL)
+    plugins = g_hash_table_new (g_str_hash, g_str_equal);
+  plugin = g_hash_table_lookup (plugins, filename);
+  if (plugin == NULL)
+    {
+      plugin = g_new0 (Plugin, 1);
+      g_mutex_init (&plugin->lock);
+      plugin->filename = g_strdup (filename);
+      plugin->folder = g_path_get_dirname (filename);
+      g_hash_table_insert (plugins, plugin->filename, plugin);
+    }
+  g_mutex_unlock (&host_lock);
+
+  return plugin;
+}
+
+static gboolean
+read_plugin_file (Plugin  *plugin,
+                  GError **error)
+{
+  g_autoptr(GKeyFile) keys = g_key_file_new ();
+  g_autoptr(GError) local_error = NULL;
+
+  g_clear_pointer (&plugin->module, g_free);
+  g_clear_pointer (&plugin->loader, g_free);
+
+  if (g_key_file_load_from_file (keys, plugin->filename, G_KEY_FILE_NONE, &local_error))
+    plugin->module = g_key_file_get_string (keys, "Plugin", "Module", &local_error);
+  if (plugin->module == NULL)
+    return set_plugin_error (plugin, error, "the plugin file cannot be used: %s",
+                             local_error->message);
+
+  plugin->loader = g_key_file_get_string (keys, "Plugin", "Loader", NULL);
+  if (plugin->loader == NULL)
+    plugin->loader = g_strdup (C_LOADER);
+
+  return TRUE;
+}
+
+/* libpeas says only on standard error why a module does not load, and then
+ * remembers the failure for ever: so see first whether it will. */
+static gboolean
+check_module (Plugin  *plugin,
+              GError **error)
+{
+  g_autofree char *name = g_strdup_printf ("%s%s.%s",
+                                           g_str_has_prefix (plugin->module, "lib") ? "" : "lib",
+                                           plugin->module, G_MODULE_SUFFIX);
+  g_autofree char *path = g_build_filename (plugin->folder, name, NULL);
+  GModule *module;
+  gpointer symbol;
+  gboolean found;
+
+  if (!g_file_test (path, G_FILE_TEST_EXISTS))
+    return set_plugin_error (plugin, error,
+                             "its module %s does not exist; install or build the plugin again", path);
+
+  module = g_module_open (path, G_MODULE_BIND_LOCAL);
+  if (module == NULL)
+    return set_plugin_error (plugin, error, "its module does not load: %s", g_module_error ());
+
+  found = g_module_symbol (module, "peas_register_types", &symbol);
+  g_module_close (module);
+  if (!found)
+    return set_plugin_error (plugin, error,
+                             "its module %s has no function peas_register_types(), "
+                             "so it is not a plugin", path);
+
+  return TRUE;
+}
+
+/* Python finds our types by the typelib: that of GI_TYPELIB_PATH or of the
+ * system if there is one, else that of our own installation. */
+static gboolean
+check_typelib (Plugin  *plugin,
+               GError **error)
+{
+  g_autoptr(GError) local_error = NULL;
+
+  if (g_irepository_require (NULL, "Evbus", "1", 0, NULL) != NULL)
+    return TRUE;
+
+  g_irepository_prepend_search_path (EVBUS_TYPELIBDIR);
+  if (g_irepository_require (NULL, "Evbus", "1", 0, &local_error) != NULL)
+    return TRUE;
+
+  return set_plugin_error (plugin, error,
+                           "a Python plugin needs the typelib of evbus: %s; install it, "
+                           "or name its folder in GI_TYPELIB_PATH", local_error->message);
+}
+
+/* The first engine of a process becomes libpeas's default one, which belongs
+ * to the application. So there is another one while ours is made. */
+static PeasEngine *
+make_engine_locked (Plugin *plugin)
+{
+  g_autoptr(PeasEngine) first = peas_engine_new ();
+  PeasEngine *engine = peas_engine_new ();
+
+  if (!g_str_equal (plugin->loader, C_LOADER))
+    peas_engine_enable_loader (engine, plugin->loader);
+
+  return engine;
+}
+
+static gboolean
+load_module (Plugin      *plugin,
+             PeasEngine  *engine,
+             GError     **error)
+{
+  g_autoptr(GError) local_error = NULL;
+
+  peas_engine_add_search_path (engine, plugin->folder, NULL);
+  plugin->info = peas_engine_get_plugin_info (engine, plugin->module);
+  if (plugin->info == NULL)
+    return set_plugin_error (plugin, error, "libpeas does not accept the plugin file; "
+                             "it needs Module, Name and a known Loader in [Plugin]");
+
+  if (!peas_engine_load_plugin (engine, plugin->info))
+    {
+      peas_plugin_info_is_available (plugin->info, &local_error);
+      return set_plugin_error (plugin, error,
+                               g_str_equal (plugin->loader, C_LOADER)
+                               ? "the plugin does not load: %s"
+                               : "the plugin does not load: %s; the exception stands in the log "
+                                 "above. Mend it and start the program again",
+                               local_error != NULL ? local_error->message : "no reason given");
+    }
+
+  if (!peas_engine_provides_extension (engine, plugin->info, EVBUS_TYPE_INGRESS))
+    return set_plugin_error (plugin, error,
+                             "the plugin provides no EvbusIngress; it must %s",
+                             g_str_equal (plugin->loader, C_LOADER)
+                             ? "register its type for EVBUS_TYPE_INGRESS in peas_register_types()"
+                             : "define a class that derives from GObject.Object and Evbus.Ingress");
+
+  return TRUE;
+}
+
+static gboolean
+ensure_loaded_locked (Plugin  *plugin,
+                      GError **error)
+{
+  g_autoptr(PeasEngine) engine = NULL;
+
+  if (plugin->engine != NULL)
+    return TRUE;
+
+  if (!read_plugin_file (plugin, error))
+    return FALSE;
+  if (g_str_equal (plugin->loader, C_LOADER) && !check_module (plugin, error))
+    return FALSE;
+  if (g_str_equal (plugin->loader, PYTHON_LOADER) && !check_typelib (plugin, error))
+    return FALSE;
+
+  g_mutex_lock (&host_lock);
+  engine = make_engine_locked (plugin);
+  g_mutex_unlock (&host_lock);
+
+  if (!load_module (plugin, engine, error))
+    return FALSE;
+
+  plugin->engine = g_steal_pointer (&engine);
+  return TRUE;
+}
 
 EvbusIngress *
 evbus_plugin_host_create_ingress (EvbusProvider  *provider,
                                   GError        **error)
 {
-  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "no plugin host yet");
-  return NULL;
+  Plugin *plugin;
+  PeasExtension *ingress = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_PROVIDER (provider), NULL);
+
+  plugin = find_plugin (evbus_provider_get_filename (provider));
+
+  g_mutex_lock (&plugin->lock);
+  if (ensure_loaded_locked (plugin, error))
+    {
+      ingress = peas_engine_create_extension (plugin->engine, plugin->info,
+                                              EVBUS_TYPE_INGRESS, NULL);
+      if (ingress == NULL)
+        set_plugin_error (plugin, error,
+                          "the plugin could not make its EvbusIngress; what it registered "
+                          "is not of that type, or its constructor failed (see the log)");
+    }
+  g_mutex_unlock (&plugin->lock);
+
+  return ingress != NULL ? EVBUS_INGRESS (ingress) : NULL;
 }
