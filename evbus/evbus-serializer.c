@@ -2,41 +2,348 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "evbus.h"
+#include "evbus-serializer.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+#include "evbus-json-writer-private.h"
+#include "evbus-msgpack-private.h"
+#include "evbus-number-private.h"
+#include "evbus-variant-walk-private.h"
+
+/**
+ * EvbusSerializer:
+ *
+ * Turns the body of an event into bytes when it is put.
+ *
+ * | name | content type | what it makes of a body |
+ * | --- | --- | --- |
+ * | `json` (default) | `application/json` | JSON on one line: dictionaries become objects (keys that are not strings become their text), arrays, tuples and `ay` arrays, an empty maybe `null`, a variant its value; doubles are the shortest that read back the same. A not-a-number or an infinity is refused |
+ * | `gvariant` | `application/x-gvariant` | the body boxed as a variant (type `v`), in normal form and little endian, so that its type travels with it: `g_variant_new_from_bytes (G_VARIANT_TYPE_VARIANT, …)` reads it, after g_variant_byteswap() on a big-endian machine |
+ * | `msgpack` | `application/vnd.msgpack` | MessagePack: `ay` becomes bin, dictionaries become maps with keys of their own type, an empty maybe nil |
+ * | `str` | `text/plain;charset=utf-8` | a string as it is, any other basic value as its plain text, a container as GVariant text, which g_variant_parse() reads |
+ *
+ * All of them refuse a body with a handle (type `h`), with a key twice in one
+ * dictionary, or nested deeper than 64 containers. Each array, tuple, maybe and
+ * variant counts as one container, a dictionary together with its entries too.
+ * Data that was not vouched for is brought to normal form first.
+ *
+ * The methods may be called from any thread, and an implementation must allow
+ * that.
+ *
+ * Since: 1.0
+ */
+
+/**
+ * EvbusSerializerInterface:
+ * @parent_iface: the parent
+ * @get_content_type: returns the content type of what it makes
+ * @serialize: appends the bytes of the body to the buffer; what it has appended
+ *   when it fails is taken back by the caller
+ *
+ * What a serializer implements.
+ *
+ * Since: 1.0
+ */
 
 G_DEFINE_INTERFACE (EvbusSerializer, evbus_serializer, G_TYPE_OBJECT)
+
+typedef gboolean (* SerializeFunc) (GVariant    *body,
+                                    GByteArray  *buffer,
+                                    GError     **error);
+
+typedef struct
+{
+  const char    *name;
+  const char    *content_type;
+  SerializeFunc  serialize;
+} Format;
+
+#define EVBUS_TYPE_BUILTIN_SERIALIZER (evbus_builtin_serializer_get_type ())
+G_DECLARE_FINAL_TYPE (EvbusBuiltinSerializer, evbus_builtin_serializer,
+                      EVBUS, BUILTIN_SERIALIZER, GObject)
+
+/* One of the formats below. */
+struct _EvbusBuiltinSerializer
+{
+  GObject       parent_instance;
+  const Format *format;
+};
+
+static void evbus_builtin_serializer_iface_init (EvbusSerializerInterface *iface);
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (EvbusBuiltinSerializer, evbus_builtin_serializer, G_TYPE_OBJECT,
+                               G_IMPLEMENT_INTERFACE (EVBUS_TYPE_SERIALIZER,
+                                                      evbus_builtin_serializer_iface_init))
+
+/* What the formats other than JSON, which checks as it writes, begin with. */
+static GVariant *
+begin_checked (GVariant   *body,
+               EvbusView  *view,
+               GError    **error)
+{
+  g_autoptr(GVariant) held = evbus_walk_begin (body, view, error);
+
+  if (held == NULL || !evbus_walk_check (view, error))
+    return NULL;
+  return g_steal_pointer (&held);
+}
+
+static gboolean
+serialize_gvariant (GVariant    *body,
+                    GByteArray  *buffer,
+                    GError     **error)
+{
+  g_autoptr(GVariant) held = NULL;
+  g_autoptr(GVariant) swapped = NULL;
+  const char *type;
+  EvbusView view;
+
+  held = begin_checked (body, &view, error);
+  if (held == NULL)
+    return FALSE;
+
+  type = g_variant_get_type_string (held);
+  if (G_BYTE_ORDER == G_BIG_ENDIAN)
+    {
+      swapped = g_variant_byteswap (held);
+      view.data = g_variant_get_data (swapped);
+    }
+
+  /* The serialised form of the variant that would box it, without making one. */
+  g_byte_array_append (buffer, view.data, view.size);
+  g_byte_array_append (buffer, (const guint8 *) "", 1);
+  g_byte_array_append (buffer, (const guint8 *) type, strlen (type));
+  return TRUE;
+}
+
+static gboolean
+serialize_msgpack (GVariant    *body,
+                   GByteArray  *buffer,
+                   GError     **error)
+{
+  g_autoptr(GVariant) held = NULL;
+  EvbusView view;
+
+  held = begin_checked (body, &view, error);
+  return held != NULL && evbus_msgpack_write (&view, buffer, error);
+}
+
+static char *
+plain_text (GVariant *value)
+{
+  g_autoptr(GVariant) inner = NULL;
+  char number[EVBUS_NUMBER_SIZE];
+
+  switch (g_variant_classify (value))
+    {
+    case G_VARIANT_CLASS_STRING:
+    case G_VARIANT_CLASS_OBJECT_PATH:
+    case G_VARIANT_CLASS_SIGNATURE:
+      return g_variant_dup_string (value, NULL);
+    case G_VARIANT_CLASS_BYTE:
+      return g_strdup_printf ("%u", g_variant_get_byte (value));
+    case G_VARIANT_CLASS_DOUBLE:
+      if (g_variant_get_double (value) - g_variant_get_double (value) != 0)
+        break;          /* not finite */
+      evbus_number_from_double (number, g_variant_get_double (value));
+      return g_strdup (number);
+    case G_VARIANT_CLASS_VARIANT:
+      inner = g_variant_get_variant (value);
+      return plain_text (inner);
+    default:
+      break;
+    }
+  return g_variant_print (value, FALSE);
+}
+
+static gboolean
+serialize_str (GVariant    *body,
+               GByteArray  *buffer,
+               GError     **error)
+{
+  g_autoptr(GVariant) held = NULL;
+  g_autofree char *text = NULL;
+  EvbusView view;
+
+  held = begin_checked (body, &view, error);
+  if (held == NULL)
+    return FALSE;
+
+  text = plain_text (held);
+  g_byte_array_append (buffer, (const guint8 *) text, strlen (text));
+  return TRUE;
+}
+
+static const Format formats[] = {
+  { "json", "application/json", evbus_json_writer_write },
+  { "gvariant", "application/x-gvariant", serialize_gvariant },
+  { "msgpack", "application/vnd.msgpack", serialize_msgpack },
+  { "str", "text/plain;charset=utf-8", serialize_str },
+};
+
+static const char *
+builtin_get_content_type (EvbusSerializer *serializer)
+{
+  return EVBUS_BUILTIN_SERIALIZER (serializer)->format->content_type;
+}
+
+static gboolean
+builtin_serialize (EvbusSerializer  *serializer,
+                   GVariant         *body,
+                   GByteArray       *buffer,
+                   GError          **error)
+{
+  return EVBUS_BUILTIN_SERIALIZER (serializer)->format->serialize (body, buffer, error);
+}
+
+static void
+evbus_builtin_serializer_iface_init (EvbusSerializerInterface *iface)
+{
+  iface->get_content_type = builtin_get_content_type;
+  iface->serialize = builtin_serialize;
+}
+
+static void
+evbus_builtin_serializer_class_init (EvbusBuiltinSerializerClass *klass)
+{
+}
+
+static void
+evbus_builtin_serializer_init (EvbusBuiltinSerializer *self)
+{
+}
 
 static void
 evbus_serializer_default_init (EvbusSerializerInterface *iface)
 {
 }
 
+static EvbusSerializer *
+get_builtin (gsize index)
+{
+  static EvbusBuiltinSerializer *instances[G_N_ELEMENTS (formats)];
+  EvbusBuiltinSerializer *self;
+
+  if (g_once_init_enter (&instances[index]))
+    {
+      self = g_object_new (EVBUS_TYPE_BUILTIN_SERIALIZER, NULL);
+      self->format = &formats[index];
+      g_once_init_leave (&instances[index], self);
+    }
+  return g_object_ref (EVBUS_SERIALIZER (instances[index]));
+}
+
+/**
+ * evbus_serializer_lookup:
+ * @name: (nullable): the name of a serializer, %NULL for the default, `json`
+ * @error: return location for a #GError
+ *
+ * Finds a serializer by its name. There is one of each in a process.
+ *
+ * Returns: (transfer full): the serializer, or %NULL with
+ *   %EVBUS_ERROR_NOT_FOUND, which lists the names there are
+ *
+ * Since: 1.0
+ */
 EvbusSerializer *
 evbus_serializer_lookup (const char  *name,
                          GError     **error)
 {
+  g_autoptr(GString) names = g_string_new (NULL);
+  gsize i;
+
+  if (name == NULL)
+    return get_builtin (0);
+
+  for (i = 0; i < G_N_ELEMENTS (formats); i++)
+    {
+      if (strcmp (name, formats[i].name) == 0)
+        return get_builtin (i);
+      g_string_append_printf (names, "%s%s", i == 0 ? "" : ", ", formats[i].name);
+    }
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+               "no serializer is called '%s'; there are %s", name, names->str);
   return NULL;
 }
 
+/**
+ * evbus_serializer_get_content_type:
+ * @self: a serializer
+ *
+ * The content type of what it makes, which events carry to their receivers.
+ *
+ * Returns: (transfer none): a media type, as `application/json`
+ *
+ * Since: 1.0
+ */
 const char *
 evbus_serializer_get_content_type (EvbusSerializer *self)
 {
-  return NULL;
+  g_return_val_if_fail (EVBUS_IS_SERIALIZER (self), NULL);
+
+  return EVBUS_SERIALIZER_GET_IFACE (self)->get_content_type (self);
 }
 
+/**
+ * evbus_serializer_serialize:
+ * @self: a serializer
+ * @body: any value; a floating reference is taken
+ * @buffer: what to append to
+ * @error: return location for a #GError
+ *
+ * Appends the bytes of a body to a buffer.
+ *
+ * Returns: %TRUE on success; otherwise %FALSE with @error set, mostly to
+ *   %EVBUS_ERROR_INVALID_BODY with the way to the value that is at fault, and
+ *   @buffer as it was
+ *
+ * Since: 1.0
+ */
 gboolean
 evbus_serializer_serialize (EvbusSerializer  *self,
                             GVariant         *body,
                             GByteArray       *buffer,
                             GError          **error)
 {
+  g_autoptr(GVariant) held = NULL;
+  guint before;
+
+  g_return_val_if_fail (EVBUS_IS_SERIALIZER (self), FALSE);
+  g_return_val_if_fail (body != NULL, FALSE);
+  g_return_val_if_fail (buffer != NULL, FALSE);
+
+  held = g_variant_ref_sink (body);
+  before = buffer->len;
+  if (EVBUS_SERIALIZER_GET_IFACE (self)->serialize (self, held, buffer, error))
+    return TRUE;
+
+  g_byte_array_set_size (buffer, before);
   return FALSE;
 }
 
+/**
+ * evbus_serializer_to_bytes:
+ * @self: a serializer
+ * @body: any value; a floating reference is taken
+ * @error: return location for a #GError
+ *
+ * Like [method@Evbus.Serializer.serialize], into bytes of its own.
+ *
+ * Returns: (transfer full): the bytes, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
 GBytes *
 evbus_serializer_to_bytes (EvbusSerializer  *self,
                            GVariant         *body,
                            GError          **error)
 {
-  return NULL;
+  g_autoptr(GByteArray) buffer = g_byte_array_new ();
+
+  if (!evbus_serializer_serialize (self, body, buffer, error))
+    return NULL;
+  return g_byte_array_free_to_bytes (g_steal_pointer (&buffer));
 }
