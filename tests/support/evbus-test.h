@@ -116,7 +116,7 @@ void         evbus_test_clear_logs    (void);
 
 #define evbus_test_assert_error(err, code, fragment) \
   G_STMT_START { \
-    g_assert_error ((err), EVBUS_ERROR, (code)); \
+    g_assert_error ((err), EVBUS_ERROR, (int) (code)); \
     evbus_test_assert_says ((err)->message, (fragment)); \
   } G_STMT_END
 /* @fragment: a case-insensitive regular expression. */
