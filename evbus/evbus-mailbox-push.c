@@ -71,6 +71,13 @@ confirm_taken (Push  *push,
   if (push->batch == NULL)
     return;
 
+  if (*n_confirmed == 0 && push->n_taken == push->n_events)
+    {
+      evbus_batch_confirm_all (push->batch);
+      *n_confirmed = push->n_taken;
+      return;
+    }
+
   for (; *n_confirmed < push->n_taken; (*n_confirmed)++)
     evbus_batch_confirm (push->batch, *n_confirmed);
 }

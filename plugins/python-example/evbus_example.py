@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A whole ingress: it writes one line per event."""
+
+import sys
+
+from gi.repository import Evbus, GObject
+
+
+class ExampleIngress(GObject.Object, Evbus.Ingress):
+
+    def do_publish(self, ctx, batch, cancellable):
+        path = ctx.get_string('path')
+        with open(path or sys.stdout.fileno(), 'a', closefd=bool(path), encoding='utf-8') as out:
+            for i in range(batch.get_n_events()):
+                event = batch.get_event(i)
+                body = event.get_body().get_data().decode('utf-8', 'replace')
+                print(ctx.get_string('prefix') or '', event.get_routing_key(), ' ', body, sep='', file=out)
+        batch.confirm_all()
+        return True
