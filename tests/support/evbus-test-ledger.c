@@ -130,7 +130,7 @@ void
 evbus_test_assert_balance (EvbusBroker *broker)
 {
   GListModel *routes = evbus_broker_get_routes (broker);
-  EvbusLedger total;
+  EvbusLedger total, sum = { 0, };
 
   get_ledger (broker, &total);
   g_assert_true (evbus_ledger_balances (&total));
@@ -141,5 +141,10 @@ evbus_test_assert_balance (EvbusBroker *broker)
 
       get_ledger (route, &ledger);
       g_assert_true (evbus_ledger_balances (&ledger));
+      evbus_ledger_add (&sum, &ledger);
     }
+  for (guint i = 0; i < G_N_ELEMENTS (figures); i++)
+    if (strcmp (figures[i].name, "unrouted") != 0)
+      g_assert_cmpuint (G_STRUCT_MEMBER (guint64, &total, figures[i].offset), ==,
+                        G_STRUCT_MEMBER (guint64, &sum, figures[i].offset));
 }

@@ -101,7 +101,8 @@ void         evbus_test_check_ledger  (gpointer       route_or_broker,
   } G_STMT_END
 gboolean     evbus_test_ledger_is     (gpointer       route_or_broker,
                                        const char    *expected);
-/* Every route's ledger balances; the broker's is their sum. */
+/* Every route's ledger balances, and the broker's is their sum; while no event
+ * moves. */
 void         evbus_test_assert_balance (EvbusBroker  *broker);
 guint64      evbus_test_figure        (gpointer       route_or_broker,
                                        const char    *name);
