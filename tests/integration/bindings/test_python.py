@@ -138,8 +138,8 @@ def test_providers_describe_themselves():
     assert 'internal' in [item.get_name() for item in Evbus.Provider.list()]
 
 
-def test_profiles_name_the_place_of_a_mistake(tmp_path):
+def test_profiles_name_the_place_of_a_mistake():
     with pytest.raises(GLib.Error) as refused:
-        Evbus.Profiles.new_for_data('file:\n  "*": {pth: /x}\n', -1, 'mine.yaml')
+        Evbus.Profiles.new_for_data(b'file:\n  "*": {pth: /x}\n', 'mine.yaml')
     assert refused.value.matches(Evbus.error_quark(), Evbus.Error.INVALID_CONFIG)
     assert 'mine.yaml:2:' in refused.value.message and "'path'" in refused.value.message
