@@ -11,8 +11,9 @@ static EvbusEvent *
 take_locked (EvbusMailbox *self,
              const char   *key)
 {
-  EvbusEvent *event = evbus_mailbox_store_take (&self->store, key);
+  EvbusEvent *event = NULL;
 
+  evbus_mailbox_store_take (&self->store, key, &event, 1);
   evbus_mailbox_wake_pushers_locked (self, event == NULL);
   return event;
 }
@@ -78,24 +79,27 @@ evbus_mailbox_try_get_many (EvbusMailbox *self,
                             const char   *routing_key,
                             guint         max_events)
 {
-  GPtrArray *events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  EvbusEvent *event;
+  GPtrArray *events = g_ptr_array_new ();
   guint hops = 0;
+  guint n;
+  guint i;
 
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), events);
 
   g_mutex_lock (&self->lock);
-  while (events->len < max_events &&
-         (event = evbus_mailbox_store_take (&self->store, routing_key)) != NULL)
-    {
-      hops = MAX (hops, evbus_event_get_hops (event));
-      g_ptr_array_add (events, event);
-    }
-  evbus_mailbox_wake_pushers_locked (self, events->len < max_events);
+  g_ptr_array_set_size (events, MIN (max_events, self->store.n_events));
+  n = evbus_mailbox_store_take (&self->store, routing_key,
+                                (EvbusEvent **) events->pdata, events->len);
+  evbus_mailbox_wake_pushers_locked (self, n < max_events);
   g_mutex_unlock (&self->lock);
 
-  if (events->len > 0)
+  g_ptr_array_set_size (events, n);
+  g_ptr_array_set_free_func (events, (GDestroyNotify) evbus_event_unref);
+  for (i = 0; i < n; i++)
+    hops = MAX (hops, evbus_event_get_hops (g_ptr_array_index (events, i)));
+  if (n > 0)
     evbus_cause_set (hops);
+
   return events;
 }
 

@@ -6,20 +6,18 @@
 
 #include "evbus-error.h"
 
+/* Batches up to this size need no allocation. */
+#define STACK_SLOTS 256
+
 /* What is to be pushed: the events of a batch, or one. */
 typedef struct {
-  EvbusBatch *batch;
-  EvbusEvent *event;
-  const char *key;
-  guint       n_events;
-  guint       n_taken;
+  EvbusBatch       *batch;     /* NULL: there is nothing to confirm */
+  EvbusMailboxSlot *slots;     /* own a reference each, from n_taken on */
+  const char       *key;
+  guint             n_events;
+  gsize             n_bytes;   /* of all of them */
+  guint             n_taken;
 } Push;
-
-static EvbusEvent *
-push_next_event (Push *push)
-{
-  return push->batch != NULL ? evbus_batch_get_event (push->batch, push->n_taken) : push->event;
-}
 
 /* An event always fits into an empty mailbox, or it could never pass. */
 static gboolean
@@ -31,25 +29,41 @@ fits_locked (EvbusMailbox *self,
           size <= self->max_bytes && self->store.n_bytes <= self->max_bytes - size);
 }
 
+static gboolean
+all_fit_locked (EvbusMailbox *self,
+                Push         *push)
+{
+  return push->n_events <= self->max_events &&
+         self->store.n_events <= self->max_events - push->n_events &&
+         push->n_bytes <= self->max_bytes &&
+         self->store.n_bytes <= self->max_bytes - push->n_bytes;
+}
+
 /* Takes what fits. Returns: whether that is all. */
 static gboolean
 push_some_locked (EvbusMailbox  *self,
                   Push          *push,
                   GPtrArray    **served)
 {
+  if (push->n_taken == 0 && self->n_waiters == 0 && all_fit_locked (self, push))
+    {
+      evbus_mailbox_store_append (&self->store, push->slots, push->n_events, push->key);
+      push->n_taken = push->n_events;
+      return TRUE;
+    }
+
   for (; push->n_taken < push->n_events; push->n_taken++)
     {
-      EvbusEvent *event = push_next_event (push);
-      gsize size;
+      EvbusMailboxSlot *slot = &push->slots[push->n_taken];
 
-      if (self->n_waiters > 0 && evbus_mailbox_hand_over_locked (self, event, push->key, served))
+      if (self->n_waiters > 0 &&
+          evbus_mailbox_hand_over_locked (self, slot->event, push->key, served))
         continue;
 
-      evbus_event_get_data (event, &size);
-      if (!fits_locked (self, size))
+      if (!fits_locked (self, slot->size))
         return FALSE;
 
-      evbus_mailbox_store_append (&self->store, event, size, push->key);
+      evbus_mailbox_store_append (&self->store, slot, 1, push->key);
     }
 
   return TRUE;
@@ -90,7 +104,7 @@ set_full_error_locked (EvbusMailbox  *self,
   const char *key = push->key;
 
   if (key == NULL)
-    key = evbus_event_get_routing_key (push_next_event (push));
+    key = evbus_event_get_routing_key (push->slots[push->n_taken].event);
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT,
                "The mailbox is full and nobody took from it in time: %u of %u events, "
@@ -181,6 +195,7 @@ push_all (EvbusMailbox  *self,
   guint n_confirmed = 0;
   gboolean closed;
   gboolean all = FALSE;
+  guint i;
 
   g_mutex_lock (&self->lock);
   closed = self->closed;
@@ -193,7 +208,25 @@ push_all (EvbusMailbox  *self,
   if (closed)
     evbus_mailbox_set_closed_error (error);
 
-  return all || (!closed && push_blocking (self, push, &n_confirmed, cancellable, error));
+  if (!all && !closed)
+    all = push_blocking (self, push, &n_confirmed, cancellable, error);
+
+  for (i = push->n_taken; i < push->n_events; i++)
+    evbus_event_unref (push->slots[i].event);
+
+  return all;
+}
+
+/* Before the lock: this may have to fetch the event from memory. */
+static void
+push_add (Push       *push,
+          EvbusEvent *event)
+{
+  EvbusMailboxSlot *slot = &push->slots[push->n_events++];
+
+  slot->event = evbus_event_ref (event);
+  evbus_event_get_data (event, &slot->size);
+  push->n_bytes += slot->size;
 }
 
 /**
@@ -221,13 +254,22 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
                           GCancellable  *cancellable,
                           GError       **error)
 {
-  Push push = { .batch = batch, .key = routing_key };
+  EvbusMailboxSlot stack[STACK_SLOTS];
+  g_autofree EvbusMailboxSlot *heap = NULL;
+  Push push = { .batch = batch, .slots = stack, .key = routing_key };
+  guint n_events;
+  guint i;
 
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), FALSE);
   g_return_val_if_fail (EVBUS_IS_BATCH (batch), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
 
-  push.n_events = evbus_batch_get_n_events (batch);
+  n_events = evbus_batch_get_n_events (batch);
+  if (n_events > STACK_SLOTS)
+    push.slots = heap = g_new (EvbusMailboxSlot, n_events);
+  for (i = 0; i < n_events; i++)
+    push_add (&push, evbus_batch_get_event (batch, i));
+
   return push_all (self, &push, cancellable, error);
 }
 
@@ -254,11 +296,13 @@ evbus_mailbox_push (EvbusMailbox  *self,
                     GCancellable  *cancellable,
                     GError       **error)
 {
-  Push push = { .event = event, .key = routing_key, .n_events = 1 };
+  EvbusMailboxSlot slot;
+  Push push = { .slots = &slot, .key = routing_key };
 
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), FALSE);
   g_return_val_if_fail (event != NULL, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
 
+  push_add (&push, event);
   return push_all (self, &push, cancellable, error);
 }

@@ -4,17 +4,22 @@
 
 #include "evbus-mailbox-store-private.h"
 
+#include <string.h>
+
 /* Items that are kept for reuse, so that a steady flow allocates none. */
 #define MAX_SPARE_ITEMS 2048
+
+#define MIN_RING        64
+/* A ring that a burst made larger than this goes when it is empty. */
+#define MAX_SPARE_RING  4096
 
 struct _EvbusMailboxItem
 {
   EvbusMailboxItem  *next;
   EvbusMailboxItem  *prev;
-  EvbusMailboxItem  *next_of_key;  /* set while the store is indexed */
-  EvbusMailboxQueue *queue;        /* likewise */
-  EvbusEvent        *event;
-  gsize              size;
+  EvbusMailboxItem  *next_of_key;
+  EvbusMailboxQueue *queue;
+  EvbusMailboxSlot   slot;
 };
 
 static void
@@ -32,35 +37,77 @@ evbus_mailbox_store_init (EvbusMailboxStore *self)
                                         NULL, (GDestroyNotify) queue_free);
 }
 
-static void
-index_item (EvbusMailboxStore *self,
-            EvbusMailboxItem  *item,
-            const char        *key)
-{
-  EvbusMailboxQueue *queue = evbus_mailbox_store_ensure_queue (self, key);
+/* The ring. */
 
-  item->queue = queue;
-  item->next_of_key = NULL;
-  if (queue->tail != NULL)
-    queue->tail->next_of_key = item;
-  else
-    queue->head = item;
-  queue->tail = item;
+static void
+grow_ring (EvbusMailboxStore *self,
+           guint              n_slots)
+{
+  guint size = MAX (self->ring_size, MIN_RING);
+  guint first = MIN (self->n_events, self->ring_size - self->ring_head);
+  EvbusMailboxSlot *ring;
+
+  while (size < n_slots)
+    size *= 2;
+
+  ring = g_new (EvbusMailboxSlot, size);
+  if (self->n_events > 0)
+    {
+      memcpy (ring, self->ring + self->ring_head, first * sizeof *ring);
+      memcpy (ring + first, self->ring, (self->n_events - first) * sizeof *ring);
+    }
+  g_free (self->ring);
+  self->ring = ring;
+  self->ring_size = size;
+  self->ring_head = 0;
 }
 
-/* Until now no item had a routing key other than its event's own. */
 static void
-ensure_indexed (EvbusMailboxStore *self)
+append_to_ring (EvbusMailboxStore      *self,
+                const EvbusMailboxSlot *slots,
+                guint                   n_slots)
 {
-  EvbusMailboxItem *item;
+  guint tail;
+  guint first;
 
-  if (self->indexed)
-    return;
+  if (self->n_events + n_slots > self->ring_size)
+    grow_ring (self, self->n_events + n_slots);
 
-  self->indexed = TRUE;
-  for (item = self->head; item != NULL; item = item->next)
-    index_item (self, item, evbus_event_get_routing_key (item->event));
+  tail = (self->ring_head + self->n_events) & (self->ring_size - 1);
+  first = MIN (n_slots, self->ring_size - tail);
+  memcpy (self->ring + tail, slots, first * sizeof *slots);
+  memcpy (self->ring, slots + first, (n_slots - first) * sizeof *slots);
 }
+
+static guint
+take_from_ring (EvbusMailboxStore  *self,
+                EvbusEvent        **events,
+                guint               n_events)
+{
+  guint n = MIN (n_events, self->n_events);
+  guint i;
+
+  for (i = 0; i < n; i++)
+    {
+      EvbusMailboxSlot *slot = &self->ring[(self->ring_head + i) & (self->ring_size - 1)];
+
+      events[i] = slot->event;
+      self->n_bytes -= slot->size;
+    }
+
+  self->n_events -= n;
+  self->ring_head = (self->ring_head + n) & (self->ring_size - 1);
+  if (self->n_events == 0 && self->ring_size > MAX_SPARE_RING)
+    {
+      g_clear_pointer (&self->ring, g_free);
+      self->ring_size = 0;
+      self->ring_head = 0;
+    }
+
+  return n;
+}
+
+/* The lists. */
 
 static EvbusMailboxItem *
 new_item (EvbusMailboxStore *self)
@@ -90,21 +137,15 @@ free_item (EvbusMailboxStore *self,
   self->n_spare++;
 }
 
-/* @key: NULL for the event's own. */
-void
-evbus_mailbox_store_append (EvbusMailboxStore *self,
-                            EvbusEvent        *event,
-                            gsize              size,
-                            const char        *key)
+static void
+append_to_lists (EvbusMailboxStore      *self,
+                 const EvbusMailboxSlot *slot,
+                 const char             *key)
 {
-  EvbusMailboxItem *item;
+  EvbusMailboxItem *item = new_item (self);
+  EvbusMailboxQueue *queue;
 
-  if (key != NULL)
-    ensure_indexed (self);
-
-  item = new_item (self);
-  item->event = evbus_event_ref (event);
-  item->size = size;
+  item->slot = *slot;
   item->next = NULL;
   item->prev = self->tail;
   if (self->tail != NULL)
@@ -112,17 +153,41 @@ evbus_mailbox_store_append (EvbusMailboxStore *self,
   else
     self->head = item;
   self->tail = item;
-  self->n_events++;
-  self->n_bytes += size;
+
+  if (key == NULL)
+    key = evbus_event_get_routing_key (slot->event);
+  queue = evbus_mailbox_store_ensure_queue (self, key);
+  item->queue = queue;
+  item->next_of_key = NULL;
+  if (queue->tail != NULL)
+    queue->tail->next_of_key = item;
+  else
+    queue->head = item;
+  queue->tail = item;
+}
+
+/* Until now no event had a routing key other than its own. */
+static void
+ensure_indexed (EvbusMailboxStore *self)
+{
+  guint i;
 
   if (self->indexed)
-    index_item (self, item, key != NULL ? key : evbus_event_get_routing_key (event));
+    return;
+
+  self->indexed = TRUE;
+  for (i = 0; i < self->n_events; i++)
+    append_to_lists (self, &self->ring[(self->ring_head + i) & (self->ring_size - 1)], NULL);
+  g_clear_pointer (&self->ring, g_free);
+  self->ring_size = 0;
 }
 
 static void
 unlink_item (EvbusMailboxStore *self,
              EvbusMailboxItem  *item)
 {
+  EvbusMailboxQueue *queue = item->queue;
+
   if (item->prev != NULL)
     item->prev->next = item->next;
   else
@@ -131,18 +196,23 @@ unlink_item (EvbusMailboxStore *self,
     item->next->prev = item->prev;
   else
     self->tail = item->prev;
-  self->n_events--;
-  self->n_bytes -= item->size;
+
+  queue->head = item->next_of_key;
+  if (queue->head == NULL)
+    {
+      queue->tail = NULL;
+      evbus_mailbox_store_drop_queue (self, queue);
+    }
 }
 
-/* The oldest of @key, or of all. The oldest of all is also the oldest of its
- * key, so that it is always the head that leaves a queue. */
-EvbusEvent *
-evbus_mailbox_store_take (EvbusMailboxStore *self,
-                          const char        *key)
+/* The oldest of all is also the oldest of its key, so that it is always the
+ * head that leaves a queue. */
+static EvbusEvent *
+take_from_lists (EvbusMailboxStore *self,
+                 const char        *key)
 {
   EvbusMailboxItem *item = self->head;
-  EvbusMailboxQueue *queue = NULL;
+  EvbusMailboxQueue *queue;
   EvbusEvent *event;
 
   if (key != NULL)
@@ -154,20 +224,54 @@ evbus_mailbox_store_take (EvbusMailboxStore *self,
     return NULL;
 
   unlink_item (self, item);
-  if (self->indexed)
-    {
-      queue = item->queue;
-      queue->head = item->next_of_key;
-      if (queue->head == NULL)
-        {
-          queue->tail = NULL;
-          evbus_mailbox_store_drop_queue (self, queue);
-        }
-    }
-
-  event = item->event;
+  self->n_events--;
+  self->n_bytes -= item->slot.size;
+  event = item->slot.event;
   free_item (self, item);
   return event;
+}
+
+/* Both. */
+
+void
+evbus_mailbox_store_append (EvbusMailboxStore      *self,
+                            const EvbusMailboxSlot *slots,
+                            guint                   n_slots,
+                            const char             *key)
+{
+  guint i;
+
+  if (key != NULL)
+    ensure_indexed (self);
+  if (!self->indexed)
+    append_to_ring (self, slots, n_slots);
+
+  for (i = 0; i < n_slots; i++)
+    {
+      self->n_bytes += slots[i].size;
+      if (self->indexed)
+        append_to_lists (self, &slots[i], key);
+    }
+  self->n_events += n_slots;
+}
+
+guint
+evbus_mailbox_store_take (EvbusMailboxStore  *self,
+                          const char         *key,
+                          EvbusEvent        **events,
+                          guint               n_events)
+{
+  guint n = 0;
+
+  if (key != NULL)
+    ensure_indexed (self);
+  if (!self->indexed)
+    return take_from_ring (self, events, n_events);
+
+  while (n < n_events && (events[n] = take_from_lists (self, key)) != NULL)
+    n++;
+
+  return n;
 }
 
 EvbusMailboxQueue *
@@ -198,7 +302,6 @@ evbus_mailbox_store_ensure_queue (EvbusMailboxStore *self,
   return queue;
 }
 
-/* If it has neither items nor waiters. */
 void
 evbus_mailbox_store_drop_queue (EvbusMailboxStore *self,
                                 EvbusMailboxQueue *queue)
@@ -215,9 +318,10 @@ void
 evbus_mailbox_store_clear (EvbusMailboxStore *self)
 {
   EvbusMailboxItem *item;
+  EvbusEvent *event;
 
-  while (self->head != NULL)
-    evbus_event_unref (evbus_mailbox_store_take (self, NULL));
+  while (evbus_mailbox_store_take (self, NULL, &event, 1) > 0)
+    evbus_event_unref (event);
 
   while ((item = self->spare) != NULL)
     {
@@ -225,5 +329,6 @@ evbus_mailbox_store_clear (EvbusMailboxStore *self)
       g_free (item);
     }
 
+  g_clear_pointer (&self->ring, g_free);
   g_clear_pointer (&self->queues, g_hash_table_unref);
 }

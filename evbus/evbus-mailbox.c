@@ -137,7 +137,7 @@ first_waiter_locked (EvbusMailbox *self,
   return any->ticket < keyed->ticket ? any : keyed;
 }
 
-/* @event: NULL if there is none and never will be. A task is left in @served,
+/* @event, which is taken over: NULL if there is none and never will be. A task is left in @served,
  * to be completed outside of the lock. */
 static void
 serve_locked (EvbusMailbox        *self,
@@ -147,8 +147,7 @@ serve_locked (EvbusMailbox        *self,
 {
   evbus_mailbox_unlink_waiter_locked (self, waiter);
   waiter->served = TRUE;
-  if (event != NULL)
-    waiter->event = evbus_event_ref (event);
+  waiter->event = event;
 
   if (waiter->task == NULL)
     {
@@ -162,7 +161,8 @@ serve_locked (EvbusMailbox        *self,
   g_ptr_array_add (*served, waiter);
 }
 
-/* Where a consumer waits for @key, the mailbox holds nothing of that key. A
+/* Takes over @event if somebody waits for it. Where a consumer waits for @key,
+ * the mailbox holds nothing of that key. A
  * waiter whose cancellable has fired leaves without the event, which goes to
  * the next: what is handed over is never thrown away. */
 gboolean
