@@ -5,6 +5,7 @@
 #pragma once
 
 #include "evbus-matcher-private.h"
+#include "evbus-node-private.h"
 #include "evbus-provider.h"
 
 G_BEGIN_DECLS
@@ -58,6 +59,18 @@ EvbusRouteSpec *evbus_route_spec_new   (const char      *provider,
                                         const char      *match_plugin,
                                         GVariant        *data,
                                         GError         **error);
+
+/* The same of a node of a configuration (NULL: no data), against what
+ * evbus_provider_scan() has found. A missing plugin is no error here. NULL after
+ * errors, which are in @report. */
+EvbusRouteSpec *evbus_route_spec_build (GPtrArray        *providers,
+                                        const char       *provider,
+                                        const char       *profile,
+                                        const char       *match_plugin,
+                                        EvbusNode        *data,
+                                        const EvbusPlace *place,
+                                        EvbusReport      *report);
+
 EvbusRouteSpec *evbus_route_spec_ref   (EvbusRouteSpec  *self);
 void            evbus_route_spec_unref (EvbusRouteSpec  *self);
 

@@ -1,0 +1,43 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-node-private.h"
+
+G_BEGIN_DECLS
+
+/* A secret by reference is a mapping of one key: {file: PATH}, {env: NAME} or
+ * {credential: NAME}. */
+
+/* Checks @node as a reference given for the option @name; a{sv}, floating, or
+ * NULL after an error. */
+GVariant *evbus_secret_check_reference (const char      *name,
+                                        const EvbusNode *node,
+                                        EvbusReport     *report);
+
+/* Checks a value of a secret option: warns where the secret itself stands in
+ * it, and refuses wrong references inside mappings and lists. */
+gboolean  evbus_secret_check_inline    (const char      *name,
+                                        const EvbusNode *node,
+                                        EvbusReport     *report);
+
+/* The same for the value of one @key of a secret mapping: not each key of such
+ * a mapping holds a secret. */
+gboolean  evbus_secret_check_member    (const char      *name,
+                                        const char      *key,
+                                        const EvbusNode *value,
+                                        EvbusReport     *report);
+
+gboolean  evbus_secret_is_reference    (GVariant        *value);
+
+/* The text that @reference stands for, as a GVariant whose memory is cleared
+ * when it is freed. EVBUS_ERROR_BROKEN names the reference. */
+GVariant *evbus_secret_resolve         (GVariant        *reference,
+                                        GError         **error);
+
+/* A copy of @value in memory that is cleared when it is freed. */
+GVariant *evbus_secret_seal            (GVariant        *value);
+
+G_END_DECLS

@@ -1,0 +1,354 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gio/gio.h>
+
+#include "evbus-error.h"
+#include "evbus-nearest-private.h"
+#include "evbus-secret-private.h"
+
+#define MAX_SECRET_BYTES (64 * 1024)
+
+typedef struct {
+  char  *text;   /* NUL-terminated */
+  gsize  length;
+} Secret;
+
+typedef gboolean (* ReadFunc)  (const char  *name,
+                                Secret      *secret,
+                                GError     **error);
+
+static gboolean read_file       (const char *name, Secret *secret, GError **error);
+static gboolean read_env        (const char *name, Secret *secret, GError **error);
+static gboolean read_credential (const char *name, Secret *secret, GError **error);
+
+static const struct {
+  const char *key;
+  ReadFunc    read;   /* NULL: a form for which this version has no reader */
+} sources[] = {
+  { "file", read_file },
+  { "env", read_env },
+  { "credential", read_credential },
+  { "keyring", NULL },
+};
+
+static const char * const source_keys[] = { "file", "env", "credential", NULL };
+
+static int
+find_source (const char *key)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (sources); i++)
+    if (strcmp (sources[i].key, key) == 0)
+      return i;
+  return -1;
+}
+
+static gboolean
+is_reference_node (const EvbusNode *node)
+{
+  return node->kind == EVBUS_NODE_MAPPING && node->keys->len == 1
+         && find_source (((EvbusNode *) g_ptr_array_index (node->keys, 0))->text) >= 0;
+}
+
+static const char *
+name_problem (const char *key,
+              const char *name)
+{
+  if (*name == '\0')
+    return "must not be empty";
+  if (strcmp (key, "file") == 0 && !g_path_is_absolute (name))
+    return "must be an absolute path";
+  if (strcmp (key, "credential") == 0 && (strchr (name, '/') != NULL || *name == '.'))
+    return "must be the name of a credential, without a path";
+  return NULL;
+}
+
+GVariant *
+evbus_secret_check_reference (const char      *name,
+                              const EvbusNode *node,
+                              EvbusReport     *report)
+{
+  const EvbusNode *key = node->keys->len > 0 ? g_ptr_array_index (node->keys, 0) : NULL;
+  const EvbusNode *value = key != NULL ? g_ptr_array_index (node->values, 0) : NULL;
+  const char *problem;
+  int source;
+
+  if (node->keys->len != 1)
+    {
+      evbus_report_error (report, &node->place, "'%s' refers to a secret by one key: "
+                          "{file: PATH}, {env: NAME} or {credential: NAME}", name);
+      return NULL;
+    }
+  source = find_source (key->text);
+  if (source < 0)
+    {
+      const char *nearest = evbus_nearest (key->text, source_keys);
+
+      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env' or 'credential', "
+                          "not by '%s'%s%s%s", name, key->text, nearest != NULL ? "; did you mean '" : "",
+                          nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+      return NULL;
+    }
+  if (sources[source].read == NULL)
+    {
+      evbus_report_error (report, &key->place, "'%s': this version reads no secrets from the %s; "
+                          "use {file: PATH}, {env: NAME} or {credential: NAME}", name, key->text);
+      return NULL;
+    }
+  if (value->kind != EVBUS_NODE_STRING)
+    {
+      evbus_report_error (report, &value->place, "'%s.%s' must be a text", name, key->text);
+      return NULL;
+    }
+  problem = name_problem (key->text, value->text);
+  if (problem != NULL)
+    {
+      evbus_report_error (report, &value->place, "'%s.%s' %s, not '%.60s'", name, key->text, problem, value->text);
+      return NULL;
+    }
+  return evbus_node_to_variant (node);
+}
+
+/* In a mapping of many values, those that are likely to be the secrets. */
+static gboolean
+sounds_secret (const char *key)
+{
+  static const char * const words[] = { "pass", "secret", "token", "authorization", "apikey", "api_key", NULL };
+  g_autofree char *lower = g_ascii_strdown (key, -1);
+
+  for (gsize i = 0; words[i] != NULL; i++)
+    if (strstr (lower, words[i]) != NULL)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+warn_inline (const char      *name,
+             const EvbusNode *node,
+             EvbusReport     *report)
+{
+  /* Made in code: then the program has it from somewhere. */
+  if (node->place.file != NULL)
+    evbus_report_warning (report, &node->place, "the secret '%s' stands in the file; better refer to it: "
+                          "{file: PATH}, {env: NAME} or {credential: NAME}", name);
+}
+
+gboolean
+evbus_secret_check_inline (const char      *name,
+                           const EvbusNode *node,
+                           EvbusReport     *report)
+{
+  gboolean fine = TRUE;
+
+  if (node->text != NULL)
+    {
+      warn_inline (name, node, report);
+      return TRUE;
+    }
+  if (is_reference_node (node))
+    {
+      g_autoptr(GVariant) reference = evbus_secret_check_reference (name, node, report);
+
+      if (reference != NULL)
+        g_variant_ref_sink (reference);
+      return reference != NULL;
+    }
+  for (guint i = 0; node->values != NULL && i < node->values->len; i++)
+    {
+      const EvbusNode *key = node->keys != NULL ? g_ptr_array_index (node->keys, i) : NULL;
+      g_autofree char *path = key != NULL ? g_strdup_printf ("%s.%s", name, key->text) : g_strdup (name);
+
+      fine = evbus_secret_check_member (path, key != NULL ? key->text : NULL,
+                                        g_ptr_array_index (node->values, i), report) && fine;
+    }
+  return fine;
+}
+
+gboolean
+evbus_secret_check_member (const char      *name,
+                           const char      *key,
+                           const EvbusNode *value,
+                           EvbusReport     *report)
+{
+  if (value->text != NULL && (key == NULL || !sounds_secret (key)))
+    return TRUE;
+  return evbus_secret_check_inline (name, value, report);
+}
+
+gboolean
+evbus_secret_is_reference (GVariant *value)
+{
+  g_autoptr(GVariant) inner = NULL;
+  const char *key;
+
+  if (!g_variant_is_of_type (value, G_VARIANT_TYPE_VARDICT) || g_variant_n_children (value) != 1)
+    return FALSE;
+  g_variant_get_child (value, 0, "{&sv}", &key, &inner);
+  return find_source (key) >= 0 && g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING);
+}
+
+/* Not g_file_get_contents(), which leaves copies of what it read behind and
+ * has no bound. */
+static gboolean
+read_file (const char  *name,
+           Secret      *secret,
+           GError     **error)
+{
+  int fd = open (name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  struct stat info;
+  ssize_t got = -1;
+
+  if (fd < 0)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "cannot open '%s': %s", name, g_strerror (errno));
+      return FALSE;
+    }
+  if (fstat (fd, &info) < 0 || !S_ISREG (info.st_mode))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'%s' is not a file", name);
+      close (fd);
+      return FALSE;
+    }
+
+  secret->text = g_malloc0 (MAX_SECRET_BYTES + 2);
+  do
+    {
+      got = read (fd, secret->text + secret->length, MAX_SECRET_BYTES + 1 - secret->length);
+      if (got > 0)
+        secret->length += got;
+    }
+  while (got > 0 || (got < 0 && errno == EINTR));
+  if (got < 0)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "cannot read '%s': %s", name, g_strerror (errno));
+  else if (secret->length > MAX_SECRET_BYTES)
+    {
+      got = -1;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'%s' is larger than %d bytes", name, MAX_SECRET_BYTES);
+    }
+  close (fd);
+  return got >= 0;
+}
+
+static gboolean
+read_env (const char  *name,
+          Secret      *secret,
+          GError     **error)
+{
+  const char *value = g_getenv (name);
+
+  if (value == NULL)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "the environment variable %s is not set", name);
+      return FALSE;
+    }
+  secret->text = g_strdup (value);
+  secret->length = strlen (value);
+  return TRUE;
+}
+
+static gboolean
+read_credential (const char  *name,
+                 Secret      *secret,
+                 GError     **error)
+{
+  const char *folder = g_getenv ("CREDENTIALS_DIRECTORY");
+  g_autofree char *path = NULL;
+
+  if (folder == NULL)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
+                   "there is no credential '%s': CREDENTIALS_DIRECTORY is not set, which systemd does "
+                   "for a service with LoadCredential=", name);
+      return FALSE;
+    }
+  path = g_build_filename (folder, name, NULL);
+  return read_file (path, secret, error);
+}
+
+static void
+wipe_buffer (gpointer data)
+{
+  gsize *block = data;
+
+  explicit_bzero (block + 2, block[0]);
+  g_free (block);
+}
+
+GVariant *
+evbus_secret_seal (GVariant *value)
+{
+  gsize size = g_variant_get_size (value);
+  /* The length in front, since the free function gets but one pointer; two
+   * words keep the alignment that GVariant wants. */
+  gsize *block = g_malloc0 (2 * sizeof (gsize) + size);
+
+  block[0] = size;
+  g_variant_store (value, block + 2);
+  return g_variant_ref_sink (g_variant_new_from_data (g_variant_get_type (value), block + 2, size, TRUE,
+                                                      wipe_buffer, block));
+}
+
+static void
+chop_newline (Secret *secret)
+{
+  if (secret->length > 0 && secret->text[secret->length - 1] == '\n')
+    secret->text[--secret->length] = '\0';
+  if (secret->length > 0 && secret->text[secret->length - 1] == '\r')
+    secret->text[--secret->length] = '\0';
+}
+
+static GVariant *
+text_to_variant (Secret  *secret,
+                 GError **error)
+{
+  if (secret->length == 0)
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "the secret is empty");
+  else if (!g_utf8_validate_len (secret->text, secret->length, NULL))
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "the secret is not UTF-8 text");
+  else
+    {
+      gsize *block = g_malloc0 (2 * sizeof (gsize) + secret->length + 1);
+
+      block[0] = secret->length + 1;
+      memcpy (block + 2, secret->text, secret->length);
+      return g_variant_ref_sink (g_variant_new_from_data (G_VARIANT_TYPE_STRING, block + 2, block[0], TRUE,
+                                                          wipe_buffer, block));
+    }
+  return NULL;
+}
+
+GVariant *
+evbus_secret_resolve (GVariant  *reference,
+                      GError   **error)
+{
+  g_autoptr(GVariant) inner = NULL;
+  GVariant *result = NULL;
+  Secret secret = { NULL, 0 };
+  const char *key;
+  int source;
+
+  g_return_val_if_fail (evbus_secret_is_reference (reference), NULL);
+
+  g_variant_get_child (reference, 0, "{&sv}", &key, &inner);
+  source = find_source (key);
+  g_return_val_if_fail (sources[source].read != NULL, NULL);
+
+  if (sources[source].read (g_variant_get_string (inner, NULL), &secret, error))
+    {
+      chop_newline (&secret);
+      result = text_to_variant (&secret, error);
+    }
+  if (result == NULL)
+    g_prefix_error (error, "{%s: %s}: ", key, g_variant_get_string (inner, NULL));
+  if (secret.text != NULL)
+    explicit_bzero (secret.text, secret.length);
+  g_free (secret.text);
+  return result;
+}
