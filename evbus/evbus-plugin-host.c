@@ -167,12 +167,28 @@ make_engine_locked (Plugin *plugin)
 }
 
 static gboolean
+set_load_error (Plugin  *plugin,
+                GError **error)
+{
+  g_autoptr(GError) reason = NULL;
+
+  if (peas_plugin_info_is_available (plugin->info, &reason))
+    return set_plugin_error (plugin, error, "the plugin does not load; the reason stands in the log");
+
+  if (g_error_matches (reason, PEAS_PLUGIN_INFO_ERROR, PEAS_PLUGIN_INFO_ERROR_LOADING_FAILED))
+    return set_plugin_error (plugin, error,
+                             "the plugin does not load: %s; the exception stands in the log. "
+                             "Mend it and start the program again", reason->message);
+
+  return set_plugin_error (plugin, error, "the plugin does not load: %s; install it",
+                           reason->message);
+}
+
+static gboolean
 load_module (Plugin      *plugin,
              PeasEngine  *engine,
              GError     **error)
 {
-  g_autoptr(GError) local_error = NULL;
-
   peas_engine_add_search_path (engine, plugin->folder, NULL);
   plugin->info = peas_engine_get_plugin_info (engine, plugin->module);
   if (plugin->info == NULL)
@@ -180,15 +196,7 @@ load_module (Plugin      *plugin,
                              "it needs Module, Name and a known Loader in [Plugin]");
 
   if (!peas_engine_load_plugin (engine, plugin->info))
-    {
-      peas_plugin_info_is_available (plugin->info, &local_error);
-      return set_plugin_error (plugin, error,
-                               g_str_equal (plugin->loader, C_LOADER)
-                               ? "the plugin does not load: %s"
-                               : "the plugin does not load: %s; the exception stands in the log "
-                                 "above. Mend it and start the program again",
-                               local_error != NULL ? local_error->message : "no reason given");
-    }
+    return set_load_error (plugin, error);
 
   if (!peas_engine_provides_extension (engine, plugin->info, EVBUS_TYPE_INGRESS))
     return set_plugin_error (plugin, error,
