@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* JSON of a GVariant, written straight from its serialised form.
+/* JSON of a GVariant, written straight from its serialised form, or from its
+ * tree down to where that ends (evbus-json-tree.c).
  *
  * The shape is that of json-glib, which it replaces because that one builds two
  * trees on the way and writes what is not JSON (1e+22.0, nan) or not the value
@@ -32,23 +33,19 @@
  * the event is looked at. */
 #define MAX_OUTPUT EVBUS_DEFAULT_QUEUE_BYTES
 
+#define FIRST_BYTES 256
+
+/* Dictionaries larger than this are sorted to find a key twice. */
+#define SORTED_KEYS 16
+
+/* Of a key shown in an error. */
+#define SHOWN_KEY_BYTES 64
+
 #define EVERY_BYTE(byte) (G_GUINT64_CONSTANT (0x0101010101010101) * (byte))
 
-typedef struct
-{
-  EvbusWalk   walk;
-  GByteArray *buffer;
-  guint8     *p;        /* where the next byte goes */
-  guint8     *end;      /* of the space there is */
-} Writer;
-
-static gboolean write_value (Writer          *self,
-                             const EvbusView *view,
-                             guint            depth);
-
-static gboolean
-grow (Writer *self,
-      gsize   needed)
+gboolean
+evbus_json_writer_grow (EvbusJsonWriter *self,
+                        gsize            needed)
 {
   gsize used = self->p - self->buffer->data;
   gsize size = self->buffer->len;
@@ -57,39 +54,10 @@ grow (Writer *self,
     return evbus_walk_fail (&self->walk, EVBUS_ERROR_TOO_LARGE,
                             "more than %u bytes as JSON", MAX_OUTPUT);
 
-  size = MAX (size + size / 2, used + needed);
+  size = MAX (size * 2, used + needed);
   g_byte_array_set_size (self->buffer, size);
   self->p = self->buffer->data + used;
   self->end = self->buffer->data + size;
-  return TRUE;
-}
-
-static inline gboolean
-reserve (Writer *self,
-         gsize   needed)
-{
-  return G_LIKELY ((gsize) (self->end - self->p) >= needed) || grow (self, needed);
-}
-
-static inline gboolean
-write_byte (Writer *self,
-            char    byte)
-{
-  if (!reserve (self, 1))
-    return FALSE;
-  *self->p++ = byte;
-  return TRUE;
-}
-
-static inline gboolean
-write_text (Writer     *self,
-            const char *text,
-            gsize       length)
-{
-  if (!reserve (self, length))
-    return FALSE;
-  memcpy (self->p, text, length);
-  self->p += length;
   return TRUE;
 }
 
@@ -118,7 +86,7 @@ plain_bytes (guint64 word)
 
 /* The caller has reserved the length of the string and eight bytes more. */
 static inline const guint8 *
-copy_plain (Writer       *self,
+copy_plain (EvbusJsonWriter *self,
             const guint8 *from,
             const guint8 *end)
 {
@@ -146,7 +114,7 @@ copy_plain (Writer       *self,
 }
 
 static gboolean
-write_string (Writer          *self,
+write_string (EvbusJsonWriter *self,
               const EvbusView *view)
 {
   const guint8 *from = view->data;
@@ -157,7 +125,7 @@ write_string (Writer          *self,
     return evbus_walk_corrupt (&self->walk);
   end = from + length;
 
-  if (!reserve (self, length + 2 + 8))
+  if (!evbus_json_writer_reserve (self, length + 2 + 8))
     return FALSE;
   *self->p++ = '"';
   for (;;)
@@ -165,7 +133,7 @@ write_string (Writer          *self,
       from = copy_plain (self, from, end);
       if (from == end)
         break;
-      if (!reserve (self, EVBUS_JSON_ESCAPE_SIZE + (end - from) + 2 + 8))
+      if (!evbus_json_writer_reserve (self, EVBUS_JSON_ESCAPE_SIZE + (end - from) + 2 + 8))
         return FALSE;
       self->p += evbus_json_escape (*from++, (char *) self->p);
     }
@@ -174,14 +142,14 @@ write_string (Writer          *self,
 }
 
 static gboolean
-write_boolean (Writer       *self,
+write_boolean (EvbusJsonWriter *self,
                const guint8 *data)
 {
-  return *data ? write_text (self, "true", 4) : write_text (self, "false", 5);
+  return *data ? evbus_json_writer_text (self, "true", 4) : evbus_json_writer_text (self, "false", 5);
 }
 
 static gboolean
-write_double (Writer       *self,
+write_double (EvbusJsonWriter *self,
               const guint8 *data)
 {
   double value = evbus_walk_read_double (data);
@@ -196,12 +164,12 @@ write_double (Writer       *self,
 
 /* A value that is neither a string nor a container. */
 static gboolean
-write_plain (Writer          *self,
+write_plain (EvbusJsonWriter *self,
              const EvbusView *view)
 {
   const guint8 *data = view->data;
 
-  if (!reserve (self, EVBUS_NUMBER_SIZE))
+  if (!evbus_json_writer_reserve (self, EVBUS_NUMBER_SIZE))
     return FALSE;
 
   switch (*view->type)
@@ -237,19 +205,109 @@ write_plain (Writer          *self,
 }
 
 static gboolean
-write_key (Writer          *self,
-           const EvbusView *key)
+add_key (EvbusJsonWriter *self,
+         gsize            offset,
+         gsize            length)
 {
-  if (*key->type == 's' || *key->type == 'o' || *key->type == 'g')
-    return write_string (self, key);
+  EvbusJsonKey *more;
 
-  return write_byte (self, '"') &&
-         write_plain (self, key) &&
-         write_byte (self, '"');
+  if (self->n_keys == self->max_keys)
+    {
+      self->max_keys *= 2;
+      more = g_renew (EvbusJsonKey, self->keys == self->few_keys ? NULL : self->keys,
+                      self->max_keys);
+      if (self->keys == self->few_keys)
+        memcpy (more, self->few_keys, sizeof self->few_keys);
+      self->keys = more;
+    }
+  self->keys[self->n_keys].offset = offset;
+  self->keys[self->n_keys].length = length;
+  self->n_keys++;
+  return TRUE;
+}
+
+/* Writes the key and remembers it for evbus_json_writer_end_object(). */
+gboolean
+evbus_json_writer_key (EvbusJsonWriter *self,
+                       const EvbusView *key)
+{
+  gsize begin = self->p - self->buffer->data;
+  gboolean success;
+
+  if (*key->type == 's' || *key->type == 'o' || *key->type == 'g')
+    success = write_string (self, key);
+  else
+    success = evbus_json_writer_byte (self, '"') &&
+              write_plain (self, key) &&
+              evbus_json_writer_byte (self, '"');
+
+  return success &&
+         add_key (self, begin, self->p - self->buffer->data - begin) &&
+         evbus_json_writer_byte (self, ':');
+}
+
+static int
+compare_keys (gconstpointer a,
+              gconstpointer b,
+              gpointer      output)
+{
+  const EvbusJsonKey *left = a;
+  const EvbusJsonKey *right = b;
+
+  if (left->length != right->length)
+    return left->length < right->length ? -1 : 1;
+  return memcmp ((guint8 *) output + left->offset, (guint8 *) output + right->offset, left->length);
 }
 
 static gboolean
-write_entry (Writer          *self,
+duplicate_key (EvbusJsonWriter    *self,
+               const EvbusJsonKey *key)
+{
+  const char *text = (const char *) self->buffer->data + key->offset;
+  g_autofree char *shown = g_utf8_make_valid (text, MIN (key->length, SHOWN_KEY_BYTES));
+
+  return evbus_walk_fail (&self->walk, EVBUS_ERROR_INVALID_BODY,
+                          "the dictionary has the key %s twice", shown);
+}
+
+/* The text in the output is compared: it is the same exactly when the key is,
+ * and it stays where it is when another thread gives the body another form. */
+static gboolean
+keys_are_unique (EvbusJsonWriter *self,
+                 EvbusJsonKey    *keys,
+                 guint            n_keys)
+{
+  guint8 *output = self->buffer->data;
+  guint i, j;
+
+  if (n_keys > SORTED_KEYS)
+    g_qsort_with_data (keys, n_keys, sizeof *keys, compare_keys, output);
+
+  for (i = 1; i < n_keys; i++)
+    {
+      for (j = n_keys > SORTED_KEYS ? i - 1 : 0; j < i; j++)
+        {
+          if (compare_keys (&keys[j], &keys[i], output) == 0)
+            return duplicate_key (self, &keys[i]);
+        }
+    }
+  return TRUE;
+}
+
+/* first_key: what n_keys was when the object began. */
+gboolean
+evbus_json_writer_end_object (EvbusJsonWriter *self,
+                              guint            first_key)
+{
+  guint n_keys = self->n_keys - first_key;
+
+  self->n_keys = first_key;
+  return keys_are_unique (self, self->keys + first_key, n_keys) &&
+         evbus_json_writer_byte (self, '}');
+}
+
+static gboolean
+write_entry (EvbusJsonWriter *self,
              const EvbusView *entry,
              guint            depth)
 {
@@ -261,41 +319,41 @@ write_entry (Writer          *self,
   if (!evbus_tuple_iter_next (&iter, &key) || !evbus_tuple_iter_next (&iter, &value))
     return evbus_walk_corrupt (&self->walk);
 
-  if (!write_key (self, &key) ||
-      !write_byte (self, ':') ||
-      !write_value (self, &value, depth))
+  if (!evbus_json_writer_key (self, &key) ||
+      !evbus_json_writer_view (self, &value, depth))
     return evbus_walk_at_key (&self->walk, &key);
   return TRUE;
 }
 
 static gboolean
-write_dictionary (Writer          *self,
+write_dictionary (EvbusJsonWriter *self,
                   const EvbusView *dictionary,
                   guint            depth)
 {
+  guint first_key = self->n_keys;
   EvbusArrayIter iter;
   EvbusView entry;
   gsize i;
 
-  if (!evbus_walk_keys_are_unique (&self->walk, dictionary) || !write_byte (self, '{'))
-    return FALSE;
   if (!evbus_array_iter_init (&iter, dictionary))
     return evbus_walk_corrupt (&self->walk);
+  if (!evbus_json_writer_byte (self, '{'))
+    return FALSE;
 
   for (i = 0; i < iter.count; i++)
     {
       if (!evbus_array_iter_next (&iter, &entry))
         return evbus_walk_corrupt (&self->walk);
-      if (i != 0 && !write_byte (self, ','))
+      if (i != 0 && !evbus_json_writer_byte (self, ','))
         return FALSE;
       if (!write_entry (self, &entry, depth))
         return FALSE;
     }
-  return write_byte (self, '}');
+  return evbus_json_writer_end_object (self, first_key);
 }
 
 static gboolean
-write_array (Writer          *self,
+write_array (EvbusJsonWriter *self,
              const EvbusView *array,
              guint            depth)
 {
@@ -308,21 +366,21 @@ write_array (Writer          *self,
 
   if (!evbus_array_iter_init (&iter, array))
     return evbus_walk_corrupt (&self->walk);
-  if (!write_byte (self, '['))
+  if (!evbus_json_writer_byte (self, '['))
     return FALSE;
 
   for (i = 0; i < iter.count; i++)
     {
       if (!evbus_array_iter_next (&iter, &child))
         return evbus_walk_corrupt (&self->walk);
-      if ((i != 0 && !write_byte (self, ',')) || !write_value (self, &child, depth))
+      if ((i != 0 && !evbus_json_writer_byte (self, ',')) || !evbus_json_writer_view (self, &child, depth))
         return evbus_walk_at_index (&self->walk, i);
     }
-  return write_byte (self, ']');
+  return evbus_json_writer_byte (self, ']');
 }
 
 static gboolean
-write_tuple (Writer          *self,
+write_tuple (EvbusJsonWriter *self,
              const EvbusView *tuple,
              guint            depth)
 {
@@ -330,31 +388,33 @@ write_tuple (Writer          *self,
   EvbusView child;
   gsize i;
 
-  if (!write_byte (self, '['))
+  if (!evbus_json_writer_byte (self, '['))
     return FALSE;
   evbus_tuple_iter_init (&iter, tuple);
   for (i = 0; !evbus_tuple_iter_at_end (&iter); i++)
     {
       if (!evbus_tuple_iter_next (&iter, &child))
         return evbus_walk_corrupt (&self->walk);
-      if ((i != 0 && !write_byte (self, ',')) || !write_value (self, &child, depth))
+      if ((i != 0 && !evbus_json_writer_byte (self, ',')) || !evbus_json_writer_view (self, &child, depth))
         return evbus_walk_at_index (&self->walk, i);
     }
-  return write_byte (self, ']');
+  return evbus_json_writer_byte (self, ']');
 }
 
 static gboolean
-write_lone_entry (Writer          *self,
+write_lone_entry (EvbusJsonWriter *self,
                   const EvbusView *entry,
                   guint            depth)
 {
-  return write_byte (self, '{') &&
+  guint first_key = self->n_keys;
+
+  return evbus_json_writer_byte (self, '{') &&
          write_entry (self, entry, depth) &&
-         write_byte (self, '}');
+         evbus_json_writer_end_object (self, first_key);
 }
 
 static gboolean
-write_maybe (Writer          *self,
+write_maybe (EvbusJsonWriter *self,
              const EvbusView *maybe,
              guint            depth)
 {
@@ -363,11 +423,11 @@ write_maybe (Writer          *self,
 
   if (!evbus_walk_open_maybe (maybe, &child, &present))
     return evbus_walk_corrupt (&self->walk);
-  return present ? write_value (self, &child, depth) : write_text (self, "null", 4);
+  return present ? evbus_json_writer_view (self, &child, depth) : evbus_json_writer_text (self, "null", 4);
 }
 
 static gboolean
-write_variant (Writer          *self,
+write_variant (EvbusJsonWriter *self,
                const EvbusView *variant,
                guint            depth)
 {
@@ -375,15 +435,15 @@ write_variant (Writer          *self,
 
   if (!evbus_walk_open_variant (variant, &child))
     return evbus_walk_corrupt (&self->walk);
-  return write_value (self, &child, depth);
+  return evbus_json_writer_view (self, &child, depth);
 }
 
-static gboolean
-write_value (Writer          *self,
-             const EvbusView *view,
-             guint            depth)
+gboolean
+evbus_json_writer_view (EvbusJsonWriter *self,
+                        const EvbusView *view,
+                        guint            depth)
 {
-  static gboolean (* const containers[256]) (Writer *, const EvbusView *, guint) = {
+  static gboolean (* const containers[256]) (EvbusJsonWriter *, const EvbusView *, guint) = {
     ['a'] = write_array,
     ['('] = write_tuple,
     ['{'] = write_lone_entry,
@@ -407,21 +467,25 @@ evbus_json_writer_write (GVariant    *body,
                          GByteArray  *buffer,
                          GError     **error)
 {
-  g_autoptr(GVariant) held = NULL;
-  Writer self = { { NULL, }, };
+  /* So that strings are known to be UTF-8, and every offset to be in its place. */
+  g_autoptr(GVariant) normal = g_variant_get_normal_form (body);
+  EvbusJsonWriter self;
   guint before = buffer->len;
-  EvbusView view;
   gboolean success;
 
-  held = evbus_walk_begin (body, &view, error);
-  if (held == NULL)
-    return FALSE;
-
+  self.walk = (EvbusWalk) { NULL, };
   self.buffer = buffer;
   self.p = self.end = buffer->data + before;
-  /* Numbers grow as text and padding goes away: one allocation mostly does. */
-  success = reserve (&self, view.size + view.size / 4 + EVBUS_NUMBER_SIZE) &&
-            write_value (&self, &view, 0);
+  self.keys = self.few_keys;
+  self.n_keys = 0;
+  self.max_keys = EVBUS_JSON_FEW_KEYS;
+
+  /* The size of a tree is not asked for: it would be computed. */
+  success = evbus_json_writer_reserve (&self, FIRST_BYTES) &&
+            evbus_json_writer_tree (&self, normal, 0);
+
   g_byte_array_set_size (buffer, success ? (guint) (self.p - buffer->data) : before);
+  if (self.keys != self.few_keys)
+    g_free (self.keys);
   return evbus_walk_finish (&self.walk, success, error);
 }

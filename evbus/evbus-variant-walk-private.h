@@ -59,6 +59,8 @@ typedef struct
   int      code;
 } EvbusWalk;
 
+gboolean       evbus_walk_view           (GVariant        *value,
+                                          EvbusView       *view);
 GVariant      *evbus_walk_begin          (GVariant        *body,
                                           EvbusView       *view,
                                           GError         **error);

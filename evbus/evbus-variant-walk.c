@@ -69,6 +69,27 @@ evbus_type_info_container (const char *type)
     }
 }
 
+/* FALSE where the data is not that of the type. */
+gboolean
+evbus_walk_view (GVariant  *value,
+                 EvbusView *view)
+{
+  gsize fixed;
+
+  view->type = g_variant_get_type_string (value);
+  view->data = g_variant_get_data (value);
+  view->size = g_variant_get_size (value);
+
+  if (view->data == NULL)
+    {
+      if (view->size != 0)
+        return FALSE;
+      view->data = (const guint8 *) "";
+    }
+  fixed = evbus_type_info (view->type).size;
+  return fixed == 0 || fixed == view->size;
+}
+
 /* Returns what holds the data that view points into. Data that nobody vouched
  * for is brought to normal form, so that strings are known to be UTF-8 and
  * every offset to be in its place. */
@@ -78,21 +99,13 @@ evbus_walk_begin (GVariant   *body,
                   GError    **error)
 {
   g_autoptr(GVariant) held = g_variant_get_normal_form (body);
-  gsize fixed;
 
-  view->type = g_variant_get_type_string (held);
-  view->data = g_variant_get_data (held);
-  view->size = g_variant_get_size (held);
-
-  fixed = evbus_type_info (view->type).size;
-  if ((view->data == NULL && view->size != 0) || (fixed != 0 && fixed != view->size))
+  if (!evbus_walk_view (held, view))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
                    "body: its data is not that of the type %s", view->type);
       return NULL;
     }
-  if (view->data == NULL)
-    view->data = (const guint8 *) "";
   return g_steal_pointer (&held);
 }
 
