@@ -1,3 +1,174 @@
 /*
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+
+/* `check-config` and `providers`: what can be known without a service. */
+
+#include "evbusctl.h"
+#include "evbusctl-output.h"
+
+#include <stdio.h>
+
+static const EvbusctlColumn provider_columns[] = {
+  { "NAME" }, { "ALIASES" }, { "DESCRIPTION" },
+};
+
+static const EvbusctlColumn option_columns[] = {
+  { "OPTION" }, { "TYPE" }, { "DEFAULT" }, { "RANGE" }, { "MEANING" },
+};
+
+int
+evbusctl_check_config (char **arguments)
+{
+  g_autoptr(EvbusProfiles) profiles = NULL;
+  g_autoptr(GError) error = NULL;
+  const char * const *lines;
+  gboolean missing;
+  guint i;
+
+  profiles = evbus_profiles_new_for_path (arguments[0], &error);
+  if (profiles == NULL)
+    {
+      /* Mistakes carry their place, and stand at the start of their lines,
+       * where editors look for it. */
+      g_autofree char *message = g_strdup (error->message);
+
+      if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG))
+        fprintf (stderr, "%s\n", g_strchomp (message));
+      else
+        evbusctl_error ("%s", message);
+      return EVBUSCTL_FAILED;
+    }
+
+  lines = evbus_profiles_get_warnings (profiles);
+  for (i = 0; lines != NULL && lines[i] != NULL; i++)
+    fprintf (stderr, "%s\n", lines[i]);
+
+  lines = evbus_profiles_get_missing (profiles);
+  missing = lines != NULL && lines[0] != NULL;
+  for (i = 0; missing && lines[i] != NULL; i++)
+    fprintf (stderr, "%s\n", lines[i]);
+  if (missing)
+    return EVBUSCTL_MISSING_PROVIDER;
+
+  i = evbus_profiles_get_n_routes (profiles);
+  printf ("%s: %u %s, no mistakes\n", arguments[0], i, i == 1 ? "route" : "routes");
+
+  return EVBUSCTL_OK;
+}
+
+static int
+list_providers (void)
+{
+  g_autoptr(GListModel) providers = evbus_provider_list ();
+  g_autoptr(EvbusctlTable) table = evbusctl_table_new (provider_columns, G_N_ELEMENTS (provider_columns));
+  guint n = g_list_model_get_n_items (providers);
+  guint i;
+
+  for (i = 0; i < n; i++)
+    {
+      g_autoptr(EvbusProvider) provider = g_list_model_get_item (providers, i);
+      const char * const *aliases = evbus_provider_get_aliases (provider);
+      const char *description = evbus_provider_get_description (provider);
+      g_autofree char *joined = aliases != NULL ? g_strjoinv (", ", (char **) aliases) : g_strdup ("");
+
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, evbus_provider_get_name (provider));
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, joined);
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, description != NULL ? description : "");
+    }
+
+  if (n == 0)
+    {
+      evbusctl_error ("no plugins are installed; EVBUS_PLUGIN_PATH names folders with others");
+      return EVBUSCTL_FAILED;
+    }
+
+  evbusctl_table_print (table);
+
+  return EVBUSCTL_OK;
+}
+
+static char *
+default_text (EvbusOption *option)
+{
+  g_autoptr(GVariant) value = evbus_option_get_default (option);
+
+  if (evbus_option_get_required (option))
+    return g_strdup ("required");
+  if (value == NULL)
+    return g_strdup ("");
+  if (g_variant_is_of_type (value, G_VARIANT_TYPE_STRING))
+    return g_variant_dup_string (value, NULL);
+
+  return g_variant_print (value, FALSE);
+}
+
+static void
+print_options (GListModel *options)
+{
+  g_autoptr(EvbusctlTable) table = evbusctl_table_new (option_columns, G_N_ELEMENTS (option_columns));
+  guint n = g_list_model_get_n_items (options);
+  guint i;
+
+  for (i = 0; i < n; i++)
+    {
+      g_autoptr(EvbusOption) option = g_list_model_get_item (options, i);
+      g_autofree char *value = default_text (option);
+      g_autofree char *range = evbus_option_describe_range (option);
+      const char *help = evbus_option_get_help (option);
+      g_autofree char *meaning = g_strconcat (help != NULL ? help : "",
+                                              evbus_option_get_secret (option) ? " (secret)" : "", NULL);
+
+      evbusctl_table_cell (table, EVBUSCTL_BOLD, evbus_option_get_name (option));
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, evbus_option_get_kind (option));
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, value);
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, range != NULL ? range : "");
+      evbusctl_table_cell (table, EVBUSCTL_PLAIN, meaning);
+    }
+
+  if (n > 0)
+    evbusctl_table_print (table);
+  else
+    printf ("It has no options of its own.\n");
+}
+
+int
+evbusctl_providers (char **arguments)
+{
+  g_autoptr(EvbusProvider) provider = NULL;
+  g_autoptr(GListModel) options = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autofree char *aliases = NULL;
+  const char *text;
+
+  if (arguments[0] == NULL)
+    return list_providers ();
+
+  provider = evbus_provider_lookup (arguments[0], &error);
+  if (provider == NULL)
+    {
+      evbusctl_error ("%s", error->message);
+      return EVBUSCTL_FAILED;
+    }
+
+  evbusctl_print (EVBUSCTL_BOLD, "%s", evbus_provider_get_name (provider));
+  aliases = g_strjoinv (", ", (char **) evbus_provider_get_aliases (provider));
+  if (*aliases != '\0')
+    printf (" (also: %s)", aliases);
+  text = evbus_provider_get_description (provider);
+  printf (": %s\n\n", text != NULL ? text : "");
+
+  options = evbus_provider_get_options (provider);
+  print_options (options);
+
+  text = evbus_provider_get_example (provider);
+  if (text != NULL && *text != '\0')
+    {
+      printf ("\n");
+      evbusctl_print (EVBUSCTL_BOLD, "Example:");
+      printf ("\n");
+      evbusctl_print_text (2, text);
+    }
+
+  return EVBUSCTL_OK;
+}

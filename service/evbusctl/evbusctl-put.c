@@ -1,3 +1,134 @@
 /*
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
+
+#include "evbusctl.h"
+#include "evbusctl-bus.h"
+#include "evbusctl-output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *profile;
+static gboolean gvariant;
+
+const GOptionEntry evbusctl_put_entries[] = {
+  { "profile", 'p', 0, G_OPTION_ARG_FILENAME, &profile, "The event's profile (default)", "PROFILE" },
+  { "gvariant", 'g', 0, G_OPTION_ARG_NONE, &gvariant, "BODY is GVariant text, such as {'id': <42>}", NULL },
+  { NULL }
+};
+
+/* GVariant text can begin with @ too, as in "@as []": then a type follows, and
+ * a space. */
+static gboolean
+names_file (const char *text)
+{
+  const char *end;
+
+  if (*text != '@')
+    return FALSE;
+
+  return !gvariant ||
+         !g_variant_type_string_scan (text + 1, NULL, &end) ||
+         *end != ' ';
+}
+
+/* Not g_file_get_contents(): the file may be a pipe or a device, and endless. */
+static GByteArray *
+read_file (const char  *path,
+           GError     **error)
+{
+  g_autoptr(GByteArray) content = g_byte_array_new ();
+  guint8 buffer[64 * 1024];
+  gssize n = 1;
+  int fd;
+  int code;
+
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  while (fd >= 0 && n > 0 && content->len <= EVBUSCTL_MAX_BODY)
+    {
+      n = read (fd, buffer, sizeof buffer);
+      if (n < 0 && errno == EINTR)
+        n = 1;
+      else if (n > 0)
+        g_byte_array_append (content, buffer, n);
+    }
+
+  code = errno;
+  if (fd >= 0)
+    close (fd);
+
+  if (fd < 0 || n < 0)
+    {
+      g_set_error (error, G_FILE_ERROR, g_file_error_from_errno (code),
+                   "cannot read %s: %s", path, g_strerror (code));
+      return NULL;
+    }
+
+  return g_steal_pointer (&content);
+}
+
+static gboolean
+parse_argument (EvbusctlBody  *body,
+                const char    *text,
+                GError       **error)
+{
+  g_autoptr(GByteArray) content = NULL;
+
+  if (!names_file (text))
+    {
+      if (evbusctl_body_parse (body, text, strlen (text), gvariant, error))
+        return TRUE;
+      if (!gvariant && g_ascii_isalpha (*text))
+        g_prefix_error (error, "a JSON string needs its quotes, as in '\"%s\"': ", text);
+      return FALSE;
+    }
+
+  content = read_file (text + 1, error);
+  if (content == NULL)
+    return FALSE;
+
+  if (evbusctl_body_parse (body, (const char *) content->data, content->len, gvariant, error))
+    return TRUE;
+
+  g_prefix_error (error, "%s: ", text + 1);
+
+  return FALSE;
+}
+
+int
+evbusctl_put (char **arguments)
+{
+  g_auto(EvbusctlBody) body = { NULL };
+  g_autoptr(EvbusctlBus) bus = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = NULL;
+
+  if (profile == NULL)
+    profile = g_strdup ("");
+
+  if (!evbusctl_check_text ("routing key", arguments[0], &error) ||
+      !evbusctl_check_text ("profile", profile, &error))
+    return evbusctl_bus_report (error);
+
+  if (strcmp (arguments[1], "-") == 0)
+    return evbusctl_put_stream (arguments[0], profile, gvariant);
+
+  if (!parse_argument (&body, arguments[1], &error))
+    return evbusctl_bus_report (error);
+
+  bus = evbusctl_bus_open (&error);
+  if (bus == NULL)
+    return evbusctl_bus_report (error);
+
+  id = evbusctl_bus_put (bus, arguments[0], body.value, profile, body.options, &error);
+  if (id == NULL)
+    return evbusctl_bus_report (error);
+
+  puts (id);
+
+  return EVBUSCTL_OK;
+}
