@@ -12,16 +12,16 @@
 #include "../evbus-test-hook.h"
 
 #define HOOK_TYPE_INGRESS (hook_ingress_get_type ())
-G_DECLARE_FINAL_TYPE (HookIngress, hook_ingress, HOOK, INGRESS, PeasExtensionBase)
+G_DECLARE_FINAL_TYPE (HookIngress, hook_ingress, HOOK, INGRESS, GObject)
 
 struct _HookIngress
 {
-  PeasExtensionBase parent_instance;
+  GObject parent_instance;
 };
 
 static void hook_ingress_iface_init (EvbusIngressInterface *iface);
 
-G_DEFINE_DYNAMIC_TYPE_EXTENDED (HookIngress, hook_ingress, PEAS_TYPE_EXTENSION_BASE, 0,
+G_DEFINE_DYNAMIC_TYPE_EXTENDED (HookIngress, hook_ingress, G_TYPE_OBJECT, 0,
                                 G_IMPLEMENT_INTERFACE_DYNAMIC (EVBUS_TYPE_INGRESS,
                                                                hook_ingress_iface_init))
 
