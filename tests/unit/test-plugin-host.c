@@ -1,0 +1,307 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Plugins are loaded when a route needs them, and only those; one that is
+ * broken hurts its own route alone, which says what is wrong. */
+
+#include "evbus-test.h"
+
+#include <glib/gstdio.h>
+#include <gmodule.h>
+#include <string.h>
+
+/* What libpeas itself says of a broken plugin is no failure of a test. */
+static void
+tolerate_libpeas (void)
+{
+  g_log_set_always_fatal (G_LOG_FATAL_MASK);
+}
+
+static void
+assert_reason (EvbusRoute *route,
+               const char *pattern)
+{
+  g_autofree char *reason = evbus_route_dup_reason (route);
+
+  g_assert_nonnull (reason);
+  evbus_test_assert_says (reason, pattern);
+}
+
+/* @pattern: of the reason of a route to @provider; a route beside it gets its
+ * events as ever. */
+static void
+check_route (const char      *provider,
+             const char      *data,
+             EvbusRouteState  state,
+             const char      *pattern)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, provider, "*", data);
+  g_autoptr(EvbusRoute) good = evbus_test_add_route (broker, "sink", "*", NULL);
+  g_autoptr(EvbusEvent) event = NULL;
+  g_autofree char *id = NULL;
+
+  evbus_broker_set_stop_timeout (broker, 100);
+  evbus_test_start (broker);
+  id = evbus_test_put (broker, "key", "1", NULL);
+  event = evbus_mailbox_get (evbus_route_get_mailbox (good), NULL, NULL, NULL);
+  g_assert_cmpstr (evbus_event_get_id (event), ==, id);
+
+  evbus_test_wait_until (evbus_route_get_state (route) == state);
+  assert_reason (route, pattern);
+  evbus_test_wait_ledger (good, "accepted=1 delivered=1");
+  evbus_test_assert_ledger (route, "accepted=1 queued=1");
+  evbus_test_stop (broker);
+}
+
+static const struct {
+  const char *provider;
+  const char *pattern;
+} broken[] = {
+  { "broken-symbol", "broken-symbol\\.plugin.*undefined symbol.*evbus_test_function_that_does_not_exist" },
+  { "broken-missing", "broken-missing\\.plugin.*libevbus-broken-missing\\.so does not exist" },
+  { "broken-empty", "broken-empty\\.plugin.*no function peas_register_types" },
+  { "broken-nothing", "broken-nothing\\.plugin.*no EvbusIngress" },
+  { "broken-type", "broken-type\\.plugin.*no EvbusIngress" },
+  { "broken-loader", "broken-loader\\.plugin.*lua5\\.1.*not found" },
+  { "broken-syntax", "broken-syntax\\.plugin.*does not load.*log" },
+  { "broken-import", "broken-import\\.plugin.*does not load.*log" },
+  { "broken-class", "broken-class\\.plugin.*no EvbusIngress.*derives from" },
+};
+
+static void
+test_broken (gconstpointer data)
+{
+  guint i = GPOINTER_TO_UINT (data);
+
+  tolerate_libpeas ();
+  check_route (broken[i].provider, NULL, EVBUS_ROUTE_STATE_FAILED, broken[i].pattern);
+  /* A second attempt says the same. */
+  check_route (broken[i].provider, NULL, EVBUS_ROUTE_STATE_FAILED, broken[i].pattern);
+}
+
+static const struct {
+  const char      *mode;
+  EvbusRouteState  state;
+  const char      *pattern;
+} faulty[] = {
+  { "open", EVBUS_ROUTE_STATE_RETRYING, "." },
+  { "publish", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
+  { "none", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
+  { "false", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
+  { "glib", EVBUS_ROUTE_STATE_BROKEN, "the login was refused" },
+};
+
+static void
+test_faulty_python (gconstpointer data)
+{
+  guint i = GPOINTER_TO_UINT (data);
+  g_autofree char *options = g_strdup_printf ("{'mode': <'%s'>}", faulty[i].mode);
+
+  tolerate_libpeas ();
+  check_route ("broken-python", options, faulty[i].state, faulty[i].pattern);
+}
+
+static void
+test_python (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "broken-python", "*", NULL);
+  guint i;
+
+  evbus_test_start (broker);
+  evbus_test_put_numbers (broker, NULL, 0, 100);
+  for (i = 0; i < 100; i++)
+    {
+      g_autoptr(EvbusEvent) event = evbus_mailbox_get (evbus_route_get_mailbox (route),
+                                                       NULL, NULL, NULL);
+
+      g_assert_cmpuint (evbus_test_event_number (event), ==, i);
+    }
+  evbus_test_wait_ledger (route, "accepted=100 delivered=100");
+  evbus_test_stop (broker);
+}
+
+static void
+test_python_example (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autofree char *path = g_build_filename (g_get_user_data_dir (), "lines", NULL);
+  g_autofree char *folder = g_path_get_dirname (path);
+  g_autofree char *data = g_strdup_printf ("{'prefix': <'an event: '>, 'path': <'%s'>}", path);
+  g_autoptr(EvbusRoute) route = NULL;
+  g_autofree char *text = NULL;
+
+  g_assert_cmpint (g_mkdir_with_parents (folder, 0700), ==, 0);
+  route = evbus_test_add_route (broker, "example", "*", data);
+  evbus_test_start (broker);
+  g_free (evbus_test_put (broker, "order.created", "42", NULL));
+  evbus_test_wait_ledger (route, "accepted=1 delivered=1");
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  g_assert_cmpstr (text, ==, "an event: order.created 42\n");
+  evbus_test_stop (broker);
+}
+
+static gboolean
+is_mapped (const char *library)
+{
+  g_autofree char *maps = NULL;
+
+  g_assert_true (g_file_get_contents ("/proc/self/maps", &maps, NULL, NULL));
+  return strstr (maps, library) != NULL;
+}
+
+static void
+test_only_wanted (void)
+{
+  g_autoptr(EvbusBroker) broker = NULL;
+  g_autoptr(EvbusRoute) route = NULL;
+  g_autoptr(GListModel) providers = NULL;
+
+  if (!g_test_subprocess ())
+    {
+      g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
+      g_test_trap_assert_passed ();
+      return;
+    }
+
+  providers = evbus_provider_list ();
+  g_assert_cmpuint (g_list_model_get_n_items (providers), >=, 12);
+  broker = evbus_test_broker_new ();
+  g_assert_false (is_mapped ("libevbus-sink.so"));
+  route = evbus_test_add_route (broker, "sink", "*", NULL);
+  evbus_test_start (broker);
+  evbus_test_wait_until (evbus_route_get_state (route) == EVBUS_ROUTE_STATE_RUNNING);
+  g_assert_true (is_mapped ("libevbus-sink.so"));
+  g_assert_false (is_mapped ("libevbus-internal.so"));
+  g_assert_false (is_mapped ("libevbus-broken"));
+  g_assert_false (is_mapped ("libpython"));
+  evbus_test_stop (broker);
+}
+
+/* An application that uses libpeas gets an engine of its own. */
+static void
+test_default_engine (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "sink", "*", NULL);
+  GModule *self = g_module_open (NULL, G_MODULE_BIND_LAZY);
+  gpointer (* get_default) (void);
+  GList *(* get_plugin_list) (gpointer engine);
+  gpointer engine;
+
+  evbus_test_start (broker);
+  evbus_test_wait_until (evbus_route_get_state (route) == EVBUS_ROUTE_STATE_RUNNING);
+  g_assert_true (g_module_symbol (self, "peas_engine_get_default", (gpointer *) &get_default));
+  g_assert_true (g_module_symbol (self, "peas_engine_get_plugin_list", (gpointer *) &get_plugin_list));
+  engine = get_default ();
+  g_assert_null (get_plugin_list (engine));
+  g_object_unref (engine);
+  g_module_close (self);
+  evbus_test_stop (broker);
+}
+
+static void
+test_many_at_once (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  const char *providers[] = { "sink", "internal", "broken-python", "broken-symbol" };
+  EvbusRoute *routes[32];
+  guint i;
+
+  for (i = 0; i < G_N_ELEMENTS (routes); i++)
+    routes[i] = evbus_test_add_route (broker, providers[i % 4], "*", NULL);
+  evbus_broker_set_stop_timeout (broker, 100);
+  evbus_test_start (broker);
+  g_free (evbus_test_put (broker, "key", "7", NULL));
+  for (i = 0; i < G_N_ELEMENTS (routes); i++)
+    {
+      if (i % 4 != 3)
+        evbus_test_wait_ledger (routes[i], "accepted=1 delivered=1");
+      else
+        evbus_test_wait_until (evbus_route_get_state (routes[i]) == EVBUS_ROUTE_STATE_FAILED);
+    }
+  evbus_test_stop (broker);
+  for (i = 0; i < G_N_ELEMENTS (routes); i++)
+    g_object_unref (routes[i]);
+}
+
+static void
+write_file (const char *folder,
+            const char *name,
+            const char *contents,
+            gssize      length)
+{
+  g_autofree char *path = g_build_filename (folder, name, NULL);
+
+  g_assert_true (g_file_set_contents (path, contents, length, NULL));
+}
+
+/* A working plugin among files that are none. */
+static void
+test_garbage (void)
+{
+  g_autofree char *folder = g_build_filename (g_get_user_data_dir (), "garbage", NULL);
+  g_autofree char *sub = g_build_filename (folder, "sub", NULL);
+  g_autofree char *module = g_test_build_filename (G_TEST_BUILT, "support", "plugins",
+                                                   "libevbus-sink.so", NULL);
+  g_autofree char *link = g_build_filename (folder, "libevbus-sink.so", NULL);
+  g_autofree char *before = g_strdup (g_getenv ("EVBUS_PLUGIN_PATH"));
+  g_autofree char *path = g_strjoin (":", folder, before, NULL);
+
+  tolerate_libpeas ();
+  g_assert_cmpint (g_mkdir_with_parents (sub, 0700), ==, 0);
+  write_file (folder, "text.plugin", "this is not a key file\n", -1);
+  write_file (folder, "torn.plugin", "[Plugin\nModule=x\n", -1);
+  write_file (folder, "empty.plugin", "", 0);
+  write_file (folder, "binary.plugin", "\177ELF\002\001\001\000\377\376\000\000", 12);
+  write_file (folder, "no-module.plugin", "[Plugin]\nName=x\n[Evbus]\nProvider=no-module\n", -1);
+  write_file (sub, "utf8.plugin", "[Plugin]\nModule=\377\nName=x\n[Evbus]\nProvider=\376\n", -1);
+  write_file (folder, "good.plugin",
+              "[Plugin]\nModule=evbus-sink\nName=good\n[Evbus]\nProvider=good\n"
+              "[Option mode]\nType=string\nDefault=confirm\n", -1);
+  g_assert_cmpint (symlink (module, link), ==, 0);
+
+  g_setenv ("EVBUS_PLUGIN_PATH", path, TRUE);
+  {
+    g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+    g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "good", "*", NULL);
+
+    evbus_test_start (broker);
+    g_free (evbus_test_put (broker, "key", "7", NULL));
+    evbus_test_wait_ledger (route, "accepted=1 delivered=1");
+    evbus_test_stop (broker);
+  }
+  g_setenv ("EVBUS_PLUGIN_PATH", before, TRUE);
+}
+
+int
+main (int   argc,
+      char *argv[])
+{
+  guint i;
+
+  evbus_test_init (&argc, &argv);
+
+  g_test_add_func ("/plugin-host/only-wanted", test_only_wanted);
+  g_test_add_func ("/plugin-host/default-engine", test_default_engine);
+  for (i = 0; i < G_N_ELEMENTS (broken); i++)
+    {
+      g_autofree char *name = g_strconcat ("/plugin-host/", broken[i].provider, NULL);
+
+      g_test_add_data_func (name, GUINT_TO_POINTER (i), test_broken);
+    }
+  for (i = 0; i < G_N_ELEMENTS (faulty); i++)
+    {
+      g_autofree char *name = g_strconcat ("/plugin-host/faulty-python/", faulty[i].mode, NULL);
+
+      g_test_add_data_func (name, GUINT_TO_POINTER (i), test_faulty_python);
+    }
+  g_test_add_func ("/plugin-host/python", test_python);
+  g_test_add_func ("/plugin-host/python-example", test_python_example);
+  g_test_add_func ("/plugin-host/many-at-once", test_many_at_once);
+  g_test_add_func ("/plugin-host/garbage", test_garbage);
+
+  return g_test_run ();
+}
