@@ -34,4 +34,6 @@
 #define EVBUS_STUCK_GRACE_US        (5 * G_USEC_PER_SEC)     /* cancelled, and still not back */
 #define EVBUS_MATCH_CACHE_NAMES     4096u                    /* profile names of which the routes are remembered */
 #define EVBUS_KNOWN_IDS             65536u                   /* ids given by producers that are remembered */
+#define EVBUS_MAX_WAITING           4096u                    /* puts that wait for space, and at most the queue's bytes */
+#define EVBUS_UNROUTED_NAMES        1024u                    /* unrouted profile names that are logged */
 #define EVBUS_MAX_FAILURES_PENDING  1024u                    /* event-failed emissions under way */

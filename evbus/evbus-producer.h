@@ -43,7 +43,6 @@ struct _EvbusProducerInterface
                                      GBytes               *body,
                                      const char           *content_type,
                                      const char           *profile,
-                                     GVariant             *options,
                                      GCancellable         *cancellable,
                                      GAsyncReadyCallback   callback,
                                      gpointer              user_data);

@@ -1,0 +1,41 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-batch.h"
+
+G_BEGIN_DECLS
+
+typedef enum {
+  EVBUS_MARK_NONE,
+  EVBUS_MARK_CONFIRMED,
+  EVBUS_MARK_TRANSIENT,
+  EVBUS_MARK_BROKEN,
+  EVBUS_MARK_POISON,
+} EvbusMark;
+
+/* A batch of its own references, for calling an ingress directly. */
+EvbusBatch *evbus_batch_new           (EvbusEvent  **events,
+                                       guint         n_events);
+
+/* A route's way: one batch object for all of its publishes, which borrows the
+ * events for one of them at a time. */
+void        evbus_batch_fill          (EvbusBatch   *self,
+                                       EvbusEvent  **events,
+                                       guint         n_events);
+/* Ends the borrowing. FALSE: somebody kept the batch, so it now holds
+ * references of its own, and the route must make itself a new one. */
+gboolean    evbus_batch_release       (EvbusBatch   *self);
+
+EvbusMark   evbus_batch_get_mark      (EvbusBatch   *self,
+                                       guint         index);
+const char *evbus_batch_get_message   (EvbusBatch   *self,
+                                       guint         index);
+guint       evbus_batch_get_n_confirmed (EvbusBatch *self);
+
+/* What the plugin did with the batch that makes no sense, or NULL. */
+const char *evbus_batch_get_nonsense  (EvbusBatch   *self);
+
+G_END_DECLS

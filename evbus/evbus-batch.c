@@ -1,0 +1,343 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-batch-private.h"
+
+#include <string.h>
+
+#include "evbus-event-private.h"
+
+/**
+ * EvbusBatch:
+ *
+ * The events of one call of [method@Ingress.publish], in which the plugin
+ * marks each as confirmed or failed.
+ *
+ * To be used on the thread of that call, until it returns. Marks made later
+ * are ignored.
+ *
+ * Since: 1.0
+ */
+
+struct _EvbusBatch
+{
+  GObject      parent_instance;
+
+  EvbusEvent **events;
+  guint        n_events;
+  guint        n_allocated;   /* of @events, @marks and @messages */
+  guint        n_confirmed;
+  guint8      *marks;
+  char       **messages;      /* of the failed ones; allocated at the first */
+  char        *nonsense;
+  gboolean     owned;         /* whether @events are references of our own */
+  gboolean     closed;        /* the publish is over */
+};
+
+G_DEFINE_FINAL_TYPE (EvbusBatch, evbus_batch, G_TYPE_OBJECT)
+
+static void
+clear_messages (EvbusBatch *self)
+{
+  if (self->messages == NULL)
+    return;
+
+  for (guint i = 0; i < self->n_events; i++)
+    g_clear_pointer (&self->messages[i], g_free);
+}
+
+static void
+evbus_batch_finalize (GObject *object)
+{
+  EvbusBatch *self = EVBUS_BATCH (object);
+
+  clear_messages (self);
+  if (self->owned)
+    {
+      for (guint i = 0; i < self->n_events; i++)
+        evbus_event_unref (self->events[i]);
+    }
+  g_free (self->messages);
+  g_free (self->marks);
+  g_free (self->events);
+  g_free (self->nonsense);
+
+  G_OBJECT_CLASS (evbus_batch_parent_class)->finalize (object);
+}
+
+static void
+evbus_batch_class_init (EvbusBatchClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = evbus_batch_finalize;
+}
+
+static void
+evbus_batch_init (EvbusBatch *self)
+{
+}
+
+static void
+reserve (EvbusBatch *self,
+         guint       n_events)
+{
+  if (n_events <= self->n_allocated)
+    return;
+
+  self->events = g_renew (EvbusEvent *, self->events, n_events);
+  self->marks = g_renew (guint8, self->marks, n_events);
+  g_clear_pointer (&self->messages, g_free);
+  self->n_allocated = n_events;
+}
+
+void
+evbus_batch_fill (EvbusBatch  *self,
+                  EvbusEvent **events,
+                  guint        n_events)
+{
+  clear_messages (self);
+  reserve (self, n_events);
+
+  memcpy (self->events, events, n_events * sizeof *events);
+  memset (self->marks, EVBUS_MARK_NONE, n_events);
+  g_clear_pointer (&self->nonsense, g_free);
+  self->n_events = n_events;
+  self->n_confirmed = 0;
+  self->closed = FALSE;
+}
+
+EvbusBatch *
+evbus_batch_new (EvbusEvent **events,
+                 guint        n_events)
+{
+  EvbusBatch *self = g_object_new (EVBUS_TYPE_BATCH, NULL);
+
+  evbus_batch_fill (self, events, n_events);
+  for (guint i = 0; i < n_events; i++)
+    evbus_event_ref (events[i]);
+  self->owned = TRUE;
+
+  return self;
+}
+
+gboolean
+evbus_batch_release (EvbusBatch *self)
+{
+  self->closed = TRUE;
+
+  if (g_atomic_int_get (&G_OBJECT (self)->ref_count) == 1)
+    {
+      clear_messages (self);
+      self->n_events = 0;
+      return TRUE;
+    }
+
+  for (guint i = 0; i < self->n_events; i++)
+    evbus_event_ref (self->events[i]);
+  self->owned = TRUE;
+  return FALSE;
+}
+
+EvbusMark
+evbus_batch_get_mark (EvbusBatch *self,
+                      guint       index)
+{
+  return self->marks[index];
+}
+
+const char *
+evbus_batch_get_message (EvbusBatch *self,
+                         guint       index)
+{
+  return self->messages != NULL ? self->messages[index] : NULL;
+}
+
+guint
+evbus_batch_get_n_confirmed (EvbusBatch *self)
+{
+  return self->n_confirmed;
+}
+
+const char *
+evbus_batch_get_nonsense (EvbusBatch *self)
+{
+  return self->nonsense;
+}
+
+/* Whether the mark can be made. A plugin's nonsense is remembered, once, and
+ * told by the route in its state; it must not stop the program. */
+static gboolean
+may_mark (EvbusBatch *self,
+          guint       index)
+{
+  if (self->closed)
+    return FALSE;
+
+  if (index < self->n_events && self->marks[index] == EVBUS_MARK_NONE)
+    return TRUE;
+
+  if (self->nonsense != NULL)
+    return FALSE;
+
+  if (index >= self->n_events)
+    self->nonsense = g_strdup_printf ("it marked event %u of a batch of %u",
+                                      index, self->n_events);
+  else
+    self->nonsense = g_strdup_printf ("it marked event %u of a batch twice", index);
+  return FALSE;
+}
+
+/**
+ * evbus_batch_get_n_events:
+ * @self: a batch
+ *
+ * How many events there are.
+ *
+ * Returns: at least 1
+ *
+ * Since: 1.0
+ */
+guint
+evbus_batch_get_n_events (EvbusBatch *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BATCH (self), 0);
+
+  return self->n_events;
+}
+
+/**
+ * evbus_batch_get_event:
+ * @self: a batch
+ * @index: 0 for the oldest event
+ *
+ * One of the events. Keep a reference to use it after the publish.
+ *
+ * Returns: (transfer none): the event
+ *
+ * Since: 1.0
+ */
+EvbusEvent *
+evbus_batch_get_event (EvbusBatch *self,
+                       guint       index)
+{
+  g_return_val_if_fail (EVBUS_IS_BATCH (self), NULL);
+  g_return_val_if_fail (index < self->n_events, NULL);
+
+  return self->events[index];
+}
+
+/**
+ * evbus_batch_get_n_bytes:
+ * @self: a batch
+ *
+ * What the events weigh together: bodies, routing keys and profile names.
+ *
+ * Returns: a number of bytes
+ *
+ * Since: 1.0
+ */
+gsize
+evbus_batch_get_n_bytes (EvbusBatch *self)
+{
+  gsize n_bytes = 0;
+
+  g_return_val_if_fail (EVBUS_IS_BATCH (self), 0);
+
+  for (guint i = 0; i < self->n_events; i++)
+    n_bytes += self->events[i]->weight;
+  return n_bytes;
+}
+
+/**
+ * evbus_batch_confirm:
+ * @self: a batch
+ * @index: 0 for the oldest event
+ *
+ * Says that the destination has confirmed the event: it is delivered.
+ *
+ * Since: 1.0
+ */
+void
+evbus_batch_confirm (EvbusBatch *self,
+                     guint       index)
+{
+  g_return_if_fail (EVBUS_IS_BATCH (self));
+
+  if (!may_mark (self, index))
+    return;
+
+  self->marks[index] = EVBUS_MARK_CONFIRMED;
+  self->n_confirmed++;
+}
+
+/**
+ * evbus_batch_confirm_all:
+ * @self: a batch
+ *
+ * Says that the destination has confirmed every event that is not marked yet.
+ *
+ * Since: 1.0
+ */
+void
+evbus_batch_confirm_all (EvbusBatch *self)
+{
+  g_return_if_fail (EVBUS_IS_BATCH (self));
+
+  if (self->closed)
+    return;
+
+  for (guint i = 0; i < self->n_events; i++)
+    {
+      if (self->marks[i] == EVBUS_MARK_NONE)
+        {
+          self->marks[i] = EVBUS_MARK_CONFIRMED;
+          self->n_confirmed++;
+        }
+    }
+}
+
+/**
+ * evbus_batch_fail:
+ * @self: a batch
+ * @index: 0 for the oldest event
+ * @outcome: what kind of failure it is
+ * @message: what went wrong, for a person
+ *
+ * Says that the destination did not take the event.
+ *
+ * Since: 1.0
+ */
+void
+evbus_batch_fail (EvbusBatch   *self,
+                  guint         index,
+                  EvbusOutcome  outcome,
+                  const char   *message)
+{
+  static const EvbusMark marks[] = {
+    [EVBUS_OUTCOME_TRANSIENT] = EVBUS_MARK_TRANSIENT,
+    [EVBUS_OUTCOME_BROKEN] = EVBUS_MARK_BROKEN,
+    [EVBUS_OUTCOME_POISON] = EVBUS_MARK_POISON,
+  };
+
+  g_return_if_fail (EVBUS_IS_BATCH (self));
+  g_return_if_fail (outcome <= EVBUS_OUTCOME_POISON);
+
+  if (!may_mark (self, index))
+    return;
+
+  if (self->messages == NULL)
+    self->messages = g_new0 (char *, self->n_allocated);
+  self->messages[index] = g_strdup (message != NULL ? message : "no reason given");
+  self->marks[index] = marks[outcome];
+}
+
+/**
+ * EvbusOutcome:
+ * @EVBUS_OUTCOME_TRANSIENT: try this event again, later
+ * @EVBUS_OUTCOME_BROKEN: no event will pass until a person mends something
+ * @EVBUS_OUTCOME_POISON: this event will never pass
+ *
+ * The kinds of failure of an event.
+ *
+ * Since: 1.0
+ */

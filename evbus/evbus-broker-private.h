@@ -1,0 +1,44 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-broker.h"
+#include "evbus-listener-private.h"
+#include "evbus-notifier-private.h"
+#include "evbus-serializer.h"
+
+G_BEGIN_DECLS
+
+struct _EvbusBroker
+{
+  GObject          parent_instance;
+
+  EvbusListener   *listener;
+  EvbusQueue      *queue;
+  EvbusNotifier   *notifier;
+  GMainContext    *context;         /* in which the broker was made */
+  GListStore      *model;           /* what get_routes() shows; changed in @context alone */
+
+  EvbusSerializer *serializer;      /* atomic; they live as long as the process */
+  const char      *serializer_name; /* atomic; interned */
+  gsize            event_bytes;     /* atomic: the size limit of an event */
+  guint            stop_timeout;    /* atomic; milliseconds */
+  int              reject_unrouted; /* atomic, a copy of the queue's */
+
+  GMutex           lock;
+  /* Under @lock. */
+  GPtrArray       *routes;          /* a reference of each, in their order */
+  guint64          generation;      /* of the last route table */
+  gboolean         started;
+  gboolean         stopped;
+};
+
+/* evbus-broker-routes.c */
+GPtrArray *evbus_broker_dup_routes (EvbusBroker *self);
+
+/* evbus-broker-put.c */
+void evbus_broker_producer_init (EvbusProducerInterface *iface);
+
+G_END_DECLS

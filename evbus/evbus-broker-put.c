@@ -1,0 +1,647 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The broker as a producer: what is put is checked and serialised here, in
+ * the caller's thread, and then handed to the queue. */
+
+#include "evbus-broker-private.h"
+
+#include <string.h>
+
+#include "evbus-cause-private.h"
+#include "evbus-error.h"
+#include "evbus-id-private.h"
+#include "evbus-limits-private.h"
+
+#define DEFAULT_PROFILE      "default"
+#define DEFAULT_CONTENT_TYPE "application/octet-stream"
+
+/* A thread's buffer for serialising is kept, unless a body made it large. */
+#define KEEP_BUFFER_BYTES (64u * 1024u)
+
+/* The options of put_with_options_async(). */
+typedef struct {
+  const char *id;
+  const char *content_type;
+  GVariant   *attributes;
+  guint64     max_age;      /* milliseconds */
+  guint       timeout;      /* milliseconds; G_MAXUINT: none */
+} Options;
+
+#define NO_OPTIONS { .timeout = G_MAXUINT }
+
+static gboolean
+check_text (const char  *what,
+            const char  *text,
+            gsize        max_bytes,
+            GError     **error)
+{
+  gsize length = strlen (text);
+  const char *end;
+
+  if (length > max_bytes)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the %s has %" G_GSIZE_FORMAT " bytes, and may have %" G_GSIZE_FORMAT,
+                   what, length, max_bytes);
+      return FALSE;
+    }
+
+  if (!g_utf8_validate_len (text, length, &end))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the %s is not valid UTF-8 at byte %d", what, (int) (end - text));
+      return FALSE;
+    }
+
+  return TRUE;
+}
+
+static gboolean
+check_content_type (const char  *content_type,
+                    GError     **error)
+{
+  gsize i;
+
+  for (i = 0; content_type[i] != '\0'; i++)
+    {
+      if (i == EVBUS_MAX_CONTENT_TYPE || !g_ascii_isprint (content_type[i]))
+        break;
+    }
+  if (i > 0 && content_type[i] == '\0')
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "the content type must have 1 to %u printable ASCII characters",
+               EVBUS_MAX_CONTENT_TYPE);
+  return FALSE;
+}
+
+static gboolean
+check_attributes (GVariant  *attributes,
+                  GError   **error)
+{
+  if (g_variant_n_children (attributes) <= EVBUS_MAX_ATTRIBUTES &&
+      g_variant_get_size (attributes) <= EVBUS_MAX_ATTRIBUTE_BYTES)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+               "%" G_GSIZE_FORMAT " attributes of %" G_GSIZE_FORMAT " bytes: at most %u of %u bytes can be given",
+               g_variant_n_children (attributes), g_variant_get_size (attributes),
+               EVBUS_MAX_ATTRIBUTES, EVBUS_MAX_ATTRIBUTE_BYTES);
+  return FALSE;
+}
+
+static gboolean
+read_wait (GVariant  *value,
+           GError   **error)
+{
+  const char *wait = g_variant_get_string (value, NULL);
+
+  if (strcmp (wait, "accepted") == 0)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "option 'wait': '%s' is not possible without a spool; use 'accepted'", wait);
+  return FALSE;
+}
+
+static gboolean
+read_option (Options     *options,
+             const char  *name,
+             GVariant    *value,
+             GError     **error)
+{
+  if (strcmp (name, "id") == 0)
+    {
+      options->id = g_variant_get_string (value, NULL);
+      if (evbus_id_is_valid (options->id))
+        return TRUE;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "option 'id' must have 1 to %u printable ASCII characters and no space",
+                   EVBUS_MAX_ID_BYTES);
+      return FALSE;
+    }
+  if (strcmp (name, "content-type") == 0)
+    {
+      options->content_type = g_variant_get_string (value, NULL);
+      return check_content_type (options->content_type, error);
+    }
+  if (strcmp (name, "attributes") == 0)
+    {
+      options->attributes = value;
+      return check_attributes (value, error);
+    }
+  if (strcmp (name, "max-age") == 0)
+    {
+      options->max_age = g_variant_get_uint64 (value);
+      return TRUE;
+    }
+  if (strcmp (name, "timeout") == 0)
+    {
+      options->timeout = g_variant_get_uint32 (value);
+      return TRUE;
+    }
+
+  return read_wait (value, error);
+}
+
+static const struct {
+  const char *name;
+  const char *type;
+} option_types[] = {
+  { "attributes", "a{ss}" },
+  { "content-type", "s" },
+  { "id", "s" },
+  { "max-age", "t" },
+  { "timeout", "u" },
+  { "wait", "s" },
+};
+
+/* @values: keeps alive what @options points to. */
+static gboolean
+read_options (GVariant   *dict,
+              Options    *options,
+              GPtrArray  *values,
+              GError    **error)
+{
+  GVariantIter iter;
+  const char *name;
+  GVariant *value;
+
+  if (!g_variant_is_of_type (dict, G_VARIANT_TYPE_VARDICT))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the options must be a{sv}, not %s", g_variant_get_type_string (dict));
+      return FALSE;
+    }
+
+  g_variant_iter_init (&iter, dict);
+  while (g_variant_iter_next (&iter, "{&sv}", &name, &value))
+    {
+      guint i;
+
+      g_ptr_array_add (values, value);
+      for (i = 0; i < G_N_ELEMENTS (option_types); i++)
+        {
+          if (strcmp (name, option_types[i].name) == 0)
+            break;
+        }
+      if (i == G_N_ELEMENTS (option_types))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "unknown option '%s'; there are attributes, content-type, id, max-age, timeout and wait",
+                       name);
+          return FALSE;
+        }
+      if (!g_variant_is_of_type (value, G_VARIANT_TYPE (option_types[i].type)))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "option '%s' is of type %s, and must be %s", name,
+                       g_variant_get_type_string (value), option_types[i].type);
+          return FALSE;
+        }
+      if (!read_option (options, name, value, error))
+        return FALSE;
+    }
+
+  return TRUE;
+}
+
+static EvbusEvent *
+make_event (EvbusBroker     *self,
+            const char      *routing_key,
+            const char      *profile,
+            const Options   *options,
+            EvbusEventInit  *init,
+            GError         **error)
+{
+  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->event_bytes);
+  EvbusEvent *event;
+
+  init->hops = evbus_cause_next_hops ();
+  if (init->hops > EVBUS_MAX_HOPS)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_HOP_LIMIT,
+                   "this event was caused by a chain of %u others, which looks like a loop",
+                   init->hops);
+      return NULL;
+    }
+
+  init->routing_key = routing_key;
+  init->profile = profile;
+  init->id = options->id;
+  init->attributes = options->attributes;
+  init->max_age = MIN (options->max_age, G_MAXINT64 / 2000) * 1000;
+  event = evbus_event_new (init);
+  if (event->weight <= max_bytes)
+    return event;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+               "the event has %" G_GSIZE_FORMAT " bytes with its routing key and profile, and may have %" G_GSIZE_FORMAT,
+               event->weight, max_bytes);
+  evbus_event_unref (event);
+  return NULL;
+}
+
+static const char *
+profile_or_default (const char *profile)
+{
+  return profile != NULL && *profile != '\0' ? profile : DEFAULT_PROFILE;
+}
+
+static gboolean
+check_names (const char  *routing_key,
+             const char  *profile,
+             GError     **error)
+{
+  if (*routing_key == '\0')
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                           "the routing key is empty");
+      return FALSE;
+    }
+
+  return check_text ("routing key", routing_key, EVBUS_MAX_NAME_BYTES, error) &&
+         check_text ("profile", profile, EVBUS_MAX_NAME_BYTES, error);
+}
+
+static void
+free_buffer (gpointer buffer)
+{
+  g_byte_array_unref (buffer);
+}
+
+static GPrivate buffer_key = G_PRIVATE_INIT (free_buffer);
+
+static GByteArray *
+get_buffer (void)
+{
+  GByteArray *buffer = g_private_get (&buffer_key);
+
+  if (buffer == NULL)
+    {
+      buffer = g_byte_array_new ();
+      g_private_set (&buffer_key, buffer);
+    }
+  g_byte_array_set_size (buffer, 0);
+
+  return buffer;
+}
+
+static EvbusEvent *
+event_from_variant (EvbusBroker    *self,
+                    const char     *routing_key,
+                    GVariant       *body,
+                    const char     *profile,
+                    const Options  *options,
+                    GError        **error)
+{
+  EvbusSerializer *serializer = g_atomic_pointer_get (&self->serializer);
+  EvbusEventInit init = { 0 };
+  GByteArray *buffer;
+  EvbusEvent *event = NULL;
+
+  profile = profile_or_default (profile);
+  if (!check_names (routing_key, profile, error))
+    return NULL;
+
+  if (options->content_type != NULL)
+    {
+      g_autoptr(GBytes) bytes = NULL;
+
+      if (!g_variant_is_of_type (body, G_VARIANT_TYPE_BYTESTRING))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
+                       "with option 'content-type' the body must be bytes (ay), not %s",
+                       g_variant_get_type_string (body));
+          return NULL;
+        }
+      bytes = g_variant_get_data_as_bytes (body);
+      init.content_type = options->content_type;
+      init.bytes = bytes;
+      return make_event (self, routing_key, profile, options, &init, error);
+    }
+
+  buffer = get_buffer ();
+  if (evbus_serializer_serialize (serializer, body, buffer, error))
+    {
+      init.content_type = evbus_serializer_get_content_type (serializer);
+      init.data = buffer->data;
+      init.size = buffer->len;
+      event = make_event (self, routing_key, profile, options, &init, error);
+    }
+  if (buffer->len > KEEP_BUFFER_BYTES)
+    g_private_replace (&buffer_key, NULL);
+
+  return event;
+}
+
+static EvbusEvent *
+event_from_bytes (EvbusBroker  *self,
+                  const char   *routing_key,
+                  GBytes       *body,
+                  const char   *content_type,
+                  const char   *profile,
+                  GError      **error)
+{
+  static const Options no_options = NO_OPTIONS;
+  EvbusEventInit init = { 0 };
+
+  profile = profile_or_default (profile);
+  if (content_type == NULL)
+    content_type = DEFAULT_CONTENT_TYPE;
+  if (!check_names (routing_key, profile, error) ||
+      !check_content_type (content_type, error))
+    return NULL;
+
+  init.content_type = content_type;
+  init.bytes = body;
+  return make_event (self, routing_key, profile, &no_options, &init, error);
+}
+
+/* Takes over @event, which may be NULL with @error set. */
+static char *
+put_event_nowait (EvbusBroker  *self,
+                  EvbusEvent   *event,
+                  GError      **error)
+{
+  EvbusPut put = { 0 };
+  char *id;
+
+  if (event == NULL)
+    return NULL;
+
+  /* Accepted, it may be gone before this function returns. */
+  id = g_strdup (event->id);
+  put.events = &event;
+  put.n_events = 1;
+  put.weight = event->weight;
+  if (!evbus_queue_try_put (self->queue, &put, error))
+    g_clear_pointer (&id, g_free);
+  if (event != NULL)
+    evbus_event_unref (event);
+
+  return id;
+}
+
+static char *
+put_nowait (EvbusProducer  *producer,
+            const char     *routing_key,
+            GVariant       *body,
+            const char     *profile,
+            GError        **error)
+{
+  static const Options no_options = NO_OPTIONS;
+  EvbusBroker *self = EVBUS_BROKER (producer);
+  EvbusEvent *event;
+
+  g_variant_ref_sink (body);
+  event = event_from_variant (self, routing_key, body, profile, &no_options, error);
+  g_variant_unref (body);
+
+  return put_event_nowait (self, event, error);
+}
+
+static char *
+put_bytes_nowait (EvbusProducer  *producer,
+                  const char     *routing_key,
+                  GBytes         *body,
+                  const char     *content_type,
+                  const char     *profile,
+                  GError        **error)
+{
+  EvbusBroker *self = EVBUS_BROKER (producer);
+
+  return put_event_nowait (self, event_from_bytes (self, routing_key, body, content_type,
+                                                   profile, error), error);
+}
+
+static GTask *
+new_task (EvbusBroker         *self,
+          GCancellable        *cancellable,
+          GAsyncReadyCallback  callback,
+          gpointer             user_data,
+          gpointer             tag)
+{
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  /* Cancelled after it was accepted, it is still accepted. */
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_source_tag (task, tag);
+  return task;
+}
+
+/* Takes over @events and @result. */
+static void
+put_events (EvbusBroker     *self,
+            GTask           *task,
+            EvbusEvent     **events,
+            guint            n_events,
+            const Options   *options,
+            gpointer         result,
+            GDestroyNotify   free_result)
+{
+  g_autoptr(EvbusPut) put = evbus_put_new (task, events, n_events, result, free_result);
+  GCancellable *cancellable = g_task_get_cancellable (task);
+  GError *error = NULL;
+
+  put->has_id = options->id != NULL;
+  put->timeout = options->timeout;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, &error))
+    evbus_put_answer (put, error);
+  else
+    evbus_queue_put (self->queue, put);
+}
+
+/* Takes over @event and @error, of which one is NULL. */
+static void
+put_event (EvbusBroker   *self,
+           GTask         *task,
+           EvbusEvent    *event,
+           const Options *options,
+           GError        *error)
+{
+  EvbusEvent **events;
+
+  if (event == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  events = g_new (EvbusEvent *, 1);
+  events[0] = event;
+  put_events (self, task, events, 1, options, g_strdup (event->id), g_free);
+}
+
+static void
+put_async (EvbusProducer       *producer,
+           const char          *routing_key,
+           GVariant            *body,
+           const char          *profile,
+           GVariant            *dict,
+           GCancellable        *cancellable,
+           GAsyncReadyCallback  callback,
+           gpointer             user_data)
+{
+  EvbusBroker *self = EVBUS_BROKER (producer);
+  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
+  g_autoptr(GPtrArray) values = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
+  Options options = NO_OPTIONS;
+  EvbusEvent *event = NULL;
+  GError *error = NULL;
+
+  g_variant_ref_sink (body);
+  if (dict != NULL)
+    g_variant_ref_sink (dict);
+  if (dict == NULL || read_options (dict, &options, values, &error))
+    event = event_from_variant (self, routing_key, body, profile, &options, &error);
+  put_event (self, task, event, &options, error);
+  g_clear_pointer (&dict, g_variant_unref);
+  g_variant_unref (body);
+}
+
+static void
+put_bytes_async (EvbusProducer       *producer,
+                 const char          *routing_key,
+                 GBytes              *body,
+                 const char          *content_type,
+                 const char          *profile,
+                 GCancellable        *cancellable,
+                 GAsyncReadyCallback  callback,
+                 gpointer             user_data)
+{
+  EvbusBroker *self = EVBUS_BROKER (producer);
+  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
+  const Options options = NO_OPTIONS;
+  GError *error = NULL;
+  EvbusEvent *event = event_from_bytes (self, routing_key, body, content_type, profile, &error);
+
+  put_event (self, task, event, &options, error);
+}
+
+static char *
+put_finish (EvbusProducer  *producer,
+            GAsyncResult   *result,
+            GError        **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, producer), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, put_async), NULL);
+
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+/* Returns all of the events, or NULL with what is wrong with the first bad one. */
+static GPtrArray *
+events_from_variant (EvbusBroker  *self,
+                     GVariant     *list,
+                     GError      **error)
+{
+  static const Options no_options = NO_OPTIONS;
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  gsize n = g_variant_n_children (list);
+
+  for (gsize i = 0; i < n; i++)
+    {
+      const char *routing_key;
+      const char *profile;
+      g_autoptr(GVariant) body = NULL;
+      g_autoptr(GVariant) item = g_variant_get_child_value (list, i);
+      EvbusEvent *event;
+
+      g_variant_get (item, "(&sv&s)", &routing_key, &body, &profile);
+      event = event_from_variant (self, routing_key, body, profile, &no_options, error);
+      if (event == NULL)
+        {
+          g_prefix_error (error, "event %" G_GSIZE_FORMAT ": ", i);
+          return NULL;
+        }
+      g_ptr_array_add (events, event);
+    }
+
+  return g_steal_pointer (&events);
+}
+
+/* Before the events are made: what could never come in is not worth its
+ * memory. The queue decides on the exact weight. */
+static gboolean
+check_count (EvbusBroker  *self,
+             gsize         n_events,
+             GError      **error)
+{
+  guint max_events = evbus_queue_get_max_events (self->queue);
+
+  if (n_events <= max_events)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+               "%" G_GSIZE_FORMAT " events together are more than the queue can hold (%u)",
+               n_events, max_events);
+  return FALSE;
+}
+
+static void
+put_many_async (EvbusProducer       *producer,
+                GVariant            *list,
+                GCancellable        *cancellable,
+                GAsyncReadyCallback  callback,
+                gpointer             user_data)
+{
+  EvbusBroker *self = EVBUS_BROKER (producer);
+  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_many_async);
+  g_autoptr(GVariant) events = g_variant_ref_sink (list);
+  const Options options = NO_OPTIONS;
+  GPtrArray *made = NULL;
+  GError *error = NULL;
+  char **ids;
+  guint n;
+
+  if (!g_variant_is_of_type (events, G_VARIANT_TYPE ("a(svs)")))
+    {
+      g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                               "the events must be a(svs), not %s",
+                               g_variant_get_type_string (events));
+      return;
+    }
+
+  if (check_count (self, g_variant_n_children (events), &error))
+    made = events_from_variant (self, events, &error);
+  if (made == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  n = made->len;
+  ids = g_new0 (char *, n + 1);
+  for (guint i = 0; i < n; i++)
+    ids[i] = g_strdup (((EvbusEvent *) made->pdata[i])->id);
+  put_events (self, task, (EvbusEvent **) g_ptr_array_free (made, FALSE), n, &options,
+              ids, (GDestroyNotify) g_strfreev);
+}
+
+static char **
+put_many_finish (EvbusProducer  *producer,
+                 GAsyncResult   *result,
+                 GError        **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, producer), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, put_many_async), NULL);
+
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+void
+evbus_broker_producer_init (EvbusProducerInterface *iface)
+{
+  iface->put_async = put_async;
+  iface->put_finish = put_finish;
+  iface->put_nowait = put_nowait;
+  iface->put_bytes_async = put_bytes_async;
+  iface->put_bytes_nowait = put_bytes_nowait;
+  iface->put_many_async = put_many_async;
+  iface->put_many_finish = put_many_finish;
+}

@@ -1,0 +1,460 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The broker's routes: made, kept, replaced and removed while events flow. */
+
+#include "evbus-broker-private.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+#include "evbus-profiles-private.h"
+
+GPtrArray *
+evbus_broker_dup_routes (EvbusBroker *self)
+{
+  GPtrArray *routes;
+
+  g_mutex_lock (&self->lock);
+  routes = evbus_route_array_copy (self->routes);
+  g_mutex_unlock (&self->lock);
+
+  return routes;
+}
+
+/* Makes the list that the application sees equal to the routes there are.
+ * Reads them anew, so that it does not matter in which order calls of several
+ * threads come through. */
+static gboolean
+sync_model (gpointer data)
+{
+  EvbusBroker *self = data;
+  g_autoptr(GPtrArray) routes = evbus_broker_dup_routes (self);
+  guint n = g_list_model_get_n_items (G_LIST_MODEL (self->model));
+  guint head = 0;
+  guint tail = 0;
+
+  while (head < n && head < routes->len)
+    {
+      g_autoptr(EvbusRoute) route = g_list_model_get_item (G_LIST_MODEL (self->model), head);
+
+      if (route != routes->pdata[head])
+        break;
+      head++;
+    }
+  while (head + tail < n && head + tail < routes->len)
+    {
+      g_autoptr(EvbusRoute) route = g_list_model_get_item (G_LIST_MODEL (self->model), n - 1 - tail);
+
+      if (route != routes->pdata[routes->len - 1 - tail])
+        break;
+      tail++;
+    }
+
+  if (head + tail < n || head + tail < routes->len)
+    g_list_store_splice (self->model, head, n - head - tail,
+                         routes->pdata + head, routes->len - head - tail);
+
+  return G_SOURCE_REMOVE;
+}
+
+static void
+routes_changed (EvbusBroker *self)
+{
+  g_main_context_invoke_full (self->context, G_PRIORITY_DEFAULT, sync_model,
+                              g_object_ref (self), g_object_unref);
+}
+
+/* Lets puts see the present routes. Returns how many events were put before. */
+static guint64
+publish_table_locked (EvbusBroker *self)
+{
+  EvbusRouteTable *table = evbus_route_table_new (self->routes, ++self->generation);
+  guint64 n_pushed = evbus_queue_set_table (self->queue, table);
+
+  evbus_route_table_unref (table);
+  return n_pushed;
+}
+
+static gboolean
+check_open_locked (EvbusBroker  *self,
+                   GError      **error)
+{
+  if (!self->stopped)
+    return TRUE;
+
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped");
+  return FALSE;
+}
+
+static gboolean
+check_n_routes (guint     n_routes,
+                GError  **error)
+{
+  if (n_routes <= EVBUS_MAX_ROUTES)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+               "%u routes are more than a broker can have (%u)", n_routes, EVBUS_MAX_ROUTES);
+  return FALSE;
+}
+
+/* A reload in the making. */
+typedef struct {
+  GPtrArray *routes;       /* as they will be; a reference of each */
+  GPtrArray *added;        /* of those, the new ones; borrowed */
+  GPtrArray *predecessors; /* in step with @added: the route that each replaces, or NULL; borrowed */
+  GPtrArray *removed;      /* a reference of each */
+} Change;
+
+static void
+change_clear (Change *change)
+{
+  g_ptr_array_unref (change->routes);
+  g_ptr_array_unref (change->added);
+  g_ptr_array_unref (change->predecessors);
+  g_ptr_array_unref (change->removed);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Change, change_clear)
+
+static gboolean
+same_place (EvbusRoute     *route,
+            EvbusRouteSpec *spec)
+{
+  return strcmp (route->spec->provider, spec->provider) == 0 &&
+         strcmp (route->spec->profile, spec->profile) == 0;
+}
+
+static gboolean
+same_route (EvbusRoute     *route,
+            EvbusRouteSpec *spec)
+{
+  return same_place (route, spec) &&
+         strcmp (route->spec->digest, spec->digest) == 0 &&
+         (route->spec->info == NULL) == (spec->info == NULL);
+}
+
+/* Takes the first of @old that @is_it says fits @spec out of it. */
+static EvbusRoute *
+claim (GPtrArray       *old,
+       EvbusRouteSpec  *spec,
+       gboolean       (*is_it) (EvbusRoute     *route,
+                                EvbusRouteSpec *spec))
+{
+  for (guint i = 0; i < old->len; i++)
+    {
+      if (is_it (old->pdata[i], spec))
+        return g_ptr_array_steal_index (old, i);
+    }
+
+  return NULL;
+}
+
+/* First every route that stays as it is finds its place; then each new one may
+ * replace a route of the same place, whose ingress must close first. */
+static void
+plan_locked (EvbusBroker *self,
+             GPtrArray   *specs,
+             Change      *change)
+{
+  g_autoptr(GPtrArray) old = g_ptr_array_new_with_free_func (g_object_unref);
+  g_autoptr(GPtrArray) kept = g_ptr_array_new ();
+
+  change->routes = g_ptr_array_new_with_free_func (g_object_unref);
+  change->added = g_ptr_array_new ();
+  change->predecessors = g_ptr_array_new ();
+  change->removed = g_ptr_array_new_with_free_func (g_object_unref);
+
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = g_object_ref (self->routes->pdata[i]);
+
+      g_ptr_array_add (route->from_profiles ? old : change->routes, route);
+    }
+  for (guint i = 0; i < specs->len; i++)
+    g_ptr_array_add (kept, claim (old, specs->pdata[i], same_route));
+
+  for (guint i = 0; i < specs->len; i++)
+    {
+      EvbusRoute *route = kept->pdata[i];
+      EvbusRoute *predecessor;
+
+      if (route == NULL)
+        {
+          route = evbus_route_new (specs->pdata[i], self->queue, self->notifier);
+          route->from_profiles = TRUE;
+          predecessor = claim (old, specs->pdata[i], same_place);
+          if (predecessor != NULL)
+            g_ptr_array_add (change->removed, predecessor);
+          g_ptr_array_add (change->added, route);
+          g_ptr_array_add (change->predecessors, predecessor);
+        }
+      g_ptr_array_add (change->routes, route);
+    }
+
+  while (old->len > 0)
+    g_ptr_array_add (change->removed, g_ptr_array_steal_index (old, 0));
+}
+
+static void
+carry_out_locked (EvbusBroker *self,
+                  Change      *change)
+{
+  guint64 n_pushed;
+
+  g_ptr_array_unref (self->routes);
+  self->routes = g_ptr_array_ref (change->routes);
+  n_pushed = publish_table_locked (self);
+
+  for (guint i = 0; i < change->added->len; i++)
+    evbus_listener_add (self->listener, change->added->pdata[i], change->predecessors->pdata[i]);
+  for (guint i = 0; i < change->removed->len; i++)
+    evbus_listener_retire (self->listener, change->removed->pdata[i], n_pushed,
+                           evbus_broker_get_stop_timeout (self));
+}
+
+static void
+apply_settings (EvbusBroker         *self,
+                const EvbusSettings *settings)
+{
+  evbus_queue_set_budget (self->queue, settings->queue_events, settings->queue_bytes);
+  g_atomic_pointer_set (&self->event_bytes, settings->event_bytes);
+  evbus_broker_set_reject_unrouted (self, settings->reject_unrouted);
+  evbus_broker_set_stop_timeout (self, settings->stop_timeout);
+}
+
+static void
+log_lines (const char * const *lines)
+{
+  for (guint i = 0; lines != NULL && lines[i] != NULL; i++)
+    g_warning ("%s", lines[i]);
+}
+
+/**
+ * evbus_broker_apply_profiles:
+ * @self: a broker
+ * @profiles: a checked configuration
+ * @error: return location for a #GError
+ *
+ * Makes the routes and settings of the broker those of @profiles.
+ *
+ * Called again it is a reload, which may happen while events flow: routes
+ * whose entry is unchanged stay as they are, with their connections; the
+ * others deliver what they have, within the `stop-timeout`, and go; a route
+ * that replaces one of the same provider and pattern starts when that one has
+ * closed. Routes of [method@Broker.add_route] are left alone. Everything
+ * accepted before goes by the old routes, everything after by the new ones.
+ *
+ * An entry whose provider has no plugin becomes a route in state
+ * %EVBUS_ROUTE_STATE_FAILED.
+ *
+ * Errors, after which nothing is changed: %EVBUS_ERROR_INVALID_CONFIG if there
+ * are more than 1,024 routes, %EVBUS_ERROR_NOT_FOUND for a serializer that is
+ * not there, %EVBUS_ERROR_CLOSED.
+ *
+ * Returns: %TRUE if it was done
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_apply_profiles (EvbusBroker    *self,
+                             EvbusProfiles  *profiles,
+                             GError        **error)
+{
+  const EvbusSettings *settings;
+  g_auto(Change) change = { 0 };
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (EVBUS_IS_PROFILES (profiles), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  settings = evbus_profiles_get_settings (profiles);
+  if (settings->serializer != NULL)
+    {
+      g_autoptr(EvbusSerializer) serializer = evbus_serializer_lookup (settings->serializer, error);
+
+      if (serializer == NULL)
+        return FALSE;
+    }
+
+  g_mutex_lock (&self->lock);
+  plan_locked (self, evbus_profiles_get_specs (profiles), &change);
+  if (!check_open_locked (self, error) || !check_n_routes (change.routes->len, error))
+    {
+      g_mutex_unlock (&self->lock);
+      return FALSE;
+    }
+  carry_out_locked (self, &change);
+  g_mutex_unlock (&self->lock);
+
+  if (settings->serializer != NULL)
+    evbus_broker_set_serializer (self, settings->serializer, NULL);
+  apply_settings (self, settings);
+  log_lines (evbus_profiles_get_warnings (profiles));
+  log_lines (evbus_profiles_get_missing (profiles));
+  routes_changed (self);
+  return TRUE;
+}
+
+/**
+ * evbus_broker_load_profiles:
+ * @self: a broker
+ * @path: (type filename): a file, or a folder of them
+ * @error: return location for a #GError
+ *
+ * Reads a configuration and applies it, as [ctor@Profiles.new_for_path] and
+ * [method@Broker.apply_profiles] do. A configuration with a mistake changes
+ * nothing.
+ *
+ * Blocks while it reads.
+ *
+ * Errors: %EVBUS_ERROR_INVALID_CONFIG with one line for each mistake, and those
+ * of [method@Broker.apply_profiles].
+ *
+ * Returns: %TRUE if it was done
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_load_profiles (EvbusBroker  *self,
+                            const char   *path,
+                            GError      **error)
+{
+  g_autoptr(EvbusProfiles) profiles = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (path != NULL, FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  profiles = evbus_profiles_new_for_path (path, error);
+  return profiles != NULL && evbus_broker_apply_profiles (self, profiles, error);
+}
+
+/**
+ * evbus_broker_add_route:
+ * @self: a broker
+ * @provider: the provider's name or an alias of it, such as "file"
+ * @profile: a glob that profile names must match
+ * @data: (nullable): the provider's options, and `delivery`, as a dictionary
+ *   `a{sv}`; a floating reference is sunk
+ * @error: return location for a #GError
+ *
+ * Adds a route, also while events flow.
+ *
+ * Errors: %EVBUS_ERROR_NO_PROVIDER, %EVBUS_ERROR_INVALID_CONFIG,
+ * %EVBUS_ERROR_CLOSED.
+ *
+ * Returns: (transfer full): the route, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+EvbusRoute *
+evbus_broker_add_route (EvbusBroker  *self,
+                        const char   *provider,
+                        const char   *profile,
+                        GVariant     *data,
+                        GError      **error)
+{
+  g_autoptr(EvbusRouteSpec) spec = NULL;
+  g_autoptr(GVariant) sunk = NULL;
+  EvbusRoute *route;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+  g_return_val_if_fail (provider != NULL, NULL);
+  g_return_val_if_fail (profile != NULL, NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (data != NULL)
+    sunk = g_variant_ref_sink (data);
+  spec = evbus_route_spec_new (provider, profile, "glob", sunk, error);
+  if (spec == NULL)
+    return NULL;
+
+  g_mutex_lock (&self->lock);
+  if (!check_open_locked (self, error) || !check_n_routes (self->routes->len + 1, error))
+    {
+      g_mutex_unlock (&self->lock);
+      return NULL;
+    }
+  route = evbus_route_new (spec, self->queue, self->notifier);
+  g_ptr_array_add (self->routes, g_object_ref (route));
+  evbus_listener_add (self->listener, route, NULL);
+  publish_table_locked (self);
+  g_mutex_unlock (&self->lock);
+
+  routes_changed (self);
+  return route;
+}
+
+/**
+ * evbus_broker_remove_route:
+ * @self: a broker
+ * @route: one of its routes
+ * @error: return location for a #GError
+ *
+ * Removes a route. It takes no new events; what it has it still delivers,
+ * within the `stop-timeout`. Then its plugin is closed.
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND, %EVBUS_ERROR_CLOSED.
+ *
+ * Returns: %TRUE if it was removed
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_remove_route (EvbusBroker  *self,
+                           EvbusRoute   *route,
+                           GError      **error)
+{
+  guint index;
+  guint64 n_pushed;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (EVBUS_IS_ROUTE (route), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  g_mutex_lock (&self->lock);
+  if (!check_open_locked (self, error))
+    {
+      g_mutex_unlock (&self->lock);
+      return FALSE;
+    }
+  if (!g_ptr_array_find (self->routes, route, &index))
+    {
+      g_mutex_unlock (&self->lock);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+                   "route %s is not one of this broker", route->label);
+      return FALSE;
+    }
+  g_object_ref (route);
+  g_ptr_array_remove_index (self->routes, index);
+  n_pushed = publish_table_locked (self);
+  evbus_listener_retire (self->listener, route, n_pushed, evbus_broker_get_stop_timeout (self));
+  g_mutex_unlock (&self->lock);
+
+  routes_changed (self);
+  g_object_unref (route);
+  return TRUE;
+}
+
+/**
+ * evbus_broker_get_routes: (get-property routes)
+ * @self: a broker
+ *
+ * The routes, in the order of the configuration. The list changes in the main
+ * context in which the broker was made, and is to be used there.
+ *
+ * Returns: (transfer none): a list of [class@Route]
+ *
+ * Since: 1.0
+ */
+GListModel *
+evbus_broker_get_routes (EvbusBroker *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+
+  return G_LIST_MODEL (self->model);
+}

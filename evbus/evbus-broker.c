@@ -1,0 +1,636 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-broker-private.h"
+
+#include "evbus-enum-types.h"
+#include "evbus-error.h"
+#include "evbus-explanation-private.h"
+#include "evbus-limits-private.h"
+
+/**
+ * EvbusBroker:
+ *
+ * Takes events and hands each one to every route whose pattern matches its
+ * profile.
+ *
+ * A broker is an [iface@Producer]: events are put by its functions. They can
+ * be put before [method@Broker.start], and are delivered from then on.
+ *
+ * All functions can be called from any thread. Signals, property notifications
+ * and changes of the list of routes happen in the main context that was the
+ * thread-default one when the broker was made. The last reference can be
+ * dropped on any thread, also without a stop: the broker's threads then end by
+ * themselves, and what they had not delivered is dropped.
+ *
+ * ```c
+ * g_autoptr(EvbusBroker) broker = evbus_broker_new ();
+ * g_autoptr(GError) error = NULL;
+ *
+ * if (!evbus_broker_load_profiles (broker, "profiles.yaml", &error) ||
+ *     !evbus_broker_start (broker, &error))
+ *   g_error ("%s", error->message);
+ *
+ * id = evbus_producer_put_nowait (EVBUS_PRODUCER (broker), "order.created",
+ *                                 g_variant_new ("{'id': <42>}"), NULL, &error);
+ * ```
+ *
+ * Since: 1.0
+ */
+
+enum {
+  PROP_REJECT_UNROUTED = 1,
+  PROP_ROUTES,
+  PROP_SERIALIZER,
+  PROP_STOP_TIMEOUT,
+  N_PROPS
+};
+
+enum {
+  SIGNAL_EVENT_FAILED,
+  SIGNAL_ROUTE_STATE_CHANGED,
+  N_SIGNALS
+};
+
+static GParamSpec *properties[N_PROPS];
+static guint signals[N_SIGNALS];
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (EvbusBroker, evbus_broker, G_TYPE_OBJECT,
+                               G_IMPLEMENT_INTERFACE (EVBUS_TYPE_PRODUCER, evbus_broker_producer_init))
+
+static void
+emit_event_failed (GObject    *object,
+                   EvbusRoute *route,
+                   EvbusEvent *event,
+                   const char *reason,
+                   guint64     missed)
+{
+  g_signal_emit (object, signals[SIGNAL_EVENT_FAILED], 0, route, event, reason, missed);
+}
+
+static void
+emit_state_changed (GObject         *object,
+                    EvbusRoute      *route,
+                    EvbusRouteState  state,
+                    const char      *reason)
+{
+  g_signal_emit (object, signals[SIGNAL_ROUTE_STATE_CHANGED], 0, route, state, reason);
+}
+
+typedef struct {
+  EvbusBroker *broker;
+  guint        property;
+} Notification;
+
+static void
+notification_free (gpointer data)
+{
+  Notification *notification = data;
+
+  g_object_unref (notification->broker);
+  g_free (notification);
+}
+
+static gboolean
+notify (gpointer data)
+{
+  Notification *notification = data;
+
+  g_object_notify_by_pspec (G_OBJECT (notification->broker), properties[notification->property]);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+notify_in_context (EvbusBroker *self,
+                   guint        property)
+{
+  Notification *notification = g_new (Notification, 1);
+
+  notification->broker = g_object_ref (self);
+  notification->property = property;
+  g_main_context_invoke_full (self->context, G_PRIORITY_DEFAULT, notify,
+                              notification, notification_free);
+}
+
+static const EvbusNotifierFuncs notifier_funcs = {
+  .event_failed = emit_event_failed,
+  .state_changed = emit_state_changed,
+};
+
+static void
+evbus_broker_finalize (GObject *object)
+{
+  EvbusBroker *self = EVBUS_BROKER (object);
+
+  evbus_notifier_close (self->notifier);
+  evbus_queue_close (self->queue);
+  if (!self->stopped)
+    evbus_listener_abort (self->listener);
+
+  g_object_unref (self->model);
+  g_ptr_array_unref (self->routes);
+  evbus_notifier_unref (self->notifier);
+  evbus_listener_unref (self->listener);
+  g_main_context_unref (self->context);
+  g_mutex_clear (&self->lock);
+
+  G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
+}
+
+static void
+evbus_broker_get_property (GObject    *object,
+                           guint       property,
+                           GValue     *value,
+                           GParamSpec *pspec)
+{
+  EvbusBroker *self = EVBUS_BROKER (object);
+
+  switch (property)
+    {
+    case PROP_REJECT_UNROUTED:
+      g_value_set_boolean (value, evbus_broker_get_reject_unrouted (self));
+      break;
+    case PROP_ROUTES:
+      g_value_set_object (value, self->model);
+      break;
+    case PROP_SERIALIZER:
+      g_value_set_string (value, evbus_broker_get_serializer (self));
+      break;
+    case PROP_STOP_TIMEOUT:
+      g_value_set_uint (value, evbus_broker_get_stop_timeout (self));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property, pspec);
+    }
+}
+
+static void
+evbus_broker_set_property (GObject      *object,
+                           guint         property,
+                           const GValue *value,
+                           GParamSpec   *pspec)
+{
+  EvbusBroker *self = EVBUS_BROKER (object);
+
+  switch (property)
+    {
+    case PROP_REJECT_UNROUTED:
+      evbus_broker_set_reject_unrouted (self, g_value_get_boolean (value));
+      break;
+    case PROP_STOP_TIMEOUT:
+      evbus_broker_set_stop_timeout (self, g_value_get_uint (value));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, property, pspec);
+    }
+}
+
+static void
+install_signals (GObjectClass *object_class)
+{
+  /**
+   * EvbusBroker::event-failed:
+   * @self: the broker
+   * @route: the route that gave the event up
+   * @event: the event
+   * @reason: why, for a person
+   * @missed: how many such signals were left out since the last one, because
+   *   more than 1,024 were pending
+   *
+   * An event will not be delivered by a route: the destination will never take
+   * it, it grew too old, or it was dropped.
+   *
+   * Since: 1.0
+   */
+  signals[SIGNAL_EVENT_FAILED] =
+    g_signal_new ("event-failed", EVBUS_TYPE_BROKER, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                  NULL, G_TYPE_NONE, 4,
+                  EVBUS_TYPE_ROUTE, EVBUS_TYPE_EVENT, G_TYPE_STRING, G_TYPE_UINT64);
+
+  /**
+   * EvbusBroker::route-state-changed:
+   * @self: the broker
+   * @route: the route
+   * @state: its new state
+   * @reason: (nullable): why, for a person
+   *
+   * A route's state or its reason has changed.
+   *
+   * Since: 1.0
+   */
+  signals[SIGNAL_ROUTE_STATE_CHANGED] =
+    g_signal_new ("route-state-changed", EVBUS_TYPE_BROKER, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                  NULL, G_TYPE_NONE, 3,
+                  EVBUS_TYPE_ROUTE, EVBUS_TYPE_ROUTE_STATE, G_TYPE_STRING);
+}
+
+static void
+evbus_broker_class_init (EvbusBrokerClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags readable = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+  const GParamFlags writable = readable | G_PARAM_WRITABLE;
+
+  object_class->finalize = evbus_broker_finalize;
+  object_class->get_property = evbus_broker_get_property;
+  object_class->set_property = evbus_broker_set_property;
+
+  /**
+   * EvbusBroker:reject-unrouted: (getter get_reject_unrouted) (setter set_reject_unrouted)
+   *
+   * Whether a put that no route matches is refused with
+   * %EVBUS_ERROR_UNROUTED, instead of being accepted and counted.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_REJECT_UNROUTED] =
+    g_param_spec_boolean ("reject-unrouted", NULL, NULL, FALSE, writable);
+  /**
+   * EvbusBroker:routes: (getter get_routes)
+   *
+   * The routes, a list of [class@Route].
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ROUTES] =
+    g_param_spec_object ("routes", NULL, NULL, G_TYPE_LIST_MODEL, readable);
+  /**
+   * EvbusBroker:serializer: (getter get_serializer)
+   *
+   * The name of the serializer of bodies.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_SERIALIZER] =
+    g_param_spec_string ("serializer", NULL, NULL, "json", readable);
+  /**
+   * EvbusBroker:stop-timeout: (getter get_stop_timeout) (setter set_stop_timeout)
+   *
+   * How many milliseconds [method@Broker.stop_async] gives the routes to
+   * deliver what they have.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STOP_TIMEOUT] =
+    g_param_spec_uint ("stop-timeout", NULL, NULL, 0, G_MAXUINT, EVBUS_DEFAULT_STOP_MS, writable);
+
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+  install_signals (object_class);
+}
+
+static void
+evbus_broker_init (EvbusBroker *self)
+{
+  g_mutex_init (&self->lock);
+  self->context = g_main_context_ref_thread_default ();
+  self->listener = evbus_listener_new ();
+  self->queue = evbus_listener_get_queue (self->listener);
+  self->notifier = evbus_notifier_new (G_OBJECT (self), &notifier_funcs);
+  self->stop_timeout = EVBUS_DEFAULT_STOP_MS;
+  self->model = g_list_store_new (EVBUS_TYPE_ROUTE);
+  self->routes = g_ptr_array_new_with_free_func (g_object_unref);
+  evbus_broker_set_serializer (self, "json", NULL);
+  self->event_bytes = EVBUS_DEFAULT_EVENT_BYTES;
+  self->generation = 1;
+}
+
+/**
+ * evbus_broker_new:
+ *
+ * Makes a broker without routes, not started.
+ *
+ * Returns: (transfer full): the broker
+ *
+ * Since: 1.0
+ */
+EvbusBroker *
+evbus_broker_new (void)
+{
+  return g_object_new (EVBUS_TYPE_BROKER, NULL);
+}
+
+/**
+ * evbus_broker_start:
+ * @self: a broker
+ * @error: return location for a #GError
+ *
+ * Starts delivering. Returns at once; how the routes fare is in their states.
+ *
+ * Errors: %EVBUS_ERROR_EXISTS if the broker runs already, %EVBUS_ERROR_CLOSED
+ * if it was stopped: a broker runs once.
+ *
+ * Returns: %TRUE if it was started
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_start (EvbusBroker  *self,
+                    GError      **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  g_mutex_lock (&self->lock);
+  if (self->stopped || self->started)
+    {
+      gboolean stopped = self->stopped;
+
+      g_mutex_unlock (&self->lock);
+      g_set_error_literal (error, EVBUS_ERROR,
+                           stopped ? EVBUS_ERROR_CLOSED : EVBUS_ERROR_EXISTS,
+                           stopped ? "the broker was stopped; make a new one"
+                                   : "the broker was started already");
+      return FALSE;
+    }
+  self->started = TRUE;
+  evbus_listener_start (self->listener);
+  g_mutex_unlock (&self->lock);
+
+  return TRUE;
+}
+
+/**
+ * evbus_broker_stop_async:
+ * @self: a broker
+ * @cancellable: (nullable): to stop at once, without delivering the rest
+ * @callback: (scope async): called when the broker has stopped
+ * @user_data: for @callback
+ *
+ * Stops the broker: puts get %EVBUS_ERROR_CLOSED from now on, and what was
+ * accepted is delivered, for as long as the property `stop-timeout` says. What
+ * is left then is dropped, with `event-failed` for each.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_stop_async (EvbusBroker         *self,
+                         GCancellable        *cancellable,
+                         GAsyncReadyCallback  callback,
+                         gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+  gboolean stopped;
+  gboolean started;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_source_tag (task, evbus_broker_stop_async);
+  g_task_set_name (task, "[evbus] stop");
+
+  g_mutex_lock (&self->lock);
+  stopped = self->stopped;
+  started = self->started;
+  self->stopped = TRUE;
+  g_mutex_unlock (&self->lock);
+
+  if (stopped)
+    {
+      g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped already");
+      return;
+    }
+
+  evbus_queue_close (self->queue);
+  if (started)
+    {
+      evbus_listener_stop (self->listener, task, evbus_broker_get_stop_timeout (self));
+      return;
+    }
+
+  evbus_listener_discard (self->listener);
+  g_task_return_boolean (task, TRUE);
+}
+
+/**
+ * evbus_broker_stop_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.stop_async].
+ *
+ * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped,
+ * %EVBUS_ERROR_CLOSED if the broker was stopped already.
+ *
+ * Returns: %TRUE if everything was delivered
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_stop_finish (EvbusBroker   *self,
+                          GAsyncResult  *result,
+                          GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_stop_async), FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/**
+ * evbus_broker_explain:
+ * @self: a broker
+ * @profile: (nullable): a profile name as a producer gives it
+ * @error: return location for a #GError
+ *
+ * Which routes an event of this profile would go to, and why.
+ *
+ * Errors: %EVBUS_ERROR_MATCH if a pattern gives up on the name, which a put
+ * would get as well.
+ *
+ * Returns: (transfer full) (element-type EvbusExplanation): an answer for each
+ *   route, in their order
+ *
+ * Since: 1.0
+ */
+GPtrArray *
+evbus_broker_explain (EvbusBroker  *self,
+                      const char   *profile,
+                      GError      **error)
+{
+  g_autoptr(GPtrArray) routes = NULL;
+  g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func (g_object_unref);
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (profile == NULL || *profile == '\0')
+    profile = "default";
+
+  routes = evbus_broker_dup_routes (self);
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusRoute *route = routes->pdata[i];
+      gboolean matches;
+
+      if (!evbus_matcher_match (route->spec->matcher, profile, &matches, error))
+        {
+          g_prefix_error (error, "route %s: ", route->label);
+          return NULL;
+        }
+      g_ptr_array_add (answers,
+                       evbus_explanation_new (route, matches,
+                                              g_strdup_printf ("'%s' %s the %s '%s'", profile,
+                                                               matches ? "matches" : "does not match",
+                                                               evbus_matcher_get_plugin (route->spec->matcher),
+                                                               route->spec->profile)));
+    }
+
+  return g_steal_pointer (&answers);
+}
+
+/**
+ * evbus_broker_get_ledger:
+ * @self: a broker
+ * @ledger: (out caller-allocates): where to put the counts
+ *
+ * The sums over all routes, those that were removed included, and the number
+ * of events that matched no route: a snapshot that balances.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_get_ledger (EvbusBroker *self,
+                         EvbusLedger *ledger)
+{
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (ledger != NULL);
+
+  evbus_queue_get_totals (self->queue, ledger);
+}
+
+/**
+ * evbus_broker_get_stop_timeout: (get-property stop-timeout)
+ * @self: a broker
+ *
+ * See [property@Broker:stop-timeout].
+ *
+ * Returns: milliseconds
+ *
+ * Since: 1.0
+ */
+guint
+evbus_broker_get_stop_timeout (EvbusBroker *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), 0);
+
+  return g_atomic_int_get (&self->stop_timeout);
+}
+
+/**
+ * evbus_broker_set_stop_timeout: (set-property stop-timeout)
+ * @self: a broker
+ * @milliseconds: how long a stop may take to deliver the rest
+ *
+ * See [property@Broker:stop-timeout].
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_set_stop_timeout (EvbusBroker *self,
+                               guint        milliseconds)
+{
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+
+  if ((guint) g_atomic_int_exchange (&self->stop_timeout, milliseconds) != milliseconds)
+    notify_in_context (self, PROP_STOP_TIMEOUT);
+}
+
+/**
+ * evbus_broker_get_reject_unrouted: (get-property reject-unrouted)
+ * @self: a broker
+ *
+ * See [property@Broker:reject-unrouted].
+ *
+ * Returns: %TRUE if such events are refused
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_get_reject_unrouted (EvbusBroker *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+
+  return g_atomic_int_get (&self->reject_unrouted);
+}
+
+/**
+ * evbus_broker_set_reject_unrouted: (set-property reject-unrouted)
+ * @self: a broker
+ * @reject_unrouted: whether to refuse events that match no route
+ *
+ * See [property@Broker:reject-unrouted].
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_set_reject_unrouted (EvbusBroker *self,
+                                  gboolean     reject_unrouted)
+{
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+
+  reject_unrouted = !!reject_unrouted;
+  evbus_queue_set_reject_unrouted (self->queue, reject_unrouted);
+  if (g_atomic_int_exchange (&self->reject_unrouted, reject_unrouted) != reject_unrouted)
+    notify_in_context (self, PROP_REJECT_UNROUTED);
+}
+
+/**
+ * evbus_broker_get_serializer: (get-property serializer)
+ * @self: a broker
+ *
+ * The name of the serializer of bodies; "json" unless it was changed.
+ *
+ * Returns: (transfer none): the name
+ *
+ * Since: 1.0
+ */
+const char *
+evbus_broker_get_serializer (EvbusBroker *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+
+  return g_atomic_pointer_get (&self->serializer_name);
+}
+
+/**
+ * evbus_broker_set_serializer:
+ * @self: a broker
+ * @name: "json", "gvariant", "msgpack" or "str"
+ * @error: return location for a #GError
+ *
+ * Chooses how bodies are serialised from now on.
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if there is no such serializer.
+ *
+ * Returns: %TRUE if there is
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_set_serializer (EvbusBroker  *self,
+                             const char   *name,
+                             GError      **error)
+{
+  EvbusSerializer *serializer;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (name != NULL, FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  serializer = evbus_serializer_lookup (name, error);
+  if (serializer == NULL)
+    return FALSE;
+
+  g_atomic_pointer_set (&self->serializer_name, g_intern_string (name));
+  if (g_atomic_pointer_exchange (&self->serializer, serializer) != serializer)
+    notify_in_context (self, PROP_SERIALIZER);
+
+  /* The library keeps a reference of each, so none is kept here. */
+  g_object_unref (serializer);
+  return TRUE;
+}

@@ -1,0 +1,50 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-event.h"
+
+G_BEGIN_DECLS
+
+typedef struct _EvbusRouteSet EvbusRouteSet;
+
+struct _EvbusEvent
+{
+  int            ref_count;     /* atomic */
+  guint          hops;
+  gint64         time;          /* microseconds since 1970 UTC */
+  gint64         max_age;       /* microseconds; 0: the route's own */
+  gint64         picked_up;     /* monotonic; written by the listener before any route sees the event */
+  EvbusRouteSet *set;           /* between put and listener, under the queue's lock */
+  GVariant      *attributes;    /* a{ss} or NULL */
+  GBytes        *bytes;         /* holds @data where it is not in @storage */
+  const guint8  *data;
+  gsize          size;
+  gsize          weight;        /* in every budget: body, routing key and profile */
+  const char    *routing_key;   /* this and the next three: in @storage */
+  const char    *profile;
+  const char    *content_type;
+  const char    *id;
+  char           storage[];
+};
+
+/* What an event is made of. The strings are copied; @data is copied too,
+ * unless it is large and in @bytes, of which then a reference is kept. */
+typedef struct {
+  const char   *id;            /* NULL: a new one */
+  const char   *routing_key;
+  const char   *profile;
+  const char   *content_type;
+  GBytes       *bytes;         /* or NULL, and then: */
+  const guint8 *data;
+  gsize         size;
+  GVariant     *attributes;
+  gint64        max_age;
+  guint         hops;
+} EvbusEventInit;
+
+EvbusEvent *evbus_event_new (const EvbusEventInit *init);
+
+G_END_DECLS

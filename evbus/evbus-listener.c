@@ -1,0 +1,630 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-listener-private.h"
+
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+#include "evbus-source-private.h"
+
+/* Takes in a row before other sources of the loop get their turn. */
+#define TAKES_IN_A_ROW 64
+
+/* After the deadline of a stop the routes are told to end; this is how long a
+ * call that is under way is given to do so. */
+#define ABORT_GRACE_US (G_USEC_PER_SEC / 2)
+
+struct _EvbusListener
+{
+  gatomicrefcount  ref_count;
+  GMainContext    *context;
+  GMainLoop       *loop;
+  EvbusQueue      *queue;
+  GSource         *source;         /* woken by the queue */
+  GSource         *watch;          /* goes off at the next deadline */
+  int              started;        /* atomic */
+
+  GMutex           lock;
+  gint64           watch_at;       /* when @watch goes off, G_MAXINT64: never; under @lock */
+  gboolean         ended;          /* nobody hears messages any more; under @lock */
+
+  /* On the listener's thread (or nobody's, before it is started). */
+  EvbusTake        take;
+  GPtrArray       *routes;         /* with a thread, or about to have one; a reference of each */
+  GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
+  GTask           *stop;           /* while stopping */
+  GSource         *stop_cancelled; /* then, if it can be cancelled */
+  gboolean         aborted;
+  gboolean         left_over;      /* something was dropped because of the deadline */
+};
+
+static gboolean on_queue (gpointer data);
+static gboolean on_watch (gpointer data);
+
+EvbusListener *
+evbus_listener_new (void)
+{
+  EvbusListener *self = g_new0 (EvbusListener, 1);
+
+  g_atomic_ref_count_init (&self->ref_count);
+  g_mutex_init (&self->lock);
+  self->watch_at = G_MAXINT64;
+  self->context = g_main_context_new ();
+  self->loop = g_main_loop_new (self->context, FALSE);
+  self->routes = g_ptr_array_new_with_free_func (g_object_unref);
+  self->successors = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
+  self->source = evbus_source_new ("[evbus] queue", on_queue, self, NULL);
+  self->watch = evbus_source_new ("[evbus] watch", on_watch, self, NULL);
+  self->queue = evbus_queue_new (self->source);
+  g_source_attach (self->source, self->context);
+  g_source_attach (self->watch, self->context);
+
+  return self;
+}
+
+EvbusListener *
+evbus_listener_ref (EvbusListener *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+evbus_listener_unref (EvbusListener *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  g_source_destroy (self->source);
+  g_source_destroy (self->watch);
+  g_source_unref (self->source);
+  g_source_unref (self->watch);
+  evbus_queue_unref (self->queue);
+  g_ptr_array_unref (self->routes);
+  g_hash_table_unref (self->successors);
+  g_main_loop_unref (self->loop);
+  g_main_context_unref (self->context);
+  g_mutex_clear (&self->lock);
+  g_free (self);
+}
+
+EvbusQueue *
+evbus_listener_get_queue (EvbusListener *self)
+{
+  return self->queue;
+}
+
+/* Hands a run of events to each of its routes. */
+static void
+hand_on (EvbusRouteSet  *set,
+         EvbusEvent    **events,
+         guint           n_events)
+{
+  EvbusChunk *chunk = evbus_chunk_new (events, n_events);
+
+  for (guint i = 0; i < set->n_routes; i++)
+    evbus_route_push (set->routes[i], chunk);
+  evbus_chunk_unref (chunk);
+}
+
+static gboolean
+take_and_hand_on (EvbusListener *self)
+{
+  EvbusTake *take = &self->take;
+  gint64 now;
+  guint from = 0;
+
+  if (!evbus_queue_take (self->queue, take))
+    return FALSE;
+
+  now = g_get_monotonic_time ();
+  for (guint i = 0; i < take->n_events; i++)
+    take->events[i]->picked_up = now;
+
+  for (guint i = 0; i < take->n_runs; i++)
+    {
+      hand_on (take->runs[i].set, take->events + from, take->runs[i].n_events);
+      from += take->runs[i].n_events;
+    }
+
+  return TRUE;
+}
+
+static gboolean
+on_queue (gpointer data)
+{
+  EvbusListener *self = data;
+
+  for (guint i = 0; i < TAKES_IN_A_ROW; i++)
+    {
+      if (!take_and_hand_on (self))
+        return G_SOURCE_CONTINUE;
+    }
+
+  evbus_source_wake (self->source);
+  return G_SOURCE_CONTINUE;
+}
+
+/* What the listener is told, carried to its thread. */
+typedef struct {
+  EvbusListener *listener;
+  EvbusRoute    *route;
+  EvbusRoute    *after;
+  guint64        n_pushed;
+  guint          timeout;
+  GTask         *task;
+} Message;
+
+static void
+message_free (Message *message)
+{
+  evbus_listener_unref (message->listener);
+  g_clear_object (&message->route);
+  g_clear_object (&message->after);
+  g_clear_object (&message->task);
+  g_free (message);
+}
+
+/* Not g_main_context_invoke(), which could call @func here and now. */
+static void
+tell (EvbusListener *self,
+      GSourceFunc    func,
+      Message       *message)
+{
+  g_autoptr(GSource) source = g_idle_source_new ();
+
+  message->listener = evbus_listener_ref (self);
+  g_source_set_priority (source, G_PRIORITY_DEFAULT);
+  g_source_set_static_name (source, "[evbus] message to the listener");
+  g_source_set_callback (source, func, message, (GDestroyNotify) message_free);
+
+  /* A message nobody hears would keep its listener alive for ever. */
+  g_mutex_lock (&self->lock);
+  if (!self->ended)
+    g_source_attach (source, self->context);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+evbus_listener_watch (EvbusListener *self,
+                      gint64         deadline)
+{
+  g_mutex_lock (&self->lock);
+  if (deadline < self->watch_at)
+    {
+      self->watch_at = deadline;
+      g_source_set_ready_time (self->watch, deadline);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+static gboolean
+has_finished (EvbusListener *self,
+              EvbusRoute    *route)
+{
+  return !g_ptr_array_find (self->routes, route, NULL);
+}
+
+static void
+start_successor (EvbusListener *self,
+                 EvbusRoute    *route)
+{
+  g_autoptr(EvbusRoute) key = NULL;
+  g_autoptr(EvbusRoute) successor = NULL;
+
+  if (g_hash_table_steal_extended (self->successors, route,
+                                   (gpointer *) &key, (gpointer *) &successor))
+    evbus_route_start (successor, self);
+}
+
+static void
+end_thread_if_done (EvbusListener *self)
+{
+  if ((self->stop == NULL && !self->aborted) || self->routes->len > 0)
+    return;
+
+  if (self->stop != NULL)
+    {
+      g_autoptr(GTask) task = g_steal_pointer (&self->stop);
+
+      if (self->left_over)
+        g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT,
+                                 "not everything could be delivered in time; what was left was dropped");
+      else
+        g_task_return_boolean (task, TRUE);
+    }
+
+  if (self->stop_cancelled != NULL)
+    {
+      g_source_destroy (self->stop_cancelled);
+      g_clear_pointer (&self->stop_cancelled, g_source_unref);
+    }
+  g_main_loop_quit (self->loop);
+}
+
+static void
+forget_route (EvbusListener *self,
+              EvbusRoute    *route)
+{
+  evbus_queue_retire (self->queue, route);
+  start_successor (self, route);
+  g_ptr_array_remove (self->routes, route);
+  end_thread_if_done (self);
+}
+
+static gboolean
+on_finished (gpointer data)
+{
+  Message *message = data;
+
+  if (!has_finished (message->listener, message->route))
+    forget_route (message->listener, message->route);
+  return G_SOURCE_REMOVE;
+}
+
+void
+evbus_listener_finished (EvbusListener *self,
+                         EvbusRoute    *route)
+{
+  Message *message = g_new0 (Message, 1);
+
+  message->route = g_object_ref (route);
+  tell (self, on_finished, message);
+}
+
+static gboolean
+on_add (gpointer data)
+{
+  Message *message = data;
+  EvbusListener *self = message->listener;
+
+  if (self->aborted)
+    return G_SOURCE_REMOVE;
+
+  g_ptr_array_add (self->routes, g_object_ref (message->route));
+  if (message->after != NULL && !has_finished (self, message->after))
+    g_hash_table_insert (self->successors, g_object_ref (message->after),
+                         g_object_ref (message->route));
+  else
+    evbus_route_start (message->route, self);
+  return G_SOURCE_REMOVE;
+}
+
+void
+evbus_listener_add (EvbusListener *self,
+                    EvbusRoute    *route,
+                    EvbusRoute    *after)
+{
+  Message *message = g_new0 (Message, 1);
+
+  message->route = g_object_ref (route);
+  message->after = after != NULL ? g_object_ref (after) : NULL;
+  tell (self, on_add, message);
+}
+
+static gboolean
+on_retire (gpointer data)
+{
+  Message *message = data;
+  EvbusListener *self = message->listener;
+  EvbusRoute *route = message->route;
+  gint64 until = g_get_monotonic_time () + message->timeout * (gint64) 1000;
+
+  /* The events that were put while the route was in the table. */
+  while (self->queue->n_taken < message->n_pushed && take_and_hand_on (self))
+    ;
+
+  g_mutex_lock (&route->lock);
+  route->drain_until = until;
+  g_mutex_unlock (&route->lock);
+  evbus_route_set_phase (route, EVBUS_PHASE_DRAIN);
+  evbus_listener_watch (self, 0);
+  return G_SOURCE_REMOVE;
+}
+
+void
+evbus_listener_retire (EvbusListener *self,
+                       EvbusRoute    *route,
+                       guint64        n_pushed,
+                       guint          timeout)
+{
+  Message *message = g_new0 (Message, 1);
+
+  message->route = g_object_ref (route);
+  message->n_pushed = n_pushed;
+  message->timeout = timeout;
+  tell (self, on_retire, message);
+}
+
+/* A route whose thread waits for another route's end has nothing but its
+ * window. */
+static gboolean
+is_waiting_to_start (EvbusListener *self,
+                     EvbusRoute    *route)
+{
+  GHashTableIter iter;
+  gpointer successor;
+
+  g_hash_table_iter_init (&iter, self->successors);
+  while (g_hash_table_iter_next (&iter, NULL, &successor))
+    {
+      if (successor == route)
+        return TRUE;
+    }
+
+  return FALSE;
+}
+
+/* Past its grace: ends the route whether its thread has come back or not. */
+static void
+give_route_up (EvbusListener *self,
+               EvbusRoute    *route)
+{
+  g_autoptr(EvbusRoute) keep = g_object_ref (route);
+
+  if (is_waiting_to_start (self, route))
+    evbus_route_drop_window (route, "the route was stopped before it could start");
+  else if (!evbus_route_abandon (route))
+    return;
+
+  forget_route (self, route);
+}
+
+/* What the watch found out about one route, read under its lock. */
+typedef struct {
+  GCancellable *cancel;     /* a call past its timeout */
+  gboolean      stuck;
+  gboolean      abort;      /* past its time to drain */
+  gboolean      give_up;
+  gint64        next;       /* when to look again; G_MAXINT64: nothing to look for */
+} Look;
+
+static void
+look_at_call (EvbusRoute *route,
+              gint64      now,
+              Look       *look)
+{
+  gint64 stuck_at = route->call_deadline + EVBUS_STUCK_GRACE_US;
+
+  if (route->call == NULL)
+    return;
+
+  if (now < route->call_deadline)
+    {
+      look->next = MIN (look->next, route->call_deadline);
+      return;
+    }
+
+  if (!g_cancellable_is_cancelled (route->call))
+    look->cancel = g_object_ref (route->call);
+  if (now >= stuck_at)
+    look->stuck = route->state != EVBUS_ROUTE_STATE_STUCK;
+  else
+    look->next = MIN (look->next, stuck_at);
+}
+
+static void
+look_at_drain (EvbusRoute *route,
+               gint64      now,
+               Look       *look)
+{
+  if (route->drain_until == 0)
+    return;
+
+  if (now >= route->drain_until + ABORT_GRACE_US)
+    {
+      look->give_up = TRUE;
+      look->next = MIN (look->next, now + ABORT_GRACE_US);
+    }
+  else if (now >= route->drain_until)
+    {
+      look->abort = route->phase != EVBUS_PHASE_ABORT;
+      look->next = MIN (look->next, route->drain_until + ABORT_GRACE_US);
+    }
+  else
+    {
+      look->next = MIN (look->next, route->drain_until);
+    }
+}
+
+static gint64
+look_at_route (EvbusListener *self,
+               EvbusRoute    *route,
+               gint64         now)
+{
+  Look look = { .next = G_MAXINT64 };
+
+  g_mutex_lock (&route->lock);
+  look_at_call (route, now, &look);
+  look_at_drain (route, now, &look);
+  g_mutex_unlock (&route->lock);
+
+  if (look.cancel != NULL)
+    {
+      g_cancellable_cancel (look.cancel);
+      g_object_unref (look.cancel);
+    }
+  if (look.stuck)
+    evbus_route_set_state (route, EVBUS_ROUTE_STATE_STUCK,
+                           "the plugin was told to give up and has not returned; "
+                           "its events are kept");
+  if (look.abort)
+    {
+      self->left_over = TRUE;
+      evbus_route_set_phase (route, EVBUS_PHASE_ABORT);
+    }
+  if (look.give_up)
+    give_route_up (self, route);
+
+  return look.next;
+}
+
+static gboolean
+on_watch (gpointer data)
+{
+  EvbusListener *self = data;
+  g_autoptr(GPtrArray) routes = evbus_route_array_copy (self->routes);
+  gint64 now = g_get_monotonic_time ();
+  gint64 next = G_MAXINT64;
+
+  g_mutex_lock (&self->lock);
+  self->watch_at = G_MAXINT64;
+  g_mutex_unlock (&self->lock);
+
+  for (guint i = 0; i < routes->len; i++)
+    next = MIN (next, look_at_route (self, routes->pdata[i], now));
+
+  if (next != G_MAXINT64)
+    evbus_listener_watch (self, next);
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+end_routes_by (EvbusListener *self,
+               gint64         deadline)
+{
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      g_mutex_lock (&route->lock);
+      if (route->drain_until == 0 || route->drain_until > deadline)
+        route->drain_until = deadline;
+      g_mutex_unlock (&route->lock);
+      evbus_route_set_phase (route, EVBUS_PHASE_DRAIN);
+    }
+
+  evbus_listener_watch (self, 0);
+}
+
+static gboolean
+on_stop_cancelled (GCancellable *cancellable,
+                   gpointer      data)
+{
+  Message *message = data;
+
+  end_routes_by (message->listener, g_get_monotonic_time ());
+  return G_SOURCE_REMOVE;
+}
+
+static void
+listen_for_cancel (EvbusListener *self,
+                   GCancellable  *cancellable)
+{
+  Message *message;
+
+  if (cancellable == NULL)
+    return;
+
+  message = g_new0 (Message, 1);
+  message->listener = evbus_listener_ref (self);
+  self->stop_cancelled = g_cancellable_source_new (cancellable);
+  g_source_set_static_name (self->stop_cancelled, "[evbus] stop cancelled");
+  g_source_set_callback (self->stop_cancelled, G_SOURCE_FUNC (on_stop_cancelled), message,
+                         (GDestroyNotify) message_free);
+  g_source_attach (self->stop_cancelled, self->context);
+}
+
+static gboolean
+on_stop (gpointer data)
+{
+  Message *message = data;
+  EvbusListener *self = message->listener;
+
+  while (take_and_hand_on (self))
+    ;
+
+  self->stop = g_steal_pointer (&message->task);
+  listen_for_cancel (self, g_task_get_cancellable (self->stop));
+  end_routes_by (self, g_get_monotonic_time () + message->timeout * (gint64) 1000);
+  end_thread_if_done (self);
+  return G_SOURCE_REMOVE;
+}
+
+void
+evbus_listener_stop (EvbusListener *self,
+                     GTask         *task,
+                     guint          timeout)
+{
+  Message *message = g_new0 (Message, 1);
+
+  message->task = g_object_ref (task);
+  message->timeout = timeout;
+  tell (self, on_stop, message);
+}
+
+static gboolean
+on_abort (gpointer data)
+{
+  Message *message = data;
+  EvbusListener *self = message->listener;
+
+  self->aborted = TRUE;
+  g_hash_table_remove_all (self->successors);
+  for (guint i = 0; i < self->routes->len; i++)
+    evbus_route_set_phase (self->routes->pdata[i], EVBUS_PHASE_ABORT);
+  g_ptr_array_set_size (self->routes, 0);
+  end_thread_if_done (self);
+  return G_SOURCE_REMOVE;
+}
+
+/* Nobody will deliver anything any more: what is in the queue is dropped, and
+ * messages that were not heard are forgotten. */
+void
+evbus_listener_discard (EvbusListener *self)
+{
+  self->aborted = TRUE;
+
+  while (evbus_queue_take (self->queue, &self->take))
+    {
+      guint from = 0;
+
+      for (guint i = 0; i < self->take.n_runs; i++)
+        {
+          EvbusRouteSet *set = self->take.runs[i].set;
+
+          for (guint j = 0; j < set->n_routes; j++)
+            evbus_route_drop_window (set->routes[j], "the broker was stopped");
+          hand_on (set, self->take.events + from, self->take.runs[i].n_events);
+          from += self->take.runs[i].n_events;
+        }
+    }
+
+  g_mutex_lock (&self->lock);
+  self->ended = TRUE;
+  g_mutex_unlock (&self->lock);
+  g_source_destroy (self->source);
+  g_source_destroy (self->watch);
+  while (g_main_context_iteration (self->context, FALSE))
+    ;
+}
+
+void
+evbus_listener_abort (EvbusListener *self)
+{
+  if (g_atomic_int_get (&self->started))
+    tell (self, on_abort, g_new0 (Message, 1));
+  else
+    evbus_listener_discard (self);
+}
+
+static gpointer
+run (gpointer data)
+{
+  EvbusListener *self = data;
+
+  g_main_context_push_thread_default (self->context);
+  g_main_loop_run (self->loop);
+  g_main_context_pop_thread_default (self->context);
+  evbus_listener_discard (self);
+  evbus_listener_unref (self);
+  return NULL;
+}
+
+void
+evbus_listener_start (EvbusListener *self)
+{
+  g_atomic_int_set (&self->started, TRUE);
+  g_thread_unref (g_thread_new ("evbus-listener", run, evbus_listener_ref (self)));
+}

@@ -1,0 +1,118 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <gio/gio.h>
+
+#include "evbus-known-ids-private.h"
+#include "evbus-ledger.h"
+#include "evbus-put-private.h"
+#include "evbus-route-table-private.h"
+
+G_BEGIN_DECLS
+
+/* How many events the listener takes under one lock. */
+#define EVBUS_TAKE_EVENTS 256
+
+/* The broker's queue, where admission is decided. The lock of the GAsyncQueue
+ * guards everything here, the ledgers of all routes included: one short
+ * critical section a put, in which an event is accepted by all of its routes
+ * or by none, and in which a ledger can be read that always balances. */
+typedef struct _EvbusQueue {
+  gatomicrefcount  ref_count;
+  GSource         *source;         /* the listener's, woken when there is something again */
+  GAsyncQueue     *events;
+
+  /* Under the lock of @events. */
+  guint            n_events;
+  gsize            weight;
+  guint            max_events;
+  gsize            max_weight;
+  gboolean         awake;          /* the listener was woken and has not seen the queue empty since */
+  gboolean         closed;
+  gboolean         reject_unrouted;
+  guint64          n_pushed;       /* since the beginning */
+  guint64          n_taken;        /* written by the listener's thread alone */
+  guint64          unrouted;
+  GPtrArray       *routes;         /* whose ledgers count; borrowed, they retire before they go */
+  EvbusLedger      retired;        /* of the routes that are gone */
+  EvbusRouteTable *table;
+  GQueue           waiting;        /* EvbusPut, oldest first; a reference of each */
+  gsize            waiting_weight;
+  guint64          pass;           /* counts the passes over @waiting */
+  EvbusKnownIds    known_ids;
+  GHashTable      *unrouted_names; /* profile names that were logged */
+  GPtrArray       *to_log;         /* of those, the ones to be logged outside the lock */
+  GPtrArray       *garbage;        /* route sets to be freed outside the lock */
+} EvbusQueue;
+
+EvbusQueue *evbus_queue_new         (GSource          *source);
+EvbusQueue *evbus_queue_ref         (EvbusQueue       *self);
+void        evbus_queue_unref       (EvbusQueue       *self);
+
+/* Accepts the put or says why not. */
+gboolean    evbus_queue_try_put     (EvbusQueue       *self,
+                                     EvbusPut         *put,
+                                     GError          **error);
+
+/* Accepts the put now or when there is space, in the order of the calls, and
+ * answers its task. */
+void        evbus_queue_put         (EvbusQueue       *self,
+                                     EvbusPut         *put);
+
+/* What the listener took under one lock, in runs of the same routes. */
+typedef struct {
+  EvbusEvent    *events[EVBUS_TAKE_EVENTS];
+  guint          n_events;
+  struct {
+    EvbusRouteSet *set;
+    guint          n_events;
+  }              runs[EVBUS_TAKE_EVENTS];
+  guint          n_runs;
+} EvbusTake;
+
+/* Gives back what @take held before and takes the next events. FALSE: there
+ * are none, and the next put will wake the listener. */
+gboolean    evbus_queue_take        (EvbusQueue       *self,
+                                     EvbusTake        *take);
+
+/* Books @n_events of @weight that have left @route: as @n_delivered and so on
+ * in @outcome, whose `queued` and `accepted` are not looked at. */
+void        evbus_queue_settle      (EvbusQueue        *self,
+                                     EvbusRoute        *route,
+                                     const EvbusLedger *outcome,
+                                     guint              n_events,
+                                     gsize              weight);
+
+/* Puts @table in place. Returns how many events were pushed before. */
+guint64     evbus_queue_set_table   (EvbusQueue       *self,
+                                     EvbusRouteTable  *table);
+void        evbus_queue_set_budget  (EvbusQueue       *self,
+                                     guint             max_events,
+                                     gsize             max_weight);
+guint       evbus_queue_get_max_events (EvbusQueue    *self);
+void        evbus_queue_set_reject_unrouted (EvbusQueue *self,
+                                     gboolean          reject_unrouted);
+
+/* No put is accepted from now on; those that wait get EVBUS_ERROR_CLOSED. */
+void        evbus_queue_close       (EvbusQueue       *self);
+
+/* From adoption to retirement a route's ledger is part of the totals; then it
+ * is folded into them. */
+void        evbus_queue_adopt       (EvbusQueue       *self,
+                                     EvbusRoute       *route);
+void        evbus_queue_retire      (EvbusQueue       *self,
+                                     EvbusRoute       *route);
+
+/* Snapshots. */
+void        evbus_queue_get_ledger  (EvbusQueue       *self,
+                                     EvbusRoute       *route,
+                                     EvbusLedger      *ledger);
+void        evbus_queue_get_totals  (EvbusQueue       *self,
+                                     EvbusLedger      *ledger);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusQueue, evbus_queue_unref)
+
+G_END_DECLS

@@ -1,0 +1,326 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-admission-private.h"
+
+#include "evbus-limits-private.h"
+#include "evbus-route-private.h"
+#include "evbus-source-private.h"
+
+EvbusQueue *
+evbus_queue_new (GSource *source)
+{
+  EvbusQueue *self = g_new0 (EvbusQueue, 1);
+  g_autoptr(GPtrArray) no_routes = g_ptr_array_new ();
+
+  g_atomic_ref_count_init (&self->ref_count);
+  self->source = g_source_ref (source);
+  self->events = g_async_queue_new_full ((GDestroyNotify) evbus_event_unref);
+  self->max_events = EVBUS_DEFAULT_QUEUE_EVENTS;
+  self->max_weight = EVBUS_DEFAULT_QUEUE_BYTES;
+  self->table = evbus_route_table_new (no_routes, 1);
+  g_queue_init (&self->waiting);
+  evbus_known_ids_init (&self->known_ids, EVBUS_KNOWN_IDS);
+  self->unrouted_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  self->routes = g_ptr_array_new ();
+  self->to_log = g_ptr_array_new_with_free_func (g_free);
+  self->garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_route_set_free);
+
+  return self;
+}
+
+EvbusQueue *
+evbus_queue_ref (EvbusQueue *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+evbus_queue_unref (EvbusQueue *self)
+{
+  EvbusEvent *event;
+
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  while ((event = g_async_queue_try_pop (self->events)) != NULL)
+    {
+      evbus_route_set_release (event->set, 1, self->garbage);
+      evbus_event_unref (event);
+    }
+  evbus_route_table_forget (self->table, self->garbage);
+  evbus_route_table_unref (self->table);
+  evbus_known_ids_clear (&self->known_ids);
+  g_ptr_array_unref (self->garbage);
+  g_ptr_array_unref (self->to_log);
+  g_ptr_array_unref (self->routes);
+  g_hash_table_unref (self->unrouted_names);
+  g_async_queue_unref (self->events);
+  g_source_unref (self->source);
+  g_free (self);
+}
+
+void
+evbus_queue_lock (EvbusQueue *self)
+{
+  g_async_queue_lock (self->events);
+}
+
+static void
+log_unrouted (GPtrArray *profiles)
+{
+  for (guint i = 0; i < profiles->len; i++)
+    {
+      const char *profile = profiles->pdata[i];
+
+      g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE,
+                        "EVBUS_PROFILE", profile,
+                        "MESSAGE", "no route matches profile '%s': its events are accepted and "
+                        "counted as unrouted (said once for each name)", profile);
+    }
+}
+
+void
+evbus_queue_unlock (EvbusQueue *self)
+{
+  gboolean wake = self->n_events > 0 && !self->awake;
+  g_autoptr(GPtrArray) garbage = NULL;
+  g_autoptr(GPtrArray) to_log = NULL;
+
+  if (wake)
+    self->awake = TRUE;
+  if (self->garbage->len > 0)
+    {
+      garbage = self->garbage;
+      self->garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_route_set_free);
+    }
+  if (self->to_log->len > 0)
+    {
+      to_log = self->to_log;
+      self->to_log = g_ptr_array_new_with_free_func (g_free);
+    }
+
+  g_async_queue_unlock (self->events);
+
+  if (wake)
+    evbus_source_wake (self->source);
+  if (to_log != NULL)
+    log_unrouted (to_log);
+}
+
+static void
+append_to_runs (EvbusTake     *take,
+                EvbusRouteSet *set)
+{
+  if (take->n_runs > 0 && take->runs[take->n_runs - 1].set == set)
+    {
+      take->runs[take->n_runs - 1].n_events++;
+      return;
+    }
+
+  take->runs[take->n_runs].set = set;
+  take->runs[take->n_runs].n_events = 1;
+  take->n_runs++;
+}
+
+gboolean
+evbus_queue_take (EvbusQueue *self,
+                  EvbusTake  *take)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+
+  for (guint i = 0; i < take->n_runs; i++)
+    evbus_route_set_release (take->runs[i].set, take->runs[i].n_events, self->garbage);
+  take->n_runs = 0;
+  take->n_events = 0;
+
+  while (take->n_events < EVBUS_TAKE_EVENTS)
+    {
+      EvbusEvent *event = g_async_queue_try_pop_unlocked (self->events);
+
+      if (event == NULL)
+        break;
+      take->events[take->n_events++] = event;
+      append_to_runs (take, event->set);
+      event->set = NULL;
+      self->weight -= event->weight;
+    }
+
+  self->n_events -= take->n_events;
+  self->n_taken += take->n_events;
+  if (take->n_events == 0)
+    self->awake = FALSE;
+  if (self->waiting.length > 0)
+    evbus_waiting_pass_locked (self, &done);
+
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
+  return take->n_events > 0;
+}
+
+void
+evbus_queue_settle (EvbusQueue        *self,
+                    EvbusRoute        *route,
+                    const EvbusLedger *outcome,
+                    guint              n_events,
+                    gsize              weight)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+  route->ledger.delivered += outcome->delivered;
+  route->ledger.dead += outcome->dead;
+  route->ledger.expired += outcome->expired;
+  route->ledger.dropped += outcome->dropped;
+  route->ledger.retried += outcome->retried;
+  route->ledger.queued -= n_events;
+  route->queued_weight -= weight;
+  if (self->waiting.length > 0 && n_events > 0)
+    evbus_waiting_pass_locked (self, &done);
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
+}
+
+/* The waiting puts are given the routes of the new table. That is done under
+ * the lock, so that none of them is overtaken; there are few, if any. */
+static void
+resolve_waiting_locked (EvbusQueue *self,
+                        GQueue     *done)
+{
+  GList *next;
+
+  for (GList *link = self->waiting.head; link != NULL; link = next)
+    {
+      EvbusPut *put = link->data;
+
+      next = link->next;
+      if (evbus_admission_resolve_locked (self, put, FALSE, &put->refusal))
+        continue;
+
+      evbus_admission_release_locked (self, put);
+      put->state = EVBUS_PUT_DONE;
+      self->waiting_weight -= put->weight;
+      g_queue_unlink (&self->waiting, link);
+      g_queue_push_tail_link (done, link);
+    }
+
+  evbus_waiting_pass_locked (self, done);
+}
+
+guint64
+evbus_queue_set_table (EvbusQueue      *self,
+                       EvbusRouteTable *table)
+{
+  GQueue done = G_QUEUE_INIT;
+  EvbusRouteTable *old;
+  guint64 n_pushed;
+
+  evbus_queue_lock (self);
+  old = self->table;
+  self->table = evbus_route_table_ref (table);
+  resolve_waiting_locked (self, &done);
+  evbus_route_table_forget (old, self->garbage);
+  n_pushed = self->n_pushed;
+  evbus_queue_unlock (self);
+
+  evbus_route_table_unref (old);
+  evbus_waiting_answer (&done);
+  return n_pushed;
+}
+
+void
+evbus_queue_set_budget (EvbusQueue *self,
+                        guint       max_events,
+                        gsize       max_weight)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+  self->max_events = max_events;
+  self->max_weight = max_weight;
+  evbus_waiting_pass_locked (self, &done);
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
+}
+
+guint
+evbus_queue_get_max_events (EvbusQueue *self)
+{
+  guint max_events;
+
+  evbus_queue_lock (self);
+  max_events = self->max_events;
+  evbus_queue_unlock (self);
+
+  return max_events;
+}
+
+void
+evbus_queue_set_reject_unrouted (EvbusQueue *self,
+                                 gboolean    reject_unrouted)
+{
+  evbus_queue_lock (self);
+  self->reject_unrouted = reject_unrouted;
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_close (EvbusQueue *self)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+  self->closed = TRUE;
+  evbus_waiting_pass_locked (self, &done);   /* refuses them all */
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
+}
+
+void
+evbus_queue_adopt (EvbusQueue *self,
+                   EvbusRoute *route)
+{
+  evbus_queue_lock (self);
+  g_ptr_array_add (self->routes, route);
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_retire (EvbusQueue *self,
+                    EvbusRoute *route)
+{
+  evbus_queue_lock (self);
+  if (g_ptr_array_remove (self->routes, route))
+    evbus_ledger_add (&self->retired, &route->ledger);
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_get_ledger (EvbusQueue  *self,
+                        EvbusRoute  *route,
+                        EvbusLedger *ledger)
+{
+  evbus_queue_lock (self);
+  *ledger = route->ledger;
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_get_totals (EvbusQueue  *self,
+                        EvbusLedger *ledger)
+{
+  evbus_queue_lock (self);
+  *ledger = self->retired;
+  ledger->unrouted = self->unrouted;
+  for (guint i = 0; i < self->routes->len; i++)
+    evbus_ledger_add (ledger, &((EvbusRoute *) self->routes->pdata[i])->ledger);
+  evbus_queue_unlock (self);
+}

@@ -1,0 +1,108 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-notifier-private.h"
+#include "evbus-queue-private.h"
+#include "evbus-route-spec-private.h"
+#include "evbus-route.h"
+#include "evbus-window-private.h"
+
+G_BEGIN_DECLS
+
+typedef struct _EvbusListener EvbusListener;
+
+typedef enum {
+  EVBUS_PHASE_RUN,
+  EVBUS_PHASE_DRAIN,   /* deliver what is there, then finish */
+  EVBUS_PHASE_ABORT,   /* finish now, dropping what is left */
+} EvbusPhase;
+
+struct _EvbusRoute
+{
+  GObject          parent_instance;
+
+  EvbusRouteSpec  *spec;
+  char            *label;            /* "kafka 'orders-*'", for messages */
+  EvbusQueue      *queue;
+  EvbusNotifier   *notifier;
+  EvbusMailbox    *mailbox;
+  GMainContext    *context;          /* of the route's thread */
+  GSource         *work;             /* in @context: woken when there is something to do */
+  gboolean         from_profiles;    /* else from add_route(), and a reload leaves it alone */
+  int              figures_moved;    /* atomic; set by who settles, cleared by the notifier */
+
+  /* Under the queue's lock. */
+  EvbusLedger      ledger;
+  gsize            queued_weight;
+  guint64          waited_for;       /* the pass over the waiting puts in which one waits for this route */
+
+  GMutex           lock;
+  /* Under @lock. */
+  EvbusWindow      window;
+  GPtrArray       *held;             /* events that the route's thread has taken and not settled, borrowed
+                                      * from @chunks; changed by that thread alone, and not during a call */
+  GPtrArray       *chunks;
+  guint            n_held;           /* of which this many, and this much, still count */
+  gsize            held_weight;
+  gboolean         awake;            /* @work was woken and has not seen the window empty since */
+  EvbusRouteState  state;
+  char            *reason;
+  EvbusPhase       phase;
+  gboolean         finished;         /* its thread has ended, or will never start */
+  gint64           drain_until;      /* monotonic; 0: no limit */
+  GCancellable    *call;             /* of the call into the plugin that is under way, or NULL */
+  gint64           call_deadline;    /* monotonic */
+};
+
+EvbusRoute *evbus_route_new          (EvbusRouteSpec  *spec,
+                                      EvbusQueue      *queue,
+                                      EvbusNotifier   *notifier);
+
+/* A reference of each. */
+GPtrArray  *evbus_route_array_copy   (GPtrArray       *routes);
+
+/* On the listener's thread: the route's share of a run of events. */
+void        evbus_route_push         (EvbusRoute      *self,
+                                      EvbusChunk      *chunk);
+
+/* From any thread. Tells the broker's context if that is a change. */
+void        evbus_route_set_state    (EvbusRoute      *self,
+                                      EvbusRouteState  state,
+                                      const char      *reason);
+/* Only ever forward. ABORT cancels the call that is under way. */
+void        evbus_route_set_phase    (EvbusRoute      *self,
+                                      EvbusPhase       phase);
+/* Ends a route that has no thread, or whose thread is ending: what waits, and
+ * what may still come, is dropped. */
+void        evbus_route_drop_window  (EvbusRoute      *self,
+                                      const char      *reason);
+
+/* Books events as given up, and says so of each of them. @count: of the
+ * ledger in @outcome to which they go. */
+void        evbus_route_give_up      (EvbusRoute      *self,
+                                      GPtrArray       *events,
+                                      goffset          count,
+                                      const char      *reason);
+void        evbus_route_settle       (EvbusRoute        *self,
+                                      const EvbusLedger *outcome,
+                                      guint              n_events,
+                                      gsize              weight);
+
+/* Gives up a route whose plugin does not return: all it has is dropped, and
+ * its thread will find that out when it comes back. FALSE: its thread is not
+ * in a call, and will end by itself. */
+gboolean    evbus_route_abandon      (EvbusRoute      *self);
+
+/* In the broker's context. */
+void        evbus_route_notify_state   (EvbusRoute    *self);
+void        evbus_route_notify_figures (EvbusRoute    *self);
+
+/* evbus-route-worker.c: starts the route's thread, which holds references of
+ * both until it ends. */
+void        evbus_route_start        (EvbusRoute      *self,
+                                      EvbusListener   *listener);
+
+G_END_DECLS

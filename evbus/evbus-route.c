@@ -1,0 +1,588 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-route-private.h"
+
+#include "evbus-enum-types.h"
+#include "evbus-mailbox-private.h"
+#include "evbus-source-private.h"
+
+/**
+ * EvbusRoute:
+ *
+ * One entry `provider → profile pattern → data` of the configuration: where
+ * events whose profile matches the pattern go, and how that is going.
+ *
+ * A route has a thread, a window of waiting events, retries and figures of its
+ * own, so that nothing it does holds up another route. The properties are
+ * live; they are notified in the main context in which the broker was made,
+ * the figures at most four times a second. All functions can be called from
+ * any thread.
+ *
+ * Since: 1.0
+ */
+
+/**
+ * EvbusRouteState:
+ * @EVBUS_ROUTE_STATE_STOPPED: not started yet, or stopped
+ * @EVBUS_ROUTE_STATE_OPENING: connecting for the first time
+ * @EVBUS_ROUTE_STATE_RUNNING: all is well
+ * @EVBUS_ROUTE_STATE_RETRYING: the last try failed; the next one comes by
+ *   itself
+ * @EVBUS_ROUTE_STATE_BROKEN: a person has to mend something; a try now and
+ *   then finds out when that was done
+ * @EVBUS_ROUTE_STATE_STUCK: the plugin was told to give up and has not
+ *   returned
+ * @EVBUS_ROUTE_STATE_FAILED: there is no plugin, or it does not load
+ *
+ * How a route is doing. For all but the first three the reason says why.
+ *
+ * Since: 1.0
+ */
+
+enum {
+  PROP_PROVIDER = 1,
+  PROP_PROFILE,
+  PROP_STATE,
+  PROP_REASON,
+  PROP_ACCEPTED,
+  PROP_DELIVERED,
+  PROP_DEAD,
+  PROP_EXPIRED,
+  PROP_DROPPED,
+  PROP_QUEUED,
+  PROP_RETRIED,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
+
+static const struct {
+  const char *name;
+  goffset     offset;
+} figures[N_PROPS] = {
+  [PROP_ACCEPTED]  = { "accepted",  G_STRUCT_OFFSET (EvbusLedger, accepted) },
+  [PROP_DELIVERED] = { "delivered", G_STRUCT_OFFSET (EvbusLedger, delivered) },
+  [PROP_DEAD]      = { "dead",      G_STRUCT_OFFSET (EvbusLedger, dead) },
+  [PROP_EXPIRED]   = { "expired",   G_STRUCT_OFFSET (EvbusLedger, expired) },
+  [PROP_DROPPED]   = { "dropped",   G_STRUCT_OFFSET (EvbusLedger, dropped) },
+  [PROP_QUEUED]    = { "queued",    G_STRUCT_OFFSET (EvbusLedger, queued) },
+  [PROP_RETRIED]   = { "retried",   G_STRUCT_OFFSET (EvbusLedger, retried) },
+};
+
+G_DEFINE_FINAL_TYPE (EvbusRoute, evbus_route, G_TYPE_OBJECT)
+
+static void
+evbus_route_finalize (GObject *object)
+{
+  EvbusRoute *self = EVBUS_ROUTE (object);
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+  /* Nobody can deliver these any more, and nobody hears of them: the broker
+   * has gone before its routes. */
+  evbus_window_drop_oldest (&self->window, 0, 0, events);
+  evbus_queue_retire (self->queue, self);
+  g_ptr_array_unref (self->held);
+  g_ptr_array_unref (self->chunks);
+  g_source_destroy (self->work);
+  g_source_unref (self->work);
+  g_main_context_unref (self->context);
+  g_object_unref (self->mailbox);
+  g_clear_object (&self->call);
+  evbus_notifier_unref (self->notifier);
+  evbus_queue_unref (self->queue);
+  evbus_route_spec_unref (self->spec);
+  g_mutex_clear (&self->lock);
+  g_free (self->label);
+  g_free (self->reason);
+
+  G_OBJECT_CLASS (evbus_route_parent_class)->finalize (object);
+}
+
+static void
+evbus_route_get_property (GObject    *object,
+                          guint       property,
+                          GValue     *value,
+                          GParamSpec *pspec)
+{
+  EvbusRoute *self = EVBUS_ROUTE (object);
+  EvbusLedger ledger;
+
+  switch (property)
+    {
+    case PROP_PROVIDER:
+      g_value_set_string (value, self->spec->provider);
+      break;
+    case PROP_PROFILE:
+      g_value_set_string (value, self->spec->profile);
+      break;
+    case PROP_STATE:
+      g_value_set_enum (value, evbus_route_get_state (self));
+      break;
+    case PROP_REASON:
+      g_value_take_string (value, evbus_route_dup_reason (self));
+      break;
+    default:
+      evbus_queue_get_ledger (self->queue, self, &ledger);
+      g_value_set_uint64 (value, G_STRUCT_MEMBER (guint64, &ledger, figures[property].offset));
+    }
+}
+
+static void
+evbus_route_class_init (EvbusRouteClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+
+  object_class->finalize = evbus_route_finalize;
+  object_class->get_property = evbus_route_get_property;
+
+  /**
+   * EvbusRoute:provider:
+   *
+   * The provider's own name, such as "file", also where an alias was written.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PROVIDER] = g_param_spec_string ("provider", NULL, NULL, NULL, flags);
+  /**
+   * EvbusRoute:profile:
+   *
+   * The pattern that profile names must match, as it was written.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PROFILE] = g_param_spec_string ("profile", NULL, NULL, NULL, flags);
+  /**
+   * EvbusRoute:state:
+   *
+   * How the route is doing.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STATE] = g_param_spec_enum ("state", NULL, NULL, EVBUS_TYPE_ROUTE_STATE,
+                                              EVBUS_ROUTE_STATE_STOPPED, flags);
+  /**
+   * EvbusRoute:reason:
+   *
+   * Why the route is in its state, for a person, or %NULL.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_REASON] = g_param_spec_string ("reason", NULL, NULL, NULL, flags);
+  /**
+   * EvbusRoute:accepted:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:delivered:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:dead:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:expired:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:dropped:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:queued:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:retried:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  for (guint i = PROP_ACCEPTED; i < N_PROPS; i++)
+    properties[i] = g_param_spec_uint64 (figures[i].name, NULL, NULL, 0, G_MAXUINT64, 0, flags);
+
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+static void
+evbus_route_init (EvbusRoute *self)
+{
+  g_mutex_init (&self->lock);
+  evbus_window_init (&self->window);
+  self->held = g_ptr_array_new ();
+  self->chunks = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_chunk_unref);
+  self->context = g_main_context_new ();
+  self->mailbox = evbus_mailbox_new ();
+}
+
+EvbusRoute *
+evbus_route_new (EvbusRouteSpec *spec,
+                 EvbusQueue     *queue,
+                 EvbusNotifier  *notifier)
+{
+  EvbusRoute *self = g_object_new (EVBUS_TYPE_ROUTE, NULL);
+
+  self->spec = evbus_route_spec_ref (spec);
+  self->label = g_strdup_printf ("%s '%s'", spec->provider, spec->profile);
+  self->queue = evbus_queue_ref (queue);
+  self->notifier = evbus_notifier_ref (notifier);
+  evbus_queue_adopt (queue, self);
+  self->work = evbus_source_new ("[evbus] route", NULL, NULL, NULL);
+  if (spec->info == NULL)
+    {
+      self->state = EVBUS_ROUTE_STATE_FAILED;
+      self->reason = g_strdup (spec->missing);
+    }
+
+  return self;
+}
+
+GPtrArray *
+evbus_route_array_copy (GPtrArray *routes)
+{
+  GPtrArray *copy = g_ptr_array_new_full (routes->len, g_object_unref);
+
+  for (guint i = 0; i < routes->len; i++)
+    g_ptr_array_add (copy, g_object_ref (routes->pdata[i]));
+  return copy;
+}
+
+void
+evbus_route_settle (EvbusRoute        *self,
+                    const EvbusLedger *outcome,
+                    guint              n_events,
+                    gsize              weight)
+{
+  evbus_queue_settle (self->queue, self, outcome, n_events, weight);
+  evbus_notifier_figures_moved (self->notifier, self);
+}
+
+void
+evbus_route_give_up (EvbusRoute *self,
+                     GPtrArray  *events,
+                     goffset     count,
+                     const char *reason)
+{
+  EvbusLedger outcome = { 0 };
+  gsize weight = 0;
+
+  for (guint i = 0; i < events->len; i++)
+    weight += ((EvbusEvent *) events->pdata[i])->weight;
+
+  G_STRUCT_MEMBER (guint64, &outcome, count) = events->len;
+  evbus_route_settle (self, &outcome, events->len, weight);
+
+  for (guint i = 0; i < events->len; i++)
+    evbus_notifier_event_failed (self->notifier, self, events->pdata[i], reason);
+}
+
+/* Keeps the window, with what the route's thread holds, within its budget. */
+static void
+shrink_window_locked (EvbusRoute *self,
+                      GPtrArray  *out)
+{
+  const EvbusDelivery *delivery = &self->spec->delivery;
+  guint max_events = delivery->window_events - MIN (delivery->window_events, self->n_held);
+  gsize max_weight = delivery->window_bytes - MIN (delivery->window_bytes, self->held_weight);
+
+  /* A single event always fits, however large. */
+  if (self->n_held == 0 && self->window.n_events == 1)
+    return;
+
+  if (delivery->overflow == EVBUS_OVERFLOW_DROP_OLDEST)
+    evbus_window_drop_oldest (&self->window, max_events, max_weight, out);
+  else if (delivery->overflow == EVBUS_OVERFLOW_DROP_NEWEST)
+    evbus_window_drop_newest (&self->window, max_events, max_weight, out);
+}
+
+void
+evbus_route_push (EvbusRoute *self,
+                  EvbusChunk *chunk)
+{
+  g_autoptr(GPtrArray) dropped = NULL;
+  gboolean wake;
+  gboolean finished;
+
+  g_mutex_lock (&self->lock);
+  evbus_window_push (&self->window, chunk);
+  if (self->window.n_events + self->n_held > self->spec->delivery.window_events ||
+      self->window.weight + self->held_weight > self->spec->delivery.window_bytes)
+    {
+      dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+      shrink_window_locked (self, dropped);
+    }
+  wake = !self->awake;
+  self->awake = TRUE;
+  finished = self->finished;
+  g_mutex_unlock (&self->lock);
+
+  if (finished)
+    evbus_route_drop_window (self, "the route was stopped");
+  else if (wake)
+    evbus_source_wake (self->work);
+  if (dropped != NULL && dropped->len > 0)
+    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
+                         "the route's window is full");
+}
+
+void
+evbus_route_drop_window (EvbusRoute *self,
+                         const char *reason)
+{
+  g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+  g_mutex_lock (&self->lock);
+  self->finished = TRUE;
+  evbus_window_drop_oldest (&self->window, 0, 0, dropped);
+  g_mutex_unlock (&self->lock);
+
+  if (dropped->len > 0)
+    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+}
+
+gboolean
+evbus_route_abandon (EvbusRoute *self)
+{
+  g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+  g_mutex_lock (&self->lock);
+  if (self->call == NULL)
+    {
+      g_mutex_unlock (&self->lock);
+      return FALSE;
+    }
+  self->finished = TRUE;
+  for (guint i = 0; i < self->n_held; i++)
+    g_ptr_array_add (dropped, evbus_event_ref (self->held->pdata[i]));
+  self->n_held = 0;
+  self->held_weight = 0;
+  evbus_window_drop_oldest (&self->window, 0, 0, dropped);
+  g_mutex_unlock (&self->lock);
+
+  if (dropped->len > 0)
+    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
+                         "the route was stopped, and its plugin did not return");
+  return TRUE;
+}
+
+static void
+log_state (EvbusRoute      *self,
+           EvbusRouteState  state,
+           const char      *reason)
+{
+  GEnumClass *klass = g_type_class_peek (EVBUS_TYPE_ROUTE_STATE);
+  const char *nick = g_enum_get_value (klass, state)->value_nick;
+  gboolean bad = state >= EVBUS_ROUTE_STATE_RETRYING;
+
+  g_log_structured (G_LOG_DOMAIN, bad ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO,
+                    "EVBUS_ROUTE", self->label,
+                    "EVBUS_ROUTE_STATE", nick,
+                    "MESSAGE", "route %s: %s%s%s", self->label, nick,
+                    reason != NULL ? ": " : "", reason != NULL ? reason : "");
+}
+
+void
+evbus_route_set_state (EvbusRoute      *self,
+                       EvbusRouteState  state,
+                       const char      *reason)
+{
+  gboolean changed;
+  gboolean tell;
+
+  g_mutex_lock (&self->lock);
+  tell = self->state != state;
+  changed = tell || g_strcmp0 (self->reason, reason) != 0;
+  if (changed)
+    {
+      self->state = state;
+      g_free (self->reason);
+      self->reason = g_strdup (reason);
+    }
+  g_mutex_unlock (&self->lock);
+
+  if (!changed)
+    return;
+
+  if (tell || reason != NULL)
+    log_state (self, state, reason);
+  evbus_notifier_state_changed (self->notifier, self, state, reason);
+}
+
+void
+evbus_route_set_phase (EvbusRoute *self,
+                       EvbusPhase  phase)
+{
+  g_autoptr(GCancellable) call = NULL;
+
+  g_mutex_lock (&self->lock);
+  if (phase > self->phase)
+    self->phase = phase;
+  if (phase == EVBUS_PHASE_ABORT && self->call != NULL)
+    call = g_object_ref (self->call);
+  g_mutex_unlock (&self->lock);
+
+  if (call != NULL)
+    g_cancellable_cancel (call);
+  evbus_source_wake (self->work);
+}
+
+void
+evbus_route_notify_state (EvbusRoute *self)
+{
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_STATE]);
+  g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_REASON]);
+}
+
+void
+evbus_route_notify_figures (EvbusRoute *self)
+{
+  g_object_freeze_notify (G_OBJECT (self));
+  for (guint i = PROP_ACCEPTED; i < N_PROPS; i++)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[i]);
+  g_object_thaw_notify (G_OBJECT (self));
+}
+
+/**
+ * evbus_route_get_provider: (get-property provider)
+ * @self: a route
+ *
+ * The provider's own name, such as "file", also where an alias was written.
+ *
+ * Returns: (transfer none): the name
+ *
+ * Since: 1.0
+ */
+const char *
+evbus_route_get_provider (EvbusRoute *self)
+{
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  return self->spec->provider;
+}
+
+/**
+ * evbus_route_get_profile: (get-property profile)
+ * @self: a route
+ *
+ * The pattern that profile names must match, as it was written.
+ *
+ * Returns: (transfer none): the pattern
+ *
+ * Since: 1.0
+ */
+const char *
+evbus_route_get_profile (EvbusRoute *self)
+{
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  return self->spec->profile;
+}
+
+/**
+ * evbus_route_get_state: (get-property state)
+ * @self: a route
+ *
+ * How the route is doing.
+ *
+ * Returns: the state
+ *
+ * Since: 1.0
+ */
+EvbusRouteState
+evbus_route_get_state (EvbusRoute *self)
+{
+  EvbusRouteState state;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), EVBUS_ROUTE_STATE_STOPPED);
+
+  g_mutex_lock (&self->lock);
+  state = self->state;
+  g_mutex_unlock (&self->lock);
+
+  return state;
+}
+
+/**
+ * evbus_route_dup_reason:
+ * @self: a route
+ *
+ * Why the route is in its state.
+ *
+ * Returns: (transfer full) (nullable): a sentence for a person
+ *
+ * Since: 1.0
+ */
+char *
+evbus_route_dup_reason (EvbusRoute *self)
+{
+  char *reason;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  g_mutex_lock (&self->lock);
+  reason = g_strdup (self->reason);
+  g_mutex_unlock (&self->lock);
+
+  return reason;
+}
+
+/**
+ * evbus_route_get_ledger:
+ * @self: a route
+ * @ledger: (out caller-allocates): where to put the counts
+ *
+ * What became of the route's events: a snapshot that balances.
+ *
+ * Since: 1.0
+ */
+void
+evbus_route_get_ledger (EvbusRoute  *self,
+                        EvbusLedger *ledger)
+{
+  g_return_if_fail (EVBUS_IS_ROUTE (self));
+  g_return_if_fail (ledger != NULL);
+
+  evbus_queue_get_ledger (self->queue, self, ledger);
+}
+
+/**
+ * evbus_route_get_mailbox:
+ * @self: a route
+ *
+ * Where the route's plugin hands events to consumers in this process, if it is
+ * one that does, such as `internal`. It is there as long as the route, so a
+ * consumer can wait before anything was put.
+ *
+ * Returns: (transfer none): the mailbox
+ *
+ * Since: 1.0
+ */
+EvbusMailbox *
+evbus_route_get_mailbox (EvbusRoute *self)
+{
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  return self->mailbox;
+}
