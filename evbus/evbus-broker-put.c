@@ -637,10 +637,11 @@ put_many_finish (EvbusProducer  *producer,
 void
 evbus_broker_producer_init (EvbusProducerInterface *iface)
 {
-  iface->put_async = put_async;
-  iface->put_finish = put_finish;
+  iface->put_with_options_async = put_async;
+  iface->put_with_options_finish = put_finish;
   iface->put_nowait = put_nowait;
   iface->put_bytes_async = put_bytes_async;
+  iface->put_bytes_finish = put_finish;
   iface->put_bytes_nowait = put_bytes_nowait;
   iface->put_many_async = put_many_async;
   iface->put_many_finish = put_many_finish;

@@ -22,11 +22,12 @@
 
 /**
  * EvbusProducerInterface:
- * @put_async: behind [method@Producer.put_async] and
+ * @put_with_options_async: behind [method@Producer.put_async] and
  *   [method@Producer.put_with_options_async]
- * @put_finish: behind all functions that finish the put of one event
+ * @put_with_options_finish: behind the functions that finish those
  * @put_nowait: behind [method@Producer.put_nowait]
  * @put_bytes_async: behind [method@Producer.put_bytes_async]
+ * @put_bytes_finish: behind [method@Producer.put_bytes_finish]
  * @put_bytes_nowait: behind [method@Producer.put_bytes_nowait]
  * @put_many_async: behind [method@Producer.put_many_async]
  * @put_many_finish: behind [method@Producer.put_many_finish]
@@ -100,7 +101,7 @@ evbus_producer_put_finish (EvbusProducer  *self,
   g_return_val_if_fail (EVBUS_IS_PRODUCER (self), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  return EVBUS_PRODUCER_GET_IFACE (self)->put_finish (self, result, error);
+  return EVBUS_PRODUCER_GET_IFACE (self)->put_with_options_finish (self, result, error);
 }
 
 /**
@@ -178,8 +179,8 @@ evbus_producer_put_with_options_async (EvbusProducer       *self,
   g_return_if_fail (body != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  EVBUS_PRODUCER_GET_IFACE (self)->put_async (self, routing_key, body, profile, options,
-                                              cancellable, callback, user_data);
+  EVBUS_PRODUCER_GET_IFACE (self)->put_with_options_async (self, routing_key, body, profile,
+                                                           options, cancellable, callback, user_data);
 }
 
 /**
@@ -258,7 +259,10 @@ evbus_producer_put_bytes_finish (EvbusProducer  *self,
                                  GAsyncResult   *result,
                                  GError        **error)
 {
-  return evbus_producer_put_finish (self, result, error);
+  g_return_val_if_fail (EVBUS_IS_PRODUCER (self), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return EVBUS_PRODUCER_GET_IFACE (self)->put_bytes_finish (self, result, error);
 }
 
 /**

@@ -22,44 +22,47 @@ struct _EvbusProducerInterface
 {
   GTypeInterface parent_iface;
 
-  void   (* put_async)              (EvbusProducer        *self,
-                                     const char           *routing_key,
-                                     GVariant             *body,
-                                     const char           *profile,
-                                     GVariant             *options,
-                                     GCancellable         *cancellable,
-                                     GAsyncReadyCallback   callback,
-                                     gpointer              user_data);
-  char * (* put_finish)             (EvbusProducer        *self,
-                                     GAsyncResult         *result,
-                                     GError              **error);
-  char * (* put_nowait)             (EvbusProducer        *self,
-                                     const char           *routing_key,
-                                     GVariant             *body,
-                                     const char           *profile,
-                                     GError              **error);
-  void   (* put_bytes_async)        (EvbusProducer        *self,
-                                     const char           *routing_key,
-                                     GBytes               *body,
-                                     const char           *content_type,
-                                     const char           *profile,
-                                     GCancellable         *cancellable,
-                                     GAsyncReadyCallback   callback,
-                                     gpointer              user_data);
-  char * (* put_bytes_nowait)       (EvbusProducer        *self,
-                                     const char           *routing_key,
-                                     GBytes               *body,
-                                     const char           *content_type,
-                                     const char           *profile,
-                                     GError              **error);
-  void   (* put_many_async)         (EvbusProducer        *self,
-                                     GVariant             *events,
-                                     GCancellable         *cancellable,
-                                     GAsyncReadyCallback   callback,
-                                     gpointer              user_data);
-  char **(* put_many_finish)        (EvbusProducer        *self,
-                                     GAsyncResult         *result,
-                                     GError              **error);
+  void    (* put_with_options_async)  (EvbusProducer        *self,
+                                       const char           *routing_key,
+                                       GVariant             *body,
+                                       const char           *profile,
+                                       GVariant             *options,
+                                       GCancellable         *cancellable,
+                                       GAsyncReadyCallback   callback,
+                                       gpointer              user_data);
+  char *  (* put_with_options_finish) (EvbusProducer        *self,
+                                       GAsyncResult         *result,
+                                       GError              **error);
+  char *  (* put_nowait)              (EvbusProducer        *self,
+                                       const char           *routing_key,
+                                       GVariant             *body,
+                                       const char           *profile,
+                                       GError              **error);
+  void    (* put_bytes_async)         (EvbusProducer        *self,
+                                       const char           *routing_key,
+                                       GBytes               *body,
+                                       const char           *content_type,
+                                       const char           *profile,
+                                       GCancellable         *cancellable,
+                                       GAsyncReadyCallback   callback,
+                                       gpointer              user_data);
+  char *  (* put_bytes_finish)        (EvbusProducer        *self,
+                                       GAsyncResult         *result,
+                                       GError              **error);
+  char *  (* put_bytes_nowait)        (EvbusProducer        *self,
+                                       const char           *routing_key,
+                                       GBytes               *body,
+                                       const char           *content_type,
+                                       const char           *profile,
+                                       GError              **error);
+  void    (* put_many_async)          (EvbusProducer        *self,
+                                       GVariant             *events,
+                                       GCancellable         *cancellable,
+                                       GAsyncReadyCallback   callback,
+                                       gpointer              user_data);
+  char ** (* put_many_finish)         (EvbusProducer        *self,
+                                       GAsyncResult         *result,
+                                       GError              **error);
 
   /*< private >*/
   gpointer padding[8];
