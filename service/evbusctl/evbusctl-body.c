@@ -20,10 +20,7 @@ parse_json (EvbusctlBody  *body,
   g_autoptr(GBytes) bytes = NULL;
 
   if (!evbus_json_append_compact (compact, (const guint8 *) text, length, error))
-    {
-      g_prefix_error (error, "the body is not JSON: ");
-      return FALSE;
-    }
+    return FALSE;
 
   body->size = compact->len;
   bytes = g_string_free_to_bytes (g_steal_pointer (&compact));

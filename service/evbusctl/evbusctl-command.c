@@ -159,7 +159,7 @@ print_options (GOptionContext *context)
   g_autofree char *help = g_option_context_get_help (context, TRUE, NULL);
   const char *options = strstr (help, "\n\n");
 
-  fputs (options != NULL ? options + 1 : help, stdout);
+  puts (g_strchomp (options != NULL ? (char *) options + 1 : help));
 }
 
 static int
@@ -194,7 +194,7 @@ print_help (void)
   for (i = 0; i < G_N_ELEMENTS (commands); i++)
     printf ("  %-14s %s\n", commands[i].name, commands[i].summary);
   print_options (context);
-  printf ("'evbusctl help COMMAND' tells more, evbusctl(1) everything.\n");
+  printf ("\n'evbusctl help COMMAND' tells more, evbusctl(1) everything.\n");
 
   return EVBUSCTL_OK;
 }

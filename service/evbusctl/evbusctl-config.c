@@ -91,7 +91,7 @@ list_providers (void)
 static char *
 default_text (EvbusOption *option)
 {
-  g_autoptr(GVariant) value = evbus_option_get_default (option);
+  GVariant *value = evbus_option_get_default (option);
 
   if (evbus_option_get_required (option))
     return g_strdup ("required");
@@ -136,7 +136,6 @@ int
 evbusctl_providers (char **arguments)
 {
   g_autoptr(EvbusProvider) provider = NULL;
-  g_autoptr(GListModel) options = NULL;
   g_autoptr(GError) error = NULL;
   g_autofree char *aliases = NULL;
   const char *text;
@@ -158,8 +157,7 @@ evbusctl_providers (char **arguments)
   text = evbus_provider_get_description (provider);
   printf (": %s\n\n", text != NULL ? text : "");
 
-  options = evbus_provider_get_options (provider);
-  print_options (options);
+  print_options (evbus_provider_get_options (provider));
 
   text = evbus_provider_get_example (provider);
   if (text != NULL && *text != '\0')

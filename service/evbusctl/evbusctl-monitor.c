@@ -25,9 +25,18 @@ const GOptionEntry evbusctl_monitor_entries[] = {
 
 typedef struct {
   GMainLoop *loop;
-  EvbusSerializer *serializer;
   int status;
 } Monitor;
+
+typedef struct {
+  const char *id;
+  GDateTime *time;
+  const char *routing_key;
+  const char *profile;
+  GVariant *body;
+  GVariant *attributes;
+  const char *content_type;
+} Event;
 
 static void
 monitor_end (Monitor *self,
@@ -37,84 +46,146 @@ monitor_end (Monitor *self,
   g_main_loop_quit (self->loop);
 }
 
-/* The members of the file route's lines, so that one program reads both. */
-static GVariant *
-event_as_json (const char *id,
-               const char *time,
-               const char *routing_key,
-               const char *profile_name,
-               GVariant   *body,
-               GVariant   *attributes)
+static gboolean
+is_json (const char *content_type)
 {
-  GVariantBuilder event;
+  g_autofree char *bare = g_ascii_strdown (content_type, strcspn (content_type, "; "));
 
-  g_variant_builder_init (&event, G_VARIANT_TYPE_VARDICT);
-  g_variant_builder_add (&event, "{sv}", "id", g_variant_new_string (id));
-  g_variant_builder_add (&event, "{sv}", "time", g_variant_new_string (time));
-  g_variant_builder_add (&event, "{sv}", "routing_key", g_variant_new_string (routing_key));
-  g_variant_builder_add (&event, "{sv}", "profile", g_variant_new_string (profile_name));
-  if (g_variant_is_of_type (body, G_VARIANT_TYPE_BYTESTRING))
+  return g_str_equal (bare, "application/json") || g_str_has_suffix (bare, "+json");
+}
+
+/* What the producer gave, which is text. */
+static void
+append_attributes (GString  *line,
+                   GVariant *attributes)
+{
+  gsize start = line->len;
+  const char *separator = ",\"attributes\":{";
+  GVariantIter iter;
+  const char *name;
+  GVariant *value;
+
+  g_variant_iter_init (&iter, attributes);
+  while (g_variant_iter_loop (&iter, "{&sv}", &name, &value))
     {
-      g_autofree char *base64 = g_base64_encode (g_variant_get_data (body), g_variant_get_size (body));
+      if (g_str_equal (name, "content-type") || !g_variant_is_of_type (value, G_VARIANT_TYPE_STRING))
+        continue;
 
-      g_variant_builder_add (&event, "{sv}", "body_base64", g_variant_new_string (base64));
+      g_string_append (line, separator);
+      evbus_json_append_string (line, name, -1);
+      g_string_append_c (line, ':');
+      evbus_json_append_string (line, g_variant_get_string (value, NULL), -1);
+      separator = ",";
+    }
+
+  if (line->len > start)
+    g_string_append_c (line, '}');
+}
+
+/* The members of the file route's lines, so that one program reads both. */
+static gboolean
+append_event (GString      *line,
+              const Event  *event,
+              GError      **error)
+{
+  g_autofree char *seconds = g_date_time_format (event->time, "%FT%T");
+
+  g_string_append (line, "{\"id\":");
+  evbus_json_append_string (line, event->id, -1);
+  g_string_append_printf (line, ",\"time\":\"%s.%06dZ\",\"routing_key\":", seconds,
+                          g_date_time_get_microsecond (event->time));
+  evbus_json_append_string (line, event->routing_key, -1);
+  g_string_append (line, ",\"profile\":");
+  evbus_json_append_string (line, event->profile, -1);
+  if (!g_str_equal (event->content_type, "application/json"))
+    {
+      g_string_append (line, ",\"content_type\":");
+      evbus_json_append_string (line, event->content_type, -1);
+    }
+  append_attributes (line, event->attributes);
+
+  if (is_json (event->content_type))
+    {
+      g_string_append (line, ",\"body\":");
+      if (!evbusctl_append_json_body (line, event->body, error))
+        return FALSE;
     }
   else
     {
-      g_variant_builder_add (&event, "{sv}", "body", body);
+      g_autofree char *base64 = g_base64_encode (g_variant_get_data (event->body),
+                                                 g_variant_get_size (event->body));
+
+      g_string_append_printf (line, ",\"body_base64\":\"%s\"", base64);
     }
-  g_variant_builder_add (&event, "{sv}", "attributes", attributes);
+  g_string_append (line, "}\n");
 
-  return g_variant_builder_end (&event);
-}
-
-/* JSON, or the text if the bytes are some, else their number. */
-static char *
-body_as_text (Monitor   *self,
-              GVariant  *body,
-              GError   **error)
-{
-  g_autoptr(GByteArray) buffer = g_byte_array_new ();
-
-  if (g_variant_is_of_type (body, G_VARIANT_TYPE_BYTESTRING))
-    {
-      gsize size = g_variant_get_size (body);
-      const char *data = g_variant_get_data (body);
-
-      if (size > 0 && g_utf8_validate_len (data, size, NULL))
-        return g_strndup (data, size);
-      return g_strdup_printf ("(%" G_GSIZE_FORMAT " bytes)", size);
-    }
-
-  if (!evbus_serializer_serialize (self->serializer, body, buffer, error))
-    return NULL;
-
-  return g_strndup ((const char *) buffer->data, buffer->len);
+  return TRUE;
 }
 
 static gboolean
-print_event (Monitor     *self,
-             GDateTime   *when,
-             const char  *routing_key,
-             const char  *profile_name,
-             GVariant    *body,
-             GError     **error)
+print_event_as_json (const Event  *event,
+                     GError      **error)
 {
-  g_autofree char *raw = body_as_text (self, body, error);
-  g_autofree char *text = raw != NULL ? evbusctl_printable (raw) : NULL;
-  g_autofree char *key = evbusctl_printable (routing_key);
-  g_autofree char *name = evbusctl_printable (profile_name);
-  g_autoptr(GDateTime) local = g_date_time_to_local (when);
-  g_autofree char *time = g_date_time_format (local, "%F %T");
+  g_autoptr(GString) line = g_string_new (NULL);
 
-  if (text == NULL)
+  if (!append_event (line, event, error))
     return FALSE;
 
+  fwrite (line->str, 1, line->len, stdout);
+
+  return TRUE;
+}
+
+/* JSON, or the text if the bytes are some, else their number. */
+static gboolean
+append_body_text (GString      *text,
+                  const Event  *event,
+                  GError      **error)
+{
+  gsize size = g_variant_get_size (event->body);
+  const char *data = g_variant_get_data (event->body);
+
+  if (is_json (event->content_type))
+    return evbusctl_append_json_body (text, event->body, error);
+
+  if (size > 0 && g_utf8_validate_len (data, size, NULL))
+    g_string_append_len (text, data, size);
+  else
+    g_string_append_printf (text, "(%" G_GSIZE_FORMAT " bytes of %s)", size, event->content_type);
+
+  return TRUE;
+}
+
+static gboolean
+print_event (const Event  *event,
+             GError      **error)
+{
+  g_autoptr(GString) raw = g_string_new (NULL);
+  g_autofree char *key = evbusctl_printable (event->routing_key);
+  g_autofree char *name = evbusctl_printable (event->profile);
+  g_autoptr(GDateTime) local = g_date_time_to_local (event->time);
+  g_autofree char *time = g_date_time_format (local, "%F %T");
+  g_autofree char *text = NULL;
+
+  if (!append_body_text (raw, event, error))
+    return FALSE;
+
+  text = evbusctl_printable (raw->str);
   printf ("%s.%03d  ", time, g_date_time_get_microsecond (local) / 1000);
   evbusctl_print (EVBUSCTL_BOLD, "%s", key);
   printf ("  %s  %s\n", name, text);
 
   return TRUE;
+}
+
+/* The year 1970 stands for a time that no calendar has. */
+static GDateTime *
+date_from_us (gint64 time_us)
+{
+  g_autoptr(GDateTime) epoch = g_date_time_new_from_unix_utc (0);
+  GDateTime *date = g_date_time_add (epoch, time_us);
+
+  return date != NULL ? date : g_date_time_ref (epoch);
 }
 
 static void
@@ -128,26 +199,16 @@ on_event (guint64     subscription,
           gpointer    user_data)
 {
   Monitor *self = user_data;
-  g_autoptr(GDateTime) epoch = g_date_time_new_from_unix_utc (0);
-  g_autoptr(GDateTime) when = g_date_time_add (epoch, time_us);
+  g_autoptr(GDateTime) time = date_from_us (time_us);
   g_autoptr(GError) error = NULL;
+  const char *content_type = "application/json";
+  Event event = { id, time, routing_key, profile_name, body, attributes };
   gboolean printed;
 
-  if (when == NULL)
-    when = g_date_time_ref (epoch);
+  g_variant_lookup (attributes, "content-type", "&s", &content_type);
+  event.content_type = content_type;
 
-  if (want_json)
-    {
-      g_autofree char *seconds = g_date_time_format (when, "%FT%T");
-      g_autofree char *time = g_strdup_printf ("%s.%06dZ", seconds, g_date_time_get_microsecond (when));
-
-      printed = evbusctl_print_json (event_as_json (id, time, routing_key, profile_name, body, attributes),
-                                     &error);
-    }
-  else
-    {
-      printed = print_event (self, when, routing_key, profile_name, body, &error);
-    }
+  printed = want_json ? print_event_as_json (&event, &error) : print_event (&event, &error);
 
   /* Somebody else's event that cannot be shown does not end the watch. */
   if (!printed)
@@ -210,16 +271,14 @@ int
 evbusctl_monitor (char **arguments)
 {
   g_autoptr(EvbusctlBus) bus = NULL;
-  g_autoptr(EvbusSerializer) serializer = NULL;
   g_autoptr(GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr(GError) error = NULL;
-  Monitor self = { loop, NULL, EVBUSCTL_OK };
+  Monitor self = { loop, EVBUSCTL_OK };
 
-  serializer = evbus_serializer_lookup ("json", &error);
-  if (serializer == NULL || (bus = evbusctl_bus_open (&error)) == NULL)
+  bus = evbusctl_bus_open (&error);
+  if (bus == NULL)
     return evbusctl_bus_report (error);
 
-  self.serializer = serializer;
   g_unix_signal_add (SIGINT, on_signal, &self);
   g_unix_signal_add (SIGTERM, on_signal, &self);
   g_unix_fd_add (STDOUT_FILENO, G_IO_ERR, on_hangup, &self);

@@ -83,7 +83,9 @@ parse_argument (EvbusctlBody  *body,
       if (evbusctl_body_parse (body, text, strlen (text), gvariant, error))
         return TRUE;
       if (!gvariant && g_ascii_isalpha (*text))
-        g_prefix_error (error, "a JSON string needs its quotes, as in '\"%s\"': ", text);
+        g_prefix_error (error, "the body '%s' is no JSON value (a string needs its quotes): ", text);
+      else
+        g_prefix_error (error, "the body: ");
       return FALSE;
     }
 

@@ -74,6 +74,12 @@ void     evbusctl_body_clear (EvbusctlBody  *body);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (EvbusctlBody, evbusctl_body_clear)
 
+/* ---- evbusctl-value.c: an event's body as JSON ---- */
+
+gboolean evbusctl_append_json_body (GString   *string,
+                                    GVariant  *body,
+                                    GError   **error);
+
 /* ---- evbusctl-stream.c: `put KEY -` ---- */
 
 int  evbusctl_put_stream   (const char *routing_key,
