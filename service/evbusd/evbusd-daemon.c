@@ -1,0 +1,303 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The life of the service: start, reload, stop. */
+
+#include "evbusd-daemon.h"
+
+#include <glib-unix.h>
+
+#include "evbusd-bus.h"
+#include "evbusd-config.h"
+#include "evbusd-exported.h"
+#include "evbusd-intake.h"
+#include "evbusd-memory.h"
+#include "evbusd-notify.h"
+#include "evbusd-pump.h"
+#include "evbusd-report.h"
+
+/* How long (milliseconds) the last messages may take to leave. */
+#define FLUSH_MS 1000
+
+typedef struct {
+  const EvbusdOptions *options;
+  GMainLoop           *loop;
+  GDBusConnection     *connection;
+  EvbusBroker         *broker;
+  EvbusdFanout        *fanout;
+  EvbusdPump          *pump;
+  EvbusdIntake        *intake;
+  EvbusdExported      *exported;
+  GCancellable        *hurry;
+  gboolean             stopping;
+  int                  status;
+} Daemon;
+
+static char *
+find_configuration (Daemon *self)
+{
+  return evbusd_config_find (self->options->config,
+                             self->options->bus == G_BUS_TYPE_SYSTEM && self->options->address == NULL);
+}
+
+/* Checks the whole configuration before anything changes. */
+static gboolean
+load_configuration (Daemon  *self,
+                    char   **path,
+                    GError **error)
+{
+  g_autoptr (EvbusProfiles) profiles = NULL;
+
+  *path = find_configuration (self);
+  profiles = evbusd_config_load (*path, error);
+  if (profiles == NULL || !evbus_broker_apply_profiles (self->broker, profiles, error))
+    return FALSE;
+
+  g_message ("%u route(s) from %s", evbus_profiles_get_n_routes (profiles),
+             *path != NULL ? *path : "the embedded default: every event goes to the subscribers");
+  return TRUE;
+}
+
+static gboolean
+reload (gpointer   user_data,
+        GError   **error)
+{
+  Daemon *self = user_data;
+  g_autofree char *path = NULL;
+  gboolean loaded;
+
+  if (self->stopping)
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the service is stopping");
+      return FALSE;
+    }
+
+  evbusd_notify_reloading ();
+  loaded = load_configuration (self, &path, error);
+  evbusd_notify ("READY=1");
+
+  if (loaded)
+    evbusd_exported_set_configuration (self->exported, path);
+  else
+    g_warning ("the new configuration is not used, the old one stays:\n%s", (*error)->message);
+
+  return loaded;
+}
+
+static gboolean
+on_sighup (gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+
+  reload (user_data, &error);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+on_flush_timeout (gpointer user_data)
+{
+  g_cancellable_cancel (user_data);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+on_flushed (GObject      *source,
+            GAsyncResult *result,
+            gpointer      user_data)
+{
+  Daemon *self = user_data;
+
+  g_dbus_connection_flush_finish (G_DBUS_CONNECTION (source), result, NULL);
+  g_main_loop_quit (self->loop);
+}
+
+/* A bus that does not read must not keep the process. */
+static void
+flush_and_quit (Daemon *self)
+{
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+
+  g_timeout_add_full (G_PRIORITY_DEFAULT, FLUSH_MS, on_flush_timeout, g_object_ref (cancellable), g_object_unref);
+  g_dbus_connection_flush (self->connection, cancellable, on_flushed, self);
+}
+
+static void
+on_stopped (GObject      *source,
+            GAsyncResult *result,
+            gpointer      user_data)
+{
+  g_autoptr (GError) error = NULL;
+  Daemon *self = user_data;
+  EvbusLedger ledger;
+
+  if (!evbus_broker_stop_finish (self->broker, result, &error))
+    g_warning ("%s", error->message);
+
+  evbusd_pump_flush (self->pump);
+  evbus_broker_get_ledger (self->broker, &ledger);
+  g_message ("stopped: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT " delivered, "
+             "%" G_GUINT64_FORMAT " not delivered", ledger.accepted, ledger.delivered,
+             ledger.accepted - ledger.delivered);
+  flush_and_quit (self);
+}
+
+/* Puts are refused from now on, and what was accepted is delivered while the
+ * time given for that lasts. Asked again: it lasts no longer. */
+static void
+stop (Daemon     *self,
+      int         status,
+      const char *reason)
+{
+  if (self->stopping)
+    {
+      g_message ("%s; stopping at once", reason);
+      g_cancellable_cancel (self->hurry);
+      return;
+    }
+
+  self->stopping = TRUE;
+  self->status = status;
+  g_log (G_LOG_DOMAIN, status == 0 ? G_LOG_LEVEL_MESSAGE : G_LOG_LEVEL_WARNING,
+         "%s; delivering what was accepted, for at most %u ms", reason,
+         evbus_broker_get_stop_timeout (self->broker));
+  evbusd_notify ("STOPPING=1");
+  evbus_broker_stop_async (self->broker, self->hurry, on_stopped, self);
+}
+
+static gboolean
+on_sigterm (gpointer user_data)
+{
+  stop (user_data, 0, "asked to stop");
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+on_bus_closed (GDBusConnection *connection,
+               gboolean         remote_peer_vanished,
+               GError          *error,
+               Daemon          *self)
+{
+  if (!self->stopping)
+    stop (self, 1, "the bus is gone");
+}
+
+static void
+on_name_lost (GDBusConnection *connection,
+              const char      *sender,
+              const char      *path,
+              const char      *interface,
+              const char      *signal,
+              GVariant        *parameters,
+              gpointer         user_data)
+{
+  Daemon *self = user_data;
+
+  if (!self->stopping)
+    stop (self, 1, "the name " EVBUSD_BUS_NAME " is lost");
+}
+
+/* Reading the ledger takes the lock of every route: if one were stuck, the
+ * service manager would not hear of us, as it should not. */
+static gboolean
+on_watchdog (gpointer user_data)
+{
+  Daemon *self = user_data;
+  EvbusLedger ledger;
+
+  evbus_broker_get_ledger (self->broker, &ledger);
+  evbusd_notify ("WATCHDOG=1");
+  return G_SOURCE_CONTINUE;
+}
+
+static void
+watch (Daemon *self)
+{
+  gint64 interval = evbusd_notify_watchdog ();
+
+  g_unix_signal_add (SIGTERM, on_sigterm, self);
+  g_unix_signal_add (SIGINT, on_sigterm, self);
+  g_unix_signal_add (SIGHUP, on_sighup, self);
+  g_signal_connect (self->connection, "closed", G_CALLBACK (on_bus_closed), self);
+  g_dbus_connection_signal_subscribe (self->connection, "org.freedesktop.DBus", "org.freedesktop.DBus", "NameLost",
+                                      "/org/freedesktop/DBus", EVBUSD_BUS_NAME, G_DBUS_SIGNAL_FLAGS_NO_MATCH_RULE,
+                                      on_name_lost, self, NULL);
+  if (interval > 0)
+    g_timeout_add ((guint) CLAMP (interval / 1000, 1, G_MAXUINT), on_watchdog, self);
+}
+
+/* The routes are opened only once the name is ours: a second evbusd must not
+ * touch what the first one writes to. Until then puts are queued. */
+static gboolean
+start (Daemon  *self,
+       GError **error)
+{
+  g_autofree char *path = NULL;
+
+  if (!load_configuration (self, &path, error))
+    return FALSE;
+
+  self->connection = evbusd_bus_connect (self->options->bus, self->options->address, error);
+  if (self->connection == NULL)
+    return FALSE;
+
+  self->fanout = evbusd_fanout_new (self->connection);
+  self->pump = evbusd_pump_new (evbus_broker_get_routes (self->broker), self->fanout);
+  self->exported = evbusd_exported_new (self->connection, self->broker, self->fanout, reload, self, error);
+  if (self->exported == NULL)
+    return FALSE;
+
+  evbusd_exported_set_configuration (self->exported, path);
+  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker));
+  evbusd_report_watch (self->broker);
+  evbusd_memory_watch (evbus_broker_get_routes (self->broker));
+
+  if (!evbusd_bus_own_name (self->connection, error) ||
+      !evbus_broker_start (self->broker, error))
+    return FALSE;
+
+  watch (self);
+  return TRUE;
+}
+
+static void
+clear (Daemon *self)
+{
+  g_clear_pointer (&self->intake, evbusd_intake_free);
+  g_clear_pointer (&self->exported, evbusd_exported_free);
+  g_clear_pointer (&self->pump, evbusd_pump_free);
+  g_clear_pointer (&self->fanout, evbusd_fanout_free);
+  g_clear_object (&self->broker);
+  g_clear_object (&self->connection);
+  g_clear_object (&self->hurry);
+  g_clear_pointer (&self->loop, g_main_loop_unref);
+}
+
+/* Returns the exit status. */
+int
+evbusd_daemon_run (const EvbusdOptions *options)
+{
+  g_autoptr (GError) error = NULL;
+  Daemon self = { options };
+
+  evbusd_memory_init ();
+  self.loop = g_main_loop_new (NULL, FALSE);
+  self.hurry = g_cancellable_new ();
+  self.broker = evbus_broker_new ();
+
+  if (start (&self, &error))
+    {
+      g_message ("evbusd " EVBUS_VERSION_S " is ready on the bus as %s",
+                 g_dbus_connection_get_unique_name (self.connection));
+      evbusd_notify ("READY=1");
+      g_main_loop_run (self.loop);
+    }
+  else
+    {
+      g_log (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "cannot start: %s", error->message);
+      self.status = 1;
+    }
+
+  clear (&self);
+  return self.status;
+}

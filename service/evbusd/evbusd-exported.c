@@ -1,0 +1,241 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The object on the bus. The methods that put are not here: the intake has
+ * answered them before GDBus looks for an object. */
+
+#include "evbusd-exported.h"
+
+#include "evbusd-bus.h"
+#include "evbusd-dbus.h"
+#include "evbusd-report.h"
+
+struct _EvbusdExported
+{
+  EvbusdBroker  *broker_skeleton;
+  EvbusdManager *manager_skeleton;
+  EvbusBroker   *broker;
+  EvbusdFanout  *fanout;
+  EvbusdReload   reload;
+  gpointer       reload_data;
+};
+
+static gboolean
+on_subscribe (EvbusdBroker          *skeleton,
+              GDBusMethodInvocation *invocation,
+              GVariant              *options,
+              EvbusdExported        *self)
+{
+  g_autoptr (GError) error = NULL;
+  guint64 number;
+
+  number = evbusd_fanout_subscribe (self->fanout, g_dbus_method_invocation_get_sender (invocation), options, &error);
+  if (number == 0)
+    g_dbus_method_invocation_return_gerror (invocation, error);
+  else
+    evbusd_broker_complete_subscribe (skeleton, invocation, number);
+
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static gboolean
+on_unsubscribe (EvbusdBroker          *skeleton,
+                GDBusMethodInvocation *invocation,
+                guint64                number,
+                EvbusdExported        *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (evbusd_fanout_unsubscribe (self->fanout, g_dbus_method_invocation_get_sender (invocation), number, &error))
+    evbusd_broker_complete_unsubscribe (skeleton, invocation);
+  else
+    g_dbus_method_invocation_return_gerror (invocation, error);
+
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static GVariant *
+ledger_of_route (EvbusRoute *route)
+{
+  EvbusLedger ledger;
+
+  evbus_route_get_ledger (route, &ledger);
+  return evbus_ledger_to_variant (&ledger);
+}
+
+static void
+add_route (GVariantBuilder *builder,
+           EvbusRoute      *route)
+{
+  g_autofree char *reason = evbus_route_dup_reason (route);
+
+  g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (builder, "{sv}", "provider", g_variant_new_string (evbus_route_get_provider (route)));
+  g_variant_builder_add (builder, "{sv}", "profile", g_variant_new_string (evbus_route_get_profile (route)));
+  g_variant_builder_add (builder, "{sv}", "state",
+                         g_variant_new_string (evbusd_report_state_name (evbus_route_get_state (route))));
+  g_variant_builder_add (builder, "{sv}", "reason", g_variant_new_string (reason != NULL ? reason : ""));
+  g_variant_builder_add (builder, "{sv}", "ledger", ledger_of_route (route));
+  g_variant_builder_close (builder);
+}
+
+static gboolean
+on_list_routes (EvbusdManager         *skeleton,
+                GDBusMethodInvocation *invocation,
+                EvbusdExported        *self)
+{
+  GListModel *routes = evbus_broker_get_routes (self->broker);
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
+  for (guint i = 0; i < g_list_model_get_n_items (routes); i++)
+    {
+      g_autoptr (EvbusRoute) route = g_list_model_get_item (routes, i);
+
+      add_route (&builder, route);
+    }
+
+  evbusd_manager_complete_list_routes (skeleton, invocation, g_variant_builder_end (&builder));
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static gboolean
+on_get_ledger (EvbusdManager         *skeleton,
+               GDBusMethodInvocation *invocation,
+               EvbusdExported        *self)
+{
+  EvbusLedger ledger;
+
+  evbus_broker_get_ledger (self->broker, &ledger);
+  evbusd_manager_complete_get_ledger (skeleton, invocation, evbus_ledger_to_variant (&ledger));
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static GVariant *
+explanations_to_variant (GPtrArray *explanations)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a(ssbs)"));
+  for (guint i = 0; i < explanations->len; i++)
+    {
+      EvbusExplanation *explanation = explanations->pdata[i];
+      EvbusRoute *route = evbus_explanation_get_route (explanation);
+
+      g_variant_builder_add (&builder, "(ssbs)",
+                             evbus_route_get_provider (route),
+                             evbus_route_get_profile (route),
+                             evbus_explanation_get_matches (explanation),
+                             evbus_explanation_get_reason (explanation));
+    }
+
+  return g_variant_builder_end (&builder);
+}
+
+static gboolean
+on_explain (EvbusdManager         *skeleton,
+            GDBusMethodInvocation *invocation,
+            const char            *profile,
+            EvbusdExported        *self)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) explanations = NULL;
+
+  explanations = evbus_broker_explain (self->broker, profile, &error);
+  if (explanations == NULL)
+    g_dbus_method_invocation_return_gerror (invocation, error);
+  else
+    evbusd_manager_complete_explain (skeleton, invocation, explanations_to_variant (explanations));
+
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static gboolean
+on_reload (EvbusdManager         *skeleton,
+           GDBusMethodInvocation *invocation,
+           EvbusdExported        *self)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (self->reload (self->reload_data, &error))
+    evbusd_manager_complete_reload (skeleton, invocation);
+  else
+    g_dbus_method_invocation_return_gerror (invocation, error);
+
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static void
+connect_handlers (EvbusdExported *self)
+{
+  const struct {
+    gpointer    skeleton;
+    const char *signal;
+    GCallback   handler;
+  } handlers[] = {
+    { self->broker_skeleton, "handle-subscribe", G_CALLBACK (on_subscribe) },
+    { self->broker_skeleton, "handle-unsubscribe", G_CALLBACK (on_unsubscribe) },
+    { self->manager_skeleton, "handle-list-routes", G_CALLBACK (on_list_routes) },
+    { self->manager_skeleton, "handle-get-ledger", G_CALLBACK (on_get_ledger) },
+    { self->manager_skeleton, "handle-explain", G_CALLBACK (on_explain) },
+    { self->manager_skeleton, "handle-reload", G_CALLBACK (on_reload) },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (handlers); i++)
+    g_signal_connect (handlers[i].skeleton, handlers[i].signal, handlers[i].handler, self);
+}
+
+EvbusdExported *
+evbusd_exported_new (GDBusConnection  *connection,
+                     EvbusBroker      *broker,
+                     EvbusdFanout     *fanout,
+                     EvbusdReload      reload,
+                     gpointer          user_data,
+                     GError          **error)
+{
+  g_autoptr (EvbusdExported) self = g_new0 (EvbusdExported, 1);
+
+  self->broker_skeleton = evbusd_broker_skeleton_new ();
+  self->manager_skeleton = evbusd_manager_skeleton_new ();
+  self->broker = broker;
+  self->fanout = fanout;
+  self->reload = reload;
+  self->reload_data = user_data;
+  connect_handlers (self);
+
+  evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
+  evbusd_manager_set_start_time (self->manager_skeleton, g_get_real_time ());
+
+  if (!g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (self->broker_skeleton), connection,
+                                         EVBUSD_OBJECT_PATH, error) ||
+      !g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (self->manager_skeleton), connection,
+                                         EVBUSD_OBJECT_PATH, error))
+    return NULL;
+
+  return g_steal_pointer (&self);
+}
+
+/* @path: NULL for the embedded default. */
+void
+evbusd_exported_set_configuration (EvbusdExported *self,
+                                   const char     *path)
+{
+  evbusd_manager_set_configuration (self->manager_skeleton, path != NULL ? path : "");
+}
+
+static void
+skeleton_free (gpointer skeleton)
+{
+  if (g_dbus_interface_skeleton_get_connection (skeleton) != NULL)
+    g_dbus_interface_skeleton_unexport (skeleton);
+  g_object_unref (skeleton);
+}
+
+void
+evbusd_exported_free (EvbusdExported *self)
+{
+  skeleton_free (self->broker_skeleton);
+  skeleton_free (self->manager_skeleton);
+  g_free (self);
+}

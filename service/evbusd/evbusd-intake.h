@@ -1,0 +1,19 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <evbus/evbus.h>
+
+G_BEGIN_DECLS
+
+typedef struct _EvbusdIntake EvbusdIntake;
+
+EvbusdIntake *evbusd_intake_new  (GDBusConnection *connection,
+                                  EvbusProducer   *producer);
+void          evbusd_intake_free (EvbusdIntake    *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusdIntake, evbusd_intake_free)
+
+G_END_DECLS

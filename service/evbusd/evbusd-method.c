@@ -1,0 +1,170 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The methods of org.evbus1.Broker that put, as a table: how each is done
+ * without waiting, and how with. */
+
+#include "evbusd-method.h"
+
+#include <string.h>
+
+#define DEFAULT_TIMEOUT_MS 10000
+
+/* Takes the id. */
+static GVariant *
+results_of_id (char *id)
+{
+  g_autofree char *owned = id;
+
+  return owned != NULL ? g_variant_new ("(s)", owned) : NULL;
+}
+
+static char *
+put_nowait (EvbusProducer  *producer,
+            GVariant       *arguments,
+            GError        **error)
+{
+  g_autoptr (GVariant) body = NULL;
+  const char *routing_key;
+  const char *profile;
+
+  g_variant_get_child (arguments, 0, "&s", &routing_key);
+  g_variant_get_child (arguments, 1, "v", &body);
+  g_variant_get_child (arguments, 2, "&s", &profile);
+  return evbus_producer_put_nowait (producer, routing_key, body, profile, error);
+}
+
+static gboolean
+attempt_put (EvbusProducer  *producer,
+             GVariant       *arguments,
+             GVariant      **results,
+             GError        **error)
+{
+  *results = results_of_id (put_nowait (producer, arguments, error));
+  return *results != NULL;
+}
+
+static gboolean
+attempt_put_nowait (EvbusProducer  *producer,
+                    GVariant       *arguments,
+                    GVariant      **results,
+                    GError        **error)
+{
+  g_autofree char *id = put_nowait (producer, arguments, error);
+
+  *results = NULL;
+  return id != NULL;
+}
+
+static GVariant *
+get_options (GVariant *arguments)
+{
+  return g_variant_n_children (arguments) > 3 ? g_variant_get_child_value (arguments, 3) : NULL;
+}
+
+static gboolean
+attempt_put_with_options (EvbusProducer  *producer,
+                          GVariant       *arguments,
+                          GVariant      **results,
+                          GError        **error)
+{
+  g_autoptr (GVariant) options = get_options (arguments);
+
+  if (g_variant_n_children (options) > 0)
+    return FALSE;
+
+  return attempt_put (producer, arguments, results, error);
+}
+
+static gboolean
+attempt_put_many (EvbusProducer  *producer,
+                  GVariant       *arguments,
+                  GVariant      **results,
+                  GError        **error)
+{
+  return FALSE;
+}
+
+static void
+start_put (EvbusProducer       *producer,
+           GVariant            *arguments,
+           GCancellable        *cancellable,
+           GAsyncReadyCallback  callback,
+           gpointer             user_data)
+{
+  g_autoptr (GVariant) body = NULL;
+  g_autoptr (GVariant) options = get_options (arguments);
+  const char *routing_key;
+  const char *profile;
+
+  g_variant_get_child (arguments, 0, "&s", &routing_key);
+  g_variant_get_child (arguments, 1, "v", &body);
+  g_variant_get_child (arguments, 2, "&s", &profile);
+  evbus_producer_put_with_options_async (producer, routing_key, body, profile, options,
+                                         cancellable, callback, user_data);
+}
+
+static GVariant *
+finish_put (EvbusProducer  *producer,
+            GAsyncResult   *result,
+            GError        **error)
+{
+  return results_of_id (evbus_producer_put_with_options_finish (producer, result, error));
+}
+
+static void
+start_put_many (EvbusProducer       *producer,
+                GVariant            *arguments,
+                GCancellable        *cancellable,
+                GAsyncReadyCallback  callback,
+                gpointer             user_data)
+{
+  g_autoptr (GVariant) events = g_variant_get_child_value (arguments, 0);
+
+  evbus_producer_put_many_async (producer, events, cancellable, callback, user_data);
+}
+
+static GVariant *
+finish_put_many (EvbusProducer  *producer,
+                 GAsyncResult   *result,
+                 GError        **error)
+{
+  g_auto (GStrv) ids = evbus_producer_put_many_finish (producer, result, error);
+
+  return ids != NULL ? g_variant_new ("(^as)", ids) : NULL;
+}
+
+static const EvbusdMethod methods[] = {
+  { "Put", "svs", attempt_put, start_put, finish_put },
+  { "PutNowait", "svs", attempt_put_nowait, NULL, NULL },
+  { "PutWithOptions", "svsa{sv}", attempt_put_with_options, start_put, finish_put },
+  { "PutMany", "a(svs)", attempt_put_many, start_put_many, finish_put_many },
+};
+
+/* NULL for any other method, and for arguments that are not of its types. */
+const EvbusdMethod *
+evbusd_method_lookup (const char *name,
+                      const char *signature)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (methods); i++)
+    {
+      if (strcmp (methods[i].name, name) == 0 && strcmp (methods[i].signature, signature) == 0)
+        return &methods[i];
+    }
+
+  return NULL;
+}
+
+/* How long (milliseconds) a call with these arguments may wait. */
+guint
+evbusd_method_get_timeout (GVariant *arguments)
+{
+  g_autoptr (GVariant) options = get_options (arguments);
+  guint32 timeout = DEFAULT_TIMEOUT_MS;
+
+  if (options != NULL)
+    g_variant_lookup (options, "timeout", "u", &timeout);
+
+  return timeout;
+}

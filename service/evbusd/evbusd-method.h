@@ -1,0 +1,38 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <evbus/evbus.h>
+
+G_BEGIN_DECLS
+
+/* One of the methods that put. */
+typedef struct {
+  const char  *name;
+  const char  *signature;
+
+  /* Puts without waiting and sets the results. FALSE without an error: only
+   * @start can do it. */
+  gboolean  (* attempt) (EvbusProducer        *producer,
+                         GVariant             *arguments,
+                         GVariant            **results,
+                         GError              **error);
+
+  /* Puts and waits for space; NULL: the method never waits. */
+  void      (* start)   (EvbusProducer        *producer,
+                         GVariant             *arguments,
+                         GCancellable         *cancellable,
+                         GAsyncReadyCallback   callback,
+                         gpointer              user_data);
+  GVariant *(* finish)  (EvbusProducer        *producer,
+                         GAsyncResult         *result,
+                         GError              **error);
+} EvbusdMethod;
+
+const EvbusdMethod *evbusd_method_lookup      (const char *name,
+                                               const char *signature);
+guint               evbusd_method_get_timeout (GVariant   *arguments);
+
+G_END_DECLS
