@@ -32,7 +32,6 @@ def stop(broker):
 
 def ledger_of(owner):
     """The ledger of a broker or a route, as a dictionary; it always balances."""
-    ledger = Evbus.Ledger()
-    owner.get_ledger(ledger)
+    ledger = owner.get_ledger()
     assert ledger.balances()
     return ledger.to_variant().unpack()

@@ -18,8 +18,7 @@ function equal(actual, expected, what) {
 }
 
 function ledgerOf(owner) {
-    const ledger = new Evbus.Ledger();
-    owner.get_ledger(ledger);
+    const ledger = owner.get_ledger();
     equal(ledger.balances(), true, 'the ledger balances');
     return ledger;
 }

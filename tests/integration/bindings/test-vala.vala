@@ -26,8 +26,7 @@ void tear_down () {
   });
   loop.run ();
 
-  Evbus.Ledger ledger = {};
-  broker.get_ledger (out ledger);
+  var ledger = broker.get_ledger ();
   assert_true (ledger.balances ());
   assert_true (ledger.queued == 0);
   route = null;
