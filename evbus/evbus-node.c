@@ -274,6 +274,13 @@ evbus_node_new_from_variant (GVariant  *value,
 
       if (child == NULL)
         return NULL;
+      if (mapping && evbus_node_lookup (self, g_variant_get_string (key, NULL)) != NULL)
+        {
+          evbus_node_unref (child);
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG, "the key '%s' stands twice",
+                       g_variant_get_string (key, NULL));
+          return NULL;
+        }
       evbus_node_append (self,
                          mapping ? evbus_node_new_scalar (NULL, g_variant_get_string (key, NULL), FALSE) : NULL,
                          child);
@@ -332,17 +339,18 @@ evbus_node_describe (const EvbusNode *self,
 {
   static const char * const words[] = {
     [EVBUS_NODE_NULL] = "nothing",
-    [EVBUS_NODE_BOOLEAN] = "the boolean",
-    [EVBUS_NODE_INTEGER] = "the integer",
-    [EVBUS_NODE_NUMBER] = "the number",
-    [EVBUS_NODE_STRING] = "the text",
+    [EVBUS_NODE_BOOLEAN] = "a boolean",
+    [EVBUS_NODE_INTEGER] = "an integer",
+    [EVBUS_NODE_NUMBER] = "a number",
+    [EVBUS_NODE_STRING] = "a text",
     [EVBUS_NODE_SEQUENCE] = "a list",
     [EVBUS_NODE_MAPPING] = "a mapping",
   };
+  g_autofree char *start = NULL;
 
   if (hide || self->kind == EVBUS_NODE_NULL || self->text == NULL)
     return g_strdup (words[self->kind]);
-  if (self->kind == EVBUS_NODE_STRING)
-    return g_strdup_printf ("%s '%.60s'", words[self->kind], self->text);
-  return g_strdup_printf ("%s %.60s", words[self->kind], self->text);
+  /* Not cut in the middle of a character: errors travel over D-Bus. */
+  start = g_utf8_substring (self->text, 0, MIN (g_utf8_strlen (self->text, -1), 60));
+  return g_strdup_printf ("the %s '%s'", strchr (words[self->kind], ' ') + 1, start);
 }

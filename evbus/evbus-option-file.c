@@ -29,7 +29,7 @@ value_from_text (EvbusOption  *self,
     value = evbus_option_check (self, node, report);
   if (!evbus_report_finish (report, error))
     {
-      g_prefix_error (error, "[%s%s] %s: ", EVBUS_OPTION_GROUP, self->name, key);
+      g_prefix_error (error, "[%s%s] ", EVBUS_OPTION_GROUP, self->name);
       g_clear_pointer (&value, g_variant_unref);
     }
   return value;

@@ -198,15 +198,17 @@ check_choices (EvbusOption     *self,
                EvbusReport     *report)
 {
   g_autofree char *all = NULL;
+  g_autofree char *given = NULL;
   const char *nearest;
 
   if (self->choices == NULL || g_strv_contains ((const char * const *) self->choices, node->text))
     return TRUE;
 
   all = g_strjoinv (", ", self->choices);
+  given = evbus_node_describe (node, self->secret);
   nearest = evbus_nearest (node->text, (const char * const *) self->choices);
-  evbus_report_error (report, &node->place, "'%s' must be one of %s, not '%.60s'%s%s%s",
-                      self->name, all, node->text,
+  evbus_report_error (report, &node->place, "'%s' must be one of %s, not %s%s%s%s",
+                      self->name, all, given,
                       nearest != NULL ? "; did you mean '" : "",
                       nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
   return FALSE;

@@ -201,11 +201,34 @@ add_list_item (Reader          *reader,
     evbus_report_error (reader->report, &item->place, "a list item is a profile and its data, as in '- default:'");
 }
 
+/* Said once, for all profiles under it. */
+static gboolean
+is_mistake (Reader          *reader,
+            const EvbusNode *key)
+{
+  static const char * const own_keys[] = { "evbus", "match_plugin", NULL };
+  g_autoptr(GError) error = NULL;
+  const char *nearest;
+
+  if (evbus_provider_find (reader->providers, key->text, &error) != NULL)
+    return FALSE;
+  nearest = evbus_nearest (key->text, own_keys);
+  if (nearest != NULL)
+    evbus_report_error (reader->report, &key->place, "unknown key '%s'; did you mean '%s'?", key->text, nearest);
+  else if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG))
+    evbus_report_error (reader->report, &key->place, "%s", error->message);
+  else
+    return FALSE;
+  return TRUE;
+}
+
 static void
 read_provider (Reader          *reader,
                const EvbusNode *key,
                const EvbusNode *value)
 {
+  if (is_mistake (reader, key))
+    return;
   reader->provider = key;
   if (value->kind == EVBUS_NODE_NULL)
     evbus_report_warning (reader->report, &key->place, "no profile under '%s', so it gets no events", key->text);

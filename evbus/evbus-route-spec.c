@@ -14,11 +14,17 @@
 static GVariant *
 without_delivery (GVariant *data)
 {
-  GVariantDict dict;
+  GVariantBuilder builder;
+  GVariantIter iter;
+  GVariant *value;
+  const char *key;
 
-  g_variant_dict_init (&dict, data);
-  g_variant_dict_remove (&dict, "delivery");
-  return g_variant_ref_sink (g_variant_dict_end (&dict));
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_iter_init (&iter, data);
+  while (g_variant_iter_loop (&iter, "{&sv}", &key, &value))
+    if (strcmp (key, "delivery") != 0)
+      g_variant_builder_add (&builder, "{sv}", key, value);
+  return g_variant_ref_sink (g_variant_builder_end (&builder));
 }
 
 static gint

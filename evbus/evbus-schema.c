@@ -118,7 +118,7 @@ report_unknown (Level           *level,
   nearest = evbus_nearest (key->text, (const char * const *) segments->pdata);
   all = g_strjoinv (", ", (char **) segments->pdata);
 
-  if (nearest != NULL)
+  if (nearest != NULL && strchr (key->text, '.') == NULL)
     evbus_report_error (level->schema->report, &key->place, "unknown key '%s%s'; did you mean '%s%s'?",
                         level->prefix, key->text, level->prefix, nearest);
   else if (elsewhere != NULL)

@@ -91,8 +91,9 @@ evbus_secret_check_reference (const char      *name,
     {
       const char *nearest = evbus_nearest (key->text, source_keys);
 
-      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env' or 'credential', "
-                          "not by '%s'%s%s%s", name, key->text, nearest != NULL ? "; did you mean '" : "",
+      /* Not what stands there: "{secret}" is a mapping with that key. */
+      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env' or 'credential'%s%s%s",
+                          name, nearest != NULL ? "; did you mean '" : "",
                           nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
       return NULL;
     }
@@ -110,7 +111,7 @@ evbus_secret_check_reference (const char      *name,
   problem = name_problem (key->text, value->text);
   if (problem != NULL)
     {
-      evbus_report_error (report, &value->place, "'%s.%s' %s, not '%.60s'", name, key->text, problem, value->text);
+      evbus_report_error (report, &value->place, "'%s.%s' %s, not '%s'", name, key->text, problem, value->text);
       return NULL;
     }
   return evbus_node_to_variant (node);

@@ -80,8 +80,10 @@ take_key (Parser    *self,
     {
       evbus_report_error (self->report, &node->place, "a key must be a text, not %s",
                           node->kind == EVBUS_NODE_MAPPING ? "a mapping" : "a list");
+      /* Something in its stead, so that what follows is still read. */
+      frame->key = evbus_node_new_scalar (&node->place, "?", FALSE);
       evbus_node_unref (node);
-      node = evbus_node_new_scalar (NULL, "", FALSE);
+      return;
     }
   frame->key = node;
 }
@@ -190,6 +192,13 @@ merge_from (Parser    *self,
 }
 
 static void
+report_tag (Parser           *self,
+            const EvbusPlace *place)
+{
+  evbus_report_error (self->report, place, "unknown tag; a text that begins with ! needs quotes");
+}
+
+static void
 begin_container (Parser            *self,
                  EvbusNodeKind      kind,
                  const yaml_char_t *anchor,
@@ -201,7 +210,7 @@ begin_container (Parser            *self,
   Frame *frame;
 
   if (tag != NULL && strcmp ((const char *) tag, usual) != 0)
-    evbus_report_error (self->report, &place, "unknown tag '%s'", tag);
+    report_tag (self, &place);
   if (!add_weight (self, 1, &place))
     return;
   if (self->frames->len == EVBUS_MAX_CONFIG_DEPTH)
@@ -244,10 +253,10 @@ on_alias (Parser             *self,
 
   if (target == NULL)
     {
-      evbus_report_error (self->report, &place,
-                          "the alias '*%s' names nothing that stands complete before it; "
-                          "a text that begins with * needs quotes", name);
-      add_node (self, evbus_node_new_scalar (&place, "", FALSE));
+      /* Without its name, which may be a password that nobody put into quotes. */
+      evbus_report_error (self->report, &place, "the alias names nothing that stands complete before it; "
+                          "a text that begins with * needs quotes");
+      add_node (self, evbus_node_new_scalar (&place, name, FALSE));
       return;
     }
   if (add_weight (self, target->weight, &place))
@@ -288,7 +297,7 @@ tagged_scalar (Parser           *self,
                               tag + strlen (TAG_PREFIX));
         return node;
       }
-  evbus_report_error (self->report, place, "unknown tag '%s'", tag);
+  report_tag (self, place);
   return node;
 }
 
@@ -367,13 +376,29 @@ syntax_hint (Parser     *self,
              gsize       length)
 {
   const yaml_parser_t *yaml = &self->yaml;
-  gsize at = yaml->problem_mark.index;
+  glong at = yaml->problem_mark.index;   /* in characters */
 
   if (yaml->context != NULL && strstr (yaml->context, "alias") != NULL)
     return "; a text that begins with * needs quotes";
-  if (at < length && data[at] == '\t')
+  if (at < g_utf8_strlen (data, length) && *g_utf8_offset_to_pointer (data, at) == '\t')
     return "; YAML is indented with spaces, not with tabs";
   return "";
+}
+
+/* libyaml tells where for what it parses, not for bytes that it refuses. */
+static EvbusPlace
+place_of_byte (GRefString *file,
+               const char *data,
+               gsize       offset)
+{
+  EvbusPlace place = { file, 1, 1 };
+
+  for (const char *at = data; at < data + offset; at = g_utf8_next_char (at))
+    {
+      place.line += *at == '\n';
+      place.column = *at == '\n' ? 1 : place.column + 1;
+    }
+  return place;
 }
 
 static void
@@ -386,7 +411,7 @@ report_syntax (Parser     *self,
   const char *problem = yaml->problem != NULL ? yaml->problem : "out of memory";
 
   if (yaml->error == YAML_READER_ERROR)
-    place.line = 0;
+    place = place_of_byte (self->file, data, MIN (yaml->problem_offset, length));
   if (yaml->context != NULL)
     evbus_report_error (self->report, &place, "not YAML: %s %s that began in line %u%s", problem, yaml->context,
                         (guint) yaml->context_mark.line + 1, syntax_hint (self, data, length));
@@ -400,23 +425,18 @@ check_bytes (const char  *data,
              GRefString  *file,
              EvbusReport *report)
 {
-  EvbusPlace place = { file, 1, 1 };
+  EvbusPlace place = { file, 0, 0 };
   const char *bad;
 
   if (length > EVBUS_MAX_CONFIG_BYTES)
     {
-      place.line = 0;
       evbus_report_error (report, &place, "larger than %u bytes", EVBUS_MAX_CONFIG_BYTES);
       return FALSE;
     }
   if (g_utf8_validate_len (data, length, &bad))
     return TRUE;
 
-  for (const char *at = data; at < bad; at = g_utf8_next_char (at))
-    {
-      place.line += *at == '\n';
-      place.column = *at == '\n' ? 1 : place.column + 1;
-    }
+  place = place_of_byte (file, data, bad - data);
   evbus_report_error (report, &place, "not UTF-8 text: the byte 0x%02x", (guint) (guchar) *bad);
   return FALSE;
 }

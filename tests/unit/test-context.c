@@ -1,0 +1,278 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "evbus-context-private.h"
+#include "evbus-error.h"
+#include "evbus-profiles-private.h"
+
+static EvbusContext *
+make_context (const char  *provider,
+              const char  *data,
+              GError     **error)
+{
+  g_autoptr(GError) local_error = NULL;
+  g_autoptr(GVariant) variant = g_variant_parse (G_VARIANT_TYPE_VARDICT, data, NULL, NULL, &local_error);
+  g_autoptr(EvbusRouteSpec) spec = NULL;
+
+  g_assert_no_error (local_error);
+  spec = evbus_route_spec_new (provider, "orders-*", "glob", variant, &local_error);
+  g_assert_no_error (local_error);
+  return evbus_context_new (spec, NULL, error);
+}
+
+static void
+test_getters (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusContext) ctx = make_context ("pika", "{'connection': <{'port': <1234>, 'password': <'x'>}>}", &error);
+  g_autoptr(GVariant) connection = NULL;
+
+  g_assert_no_error (error);
+  g_assert_cmpstr (evbus_context_get_provider (ctx), ==, "amqp");
+  g_assert_cmpstr (evbus_context_get_profile (ctx), ==, "orders-*");
+  g_assert_cmpstr (evbus_context_get_string (ctx, "connection.host"), ==, "localhost");
+  g_assert_cmpstr (evbus_context_get_string (ctx, "connection.password"), ==, "x");
+  g_assert_cmpint (evbus_context_get_int (ctx, "connection.port"), ==, 1234);
+  g_assert_cmpfloat (evbus_context_get_double (ctx, "connection.port"), ==, 1234.0);
+  g_assert_cmpint (evbus_context_get_int (ctx, "connection.heartbeat"), ==, 60000000);
+  g_assert_null (evbus_context_get_mailbox (ctx));
+  g_assert_true (g_variant_is_of_type (evbus_context_get_data (ctx), G_VARIANT_TYPE_VARDICT));
+  connection = evbus_context_get_option (ctx, "connection");
+  g_assert_cmpuint (g_variant_n_children (connection), ==, 5);
+}
+
+static void
+test_types (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusContext) ctx = make_context ("shape", "{'ratio': <0.75>, 'count': <-3>, 'flag': <false>, 'age': <'1s'>, "
+                                                       "'room': <'2KiB'>, 'whatever': <1e300>}", &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpfloat (evbus_context_get_double (ctx, "ratio"), ==, 0.75);
+  g_assert_cmpint (evbus_context_get_int (ctx, "ratio"), ==, 0);
+  g_assert_cmpint (evbus_context_get_int (ctx, "count"), ==, -3);
+  g_assert_false (evbus_context_get_boolean (ctx, "flag"));
+  g_assert_cmpint (evbus_context_get_int (ctx, "age"), ==, 1000000);
+  g_assert_cmpint (evbus_context_get_int (ctx, "room"), ==, 2048);
+  g_assert_cmpint (evbus_context_get_int (ctx, "whatever"), ==, (gint64) 9.2e18);
+
+  /* Not set, or of another kind. */
+  g_assert_cmpint (evbus_context_get_int (ctx, "text"), ==, 0);
+  g_assert_cmpint (evbus_context_get_int (ctx, "nothing"), ==, 0);
+  g_assert_cmpfloat (evbus_context_get_double (ctx, "nothing"), ==, 0);
+  g_assert_false (evbus_context_get_boolean (ctx, "nothing"));
+  g_assert_false (evbus_context_get_boolean (ctx, "count"));
+  g_assert_null (evbus_context_get_string (ctx, "count"));
+  g_assert_null (evbus_context_get_string (ctx, "text.deeper"));
+  g_assert_null (evbus_context_get_string (ctx, ""));
+  g_assert_null (evbus_context_get_string (ctx, "."));
+  g_assert_null (evbus_context_get_option (ctx, "table"));
+}
+
+static void
+test_empty (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *folder = g_dir_make_tmp ("evbus-context-XXXXXX", &error);
+  g_autofree char *plugin = g_build_filename (folder, "bare.plugin", NULL);
+  g_autofree char *old = g_strdup (g_getenv ("EVBUS_PLUGIN_PATH"));
+  g_autoptr(EvbusContext) ctx = NULL;
+
+  g_assert_no_error (error);
+  g_assert_true (g_file_set_contents (plugin, "[Plugin]\nModule=x\n[Evbus]\nProvider=bare\n", -1, NULL));
+  g_setenv ("EVBUS_PLUGIN_PATH", folder, TRUE);
+  ctx = make_context ("bare", "{}", &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (g_variant_n_children (evbus_context_get_data (ctx)), ==, 0);
+  g_assert_null (evbus_context_get_string (ctx, "x"));
+
+  g_setenv ("EVBUS_PLUGIN_PATH", old, TRUE);
+  g_remove (plugin);
+  g_rmdir (folder);
+}
+
+/* From each source, at each depth; what only looks like a reference, where no
+ * secret is expected, stays what it is. */
+static void
+test_secrets (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *folder = g_dir_make_tmp ("evbus-secret-XXXXXX", &error);
+  g_autofree char *file = g_build_filename (folder, "amqp", NULL);
+  g_autofree char *pika = g_strdup_printf ("{'connection': <{'password': <{'file': <'%s'>}>}>}", file);
+  g_autoptr(EvbusContext) from_file = NULL;
+  g_autoptr(EvbusContext) from_env = NULL;
+  g_autoptr(EvbusContext) from_credential = NULL;
+  g_autoptr(EvbusContext) nested = NULL;
+  g_autoptr(GVariant) list = NULL;
+  g_autofree char *text = NULL;
+
+  g_assert_no_error (error);
+  g_assert_true (g_file_set_contents (file, "from the fïle\n", -1, NULL));
+  from_file = make_context ("pika", pika, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (evbus_context_get_string (from_file, "connection.password"), ==, "from the fïle");
+
+  g_setenv ("EVBUS_TEST_SECRET", "from the environment", TRUE);
+  from_env = make_context ("pika", "{'connection': <{'password': <{'env': <'EVBUS_TEST_SECRET'>}>}>}", &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (evbus_context_get_string (from_env, "connection.password"), ==, "from the environment");
+
+  g_setenv ("CREDENTIALS_DIRECTORY", folder, TRUE);
+  from_credential = make_context ("pika", "{'connection': <{'password': <{'credential': <'amqp'>}>}>}", &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (evbus_context_get_string (from_credential, "connection.password"), ==, "from the fïle");
+  g_unsetenv ("CREDENTIALS_DIRECTORY");
+
+  nested = make_context ("shape", "{'headers': <{'Authorization': <{'env': <'EVBUS_TEST_SECRET'>}>, "
+                                  "'list': <[<{'env': <'EVBUS_TEST_SECRET'>}>, <'plain'>]>, 'deep': <{'a': <1>, 'b': <{'env': <'EVBUS_TEST_SECRET'>}>}>}>, "
+                                  "'table': <{'file': <'/not/a/secret'>}>}", &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (evbus_context_get_string (nested, "headers.Authorization"), ==, "from the environment");
+  g_assert_cmpstr (evbus_context_get_string (nested, "headers.deep.b"), ==, "from the environment");
+  g_assert_cmpstr (evbus_context_get_string (nested, "table.file"), ==, "/not/a/secret");
+  list = evbus_context_get_option (nested, "headers.list");
+  text = g_variant_print (list, FALSE);
+  g_assert_cmpstr (text, ==, "[<'from the environment'>, <'plain'>]");
+
+  g_unsetenv ("EVBUS_TEST_SECRET");
+  g_remove (file);
+  g_rmdir (folder);
+}
+
+static void
+test_secret_errors (void)
+{
+  g_autofree char *folder = g_dir_make_tmp ("evbus-secret-XXXXXX", NULL);
+  g_autofree char *empty = g_build_filename (folder, "empty", NULL);
+  g_autofree char *binary = g_build_filename (folder, "binary", NULL);
+  g_autofree char *zero = g_build_filename (folder, "zero", NULL);
+  g_autofree char *large = g_build_filename (folder, "large", NULL);
+  g_autofree char *none = g_build_filename (folder, "none", NULL);
+  g_autofree char *many = g_strnfill (70000, 'x');
+  const struct {
+    const char *key;
+    const char *name;
+    const char *message;   /* after the reference */
+  } cases[] = {
+    { "file", none, "cannot open '%s': No such file or directory" },
+    { "file", folder, "'%s' is not a file" },
+    { "file", empty, "the secret is empty" },
+    { "file", binary, "the secret is not UTF-8 text" },
+    { "file", zero, "the secret is not UTF-8 text" },
+    { "file", large, "'%s' is larger than 65536 bytes" },
+    { "env", "EVBUS_TEST_NOT_SET", "the environment variable %s is not set" },
+    { "credential", "amqp", "there is no credential '%s': CREDENTIALS_DIRECTORY is not set, which systemd does for a service with LoadCredential=" },
+  };
+
+  g_unsetenv ("CREDENTIALS_DIRECTORY");
+  g_assert_true (g_file_set_contents (empty, "\n", -1, NULL));
+  g_assert_true (g_file_set_contents (binary, "hunter2\xff", -1, NULL));
+  g_assert_true (g_file_set_contents (zero, "hunter2\0hunter3", 15, NULL));
+  g_assert_true (g_file_set_contents (large, many, -1, NULL));
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autoptr(GError) error = NULL;
+      g_autofree char *data = g_strdup_printf ("{'connection': <{'password': <{'%s': <'%s'>}>}>}", cases[i].key, cases[i].name);
+      g_autoptr(GString) reason = g_string_new (cases[i].message);
+      g_autofree char *expected = NULL;
+
+      g_string_replace (reason, "%s", cases[i].name, 0);
+      expected = g_strdup_printf ("the secret 'connection.password': {%s: %s}: %s", cases[i].key, cases[i].name, reason->str);
+      g_assert_null (make_context ("pika", data, &error));
+      g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN);
+      g_assert_cmpstr (error->message, ==, expected);
+      g_assert_null (strstr (error->message, "hunter2"));
+    }
+
+  g_remove (empty);
+  g_remove (binary);
+  g_remove (zero);
+  g_remove (large);
+  g_rmdir (folder);
+}
+
+/* No error or warning about a wrong value of a secret option shows the value. */
+static void
+test_secrets_are_not_shown (void)
+{
+  static const char * const yamls[] = {
+    "pika: {a: {connection: {password: hunter2, zzz: 1}}}",
+    "pika: {a: {connection: {password: [hunter2]}}}",
+    "pika: {a: {connection: {password: {a: hunter2, b: hunter2}}}}",
+    "pika: {a: {connection: {password: {password: hunter2}}}}",
+    "pika: {a: {connection: {password: {hunter2}}}}",
+    "pika: {a: {connection: {password: !hunter2 x}}}",
+    "pika: {a: {connection: {password: !hunter2}}}",
+    "pika: {a: {connection: {password: *hunter2}}}",
+    "pika: {a: {connection: {password: %hunter2}}}",
+    "pika: {a: {connection: {password: @hunter2}}}",
+    "pika: {a: {connection: {password: hunter2: x}}}",
+    "pika: {a: {connection: {password: \"hunter2\\q\"}}}",
+    "shape: {a: {headers: hunter2}}",
+    "shape: {a: {headers: {token: hunter2}, zzz: 1}}",
+    "kafka: {a: {connection: hunter2}}",
+    "kafka: {a: hunter2}",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (yamls); i++)
+    {
+      g_autoptr(GError) error = NULL;
+      g_autoptr(EvbusProfiles) profiles = evbus_profiles_new_for_data (yamls[i], -1, "p.yaml", &error);
+
+      g_assert_null (profiles);
+      g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG);
+      g_test_message ("%s", error->message);
+      g_assert_null (strstr (error->message, "hunter2"));
+    }
+}
+
+/* The text that a getter gave stays where it is while the context lives. */
+static void
+test_lifetime (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusContext) ctx = make_context ("shape", "{'text': <'here to stay'>, 'table': <{'a': <{'b': <'deep'>}>}>}", &error);
+  const char *text;
+  const char *deep;
+
+  g_assert_no_error (error);
+  text = evbus_context_get_string (ctx, "text");
+  deep = evbus_context_get_string (ctx, "table.a.b");
+  for (guint i = 0; i < 1000; i++)
+    {
+      g_autofree char *printed = g_variant_print (evbus_context_get_data (ctx), TRUE);
+
+      g_assert_true (evbus_context_get_string (ctx, "text") == text);
+      g_assert_true (evbus_context_get_string (ctx, "table.a.b") == deep);
+    }
+  g_assert_cmpstr (text, ==, "here to stay");
+  g_assert_cmpstr (deep, ==, "deep");
+}
+
+int
+main (int   argc,
+      char *argv[])
+{
+  g_autofree char *good = NULL;
+
+  g_test_init (&argc, &argv, NULL);
+  good = g_test_build_filename (G_TEST_DIST, "unit", "providers", "good", NULL);
+  g_setenv ("EVBUS_PLUGIN_PATH", good, TRUE);
+
+  g_test_add_func ("/context/getters", test_getters);
+  g_test_add_func ("/context/types", test_types);
+  g_test_add_func ("/context/empty", test_empty);
+  g_test_add_func ("/context/secrets", test_secrets);
+  g_test_add_func ("/context/secret-errors", test_secret_errors);
+  g_test_add_func ("/context/secrets-are-not-shown", test_secrets_are_not_shown);
+  g_test_add_func ("/context/lifetime", test_lifetime);
+
+  return g_test_run ();
+}
