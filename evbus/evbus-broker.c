@@ -442,7 +442,7 @@ evbus_broker_stop_finish (EvbusBroker   *self,
  * Errors: %EVBUS_ERROR_MATCH if a pattern gives up on the name, which a put
  * would get as well.
  *
- * Returns: (transfer full) (element-type EvbusExplanation): an answer for each
+ * Returns: (transfer container) (element-type EvbusExplanation): an answer for each
  *   route, in their order
  *
  * Since: 1.0

@@ -69,7 +69,7 @@ evbus_mailbox_try_get (EvbusMailbox *self,
  *
  * Takes the oldest events that are there, up to @max_events. Never waits.
  *
- * Returns: (transfer full) (element-type EvbusEvent): the events, the oldest
+ * Returns: (transfer container) (element-type EvbusEvent): the events, the oldest
  *   first; empty if there is none
  *
  * Since: 1.0

@@ -58,6 +58,25 @@ const tests = {
         });
     },
 
+    async 'lists of objects and of events'() {
+        await withRoute(async (broker, route) => {
+            const explanations = broker.explain('orders');
+            equal(explanations.length, 1, 'explanations');
+            equal(explanations[0].get_route(), route, 'route');
+            equal(explanations[0].get_matches(), true, 'matches');
+
+            const mailbox = route.get_mailbox();
+            for (const key of ['first', 'second', 'third'])
+                broker.put_nowait(key, BODY, null);
+            // They are there in order: once the first is, some more may be.
+            const keys = [(await mailbox.get_async(null, null)).get_routing_key()];
+            while (keys.length < 3)
+                keys.push(...mailbox.try_get_many(null, 10).map(event => event.get_routing_key()));
+            system.gc();
+            equal(keys.join(), 'first,second,third', 'routing keys');
+        });
+    },
+
     async 'a wrong put throws the library\'s error'() {
         await withRoute(broker => {
             try {

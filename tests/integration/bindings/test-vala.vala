@@ -39,6 +39,12 @@ Variant make_body () {
   return builder.end ();
 }
 
+// A body does not end with a NUL byte.
+string text_of (Evbus.Event event) {
+  unowned uint8[] data = event.get_body ().get_data ();
+  return ((string) data).substring (0, data.length);
+}
+
 void test_put_nowait () {
   try {
     var id = broker.put_nowait ("order.created", make_body (), "orders");
@@ -46,7 +52,7 @@ void test_put_nowait () {
     assert_cmpstr (event.get_id (), CompareOperator.EQ, id);
     assert_cmpstr (event.get_routing_key (), CompareOperator.EQ, "order.created");
     assert_cmpstr (event.get_profile (), CompareOperator.EQ, "orders");
-    assert_cmpstr ((string) event.get_body ().get_data (), CompareOperator.EQ, "{\"id\":42}");
+    assert_cmpstr (text_of (event), CompareOperator.EQ, "{\"id\":42}");
   } catch (Error error) {
     GLib.error ("%s", error.message);
   }
@@ -68,6 +74,25 @@ void test_put_async () {
   var loop = new MainLoop ();
   put_and_get.begin (loop);
   loop.run ();
+}
+
+void test_lists () {
+  try {
+    var explanations = broker.explain ("orders");
+    assert_true (explanations.length == 1);
+    assert_true (explanations[0].get_matches ());
+    assert_true (explanations[0].get_route () == route);
+
+    broker.put_nowait ("first", make_body (), null);
+    broker.put_nowait ("second", make_body (), null);
+    while (route.get_mailbox ().get_length () < 2)
+      Thread.yield ();
+    var events = route.get_mailbox ().try_get_many (null, 10);
+    assert_true (events.length == 2);
+    assert_cmpstr (events[1].get_routing_key (), CompareOperator.EQ, "second");
+  } catch (Error error) {
+    GLib.error ("%s", error.message);
+  }
 }
 
 void test_error () {
@@ -95,6 +120,7 @@ int main (string[] arguments) {
   Test.init (ref arguments);
   add ("/vala/put-nowait", test_put_nowait);
   add ("/vala/put-async", test_put_async);
+  add ("/vala/lists", test_lists);
   add ("/vala/error", test_error);
   return Test.run ();
 }
