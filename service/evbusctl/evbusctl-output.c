@@ -377,36 +377,45 @@ measure_columns (EvbusctlTable *self,
     }
 }
 
+/* @gap: the spaces due before the next text; none are printed at a line's end. */
 static void
 print_cell (EvbusctlTable *self,
             const guint   *widths,
             guint          column,
             EvbusctlStyle  style,
-            const char    *text)
+            const char    *text,
+            guint         *gap)
 {
+  gboolean last = column == self->n_columns - 1;
   guint padding = widths[column] - text_width (text, strlen (text));
   guint indent = 0;
   guint i;
 
-  if (column == self->n_columns - 1 && !self->columns[column].right)
+  for (i = 0; i < column; i++)
+    indent += widths[i] + 2;
+
+  if (self->columns[column].right)
+    *gap += padding;
+  if (*text != '\0')
     {
-      for (i = 0; i < column; i++)
-        indent += widths[i] + 2;
-      if (style == EVBUSCTL_PLAIN)
-        put_wrapped (indent, text);
-      else
-        put_styled (style, text);
-    }
-  else
-    {
-      if (self->columns[column].right)
-        fprintf (stdout, "%*s", (int) padding, "");
-      put_styled (style, text);
-      if (!self->columns[column].right)
-        fprintf (stdout, "%*s", (int) padding, "");
+      fprintf (stdout, "%*s", (int) *gap, "");
+      *gap = 0;
     }
 
-  fputs (column == self->n_columns - 1 ? "\n" : "  ", stdout);
+  if (last && style == EVBUSCTL_PLAIN)
+    put_wrapped (indent, text);
+  else
+    put_styled (style, text);
+
+  if (!self->columns[column].right)
+    *gap += padding;
+  *gap += 2;
+
+  if (last)
+    {
+      fputc ('\n', stdout);
+      *gap = 0;
+    }
 }
 
 void
@@ -414,12 +423,13 @@ evbusctl_table_print (EvbusctlTable *self)
 {
   g_autofree guint *widths = g_new (guint, self->n_columns);
   guint column = 0;
+  guint gap = 0;
   guint i;
 
   measure_columns (self, widths);
 
   for (i = 0; i < self->n_columns; i++)
-    print_cell (self, widths, i, EVBUSCTL_BOLD, self->columns[i].title);
+    print_cell (self, widths, i, EVBUSCTL_BOLD, self->columns[i].title, &gap);
 
   for (i = 0; i < self->cells->len; i++)
     {
@@ -433,7 +443,7 @@ evbusctl_table_print (EvbusctlTable *self)
           continue;
         }
 
-      print_cell (self, widths, column, cell->style, cell->text);
+      print_cell (self, widths, column, cell->style, cell->text, &gap);
       column = (column + 1) % self->n_columns;
     }
 }
