@@ -431,7 +431,7 @@ evbus_profiles_new_for_path (const char  *path,
 
 /**
  * evbus_profiles_new_for_data:
- * @data: (array length=length) (element-type guint8): YAML or JSON
+ * @data: (array length=length) (element-type guint8) (nullable): YAML or JSON
  * @length: the length of @data in bytes, or -1 if it ends with a NUL byte
  * @name: the name for it in messages
  * @error: return location for an error
@@ -456,6 +456,8 @@ evbus_profiles_new_for_data (const char  *data,
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   reader = reader_begin ();
+  if (data == NULL)
+    data = "";
   read_data (&reader, data, length < 0 ? strlen (data) : (gsize) length, name);
   return reader_end (&reader, error);
 }
