@@ -83,9 +83,9 @@ begin_checked (GVariant   *body,
                EvbusView  *view,
                GError    **error)
 {
-  g_autoptr(GVariant) held = evbus_walk_begin (body, view, error);
+  g_autoptr(GVariant) held = evbus_walk_begin (body, view);
 
-  if (held == NULL || !evbus_walk_check (view, error))
+  if (!evbus_walk_check (view, error))
     return NULL;
   return g_steal_pointer (&held);
 }

@@ -62,8 +62,7 @@ typedef struct
 gboolean       evbus_walk_view           (GVariant        *value,
                                           EvbusView       *view);
 GVariant      *evbus_walk_begin          (GVariant        *body,
-                                          EvbusView       *view,
-                                          GError         **error);
+                                          EvbusView       *view);
 gboolean       evbus_walk_fail           (EvbusWalk       *walk,
                                           int              code,
                                           const char      *format,

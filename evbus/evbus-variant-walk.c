@@ -90,23 +90,26 @@ evbus_walk_view (GVariant  *value,
   return fixed == 0 || fixed == view->size;
 }
 
-/* Returns what holds the data that view points into. Data that nobody vouched
- * for is brought to normal form, so that strings are known to be UTF-8 and
- * every offset to be in its place. */
+/* Returns what holds the data that view points into, in normal form, so that
+ * strings are known to be UTF-8 and every offset to be in its place. Nothing is
+ * taken on trust: GDBus vouches for booleans that are, as bytes, neither 0 nor 1,
+ * and two such keys of a dictionary would be equal and not look it. */
 GVariant *
-evbus_walk_begin (GVariant   *body,
-                  EvbusView  *view,
-                  GError    **error)
+evbus_walk_begin (GVariant  *body,
+                  EvbusView *view)
 {
-  g_autoptr(GVariant) held = g_variant_get_normal_form (body);
+  g_autoptr(GVariant) normal = g_variant_get_normal_form (body);
+  g_autoptr(GVariant) untrusted = NULL;
+  const guint8 *data = g_variant_get_data (normal);
+  gsize size = data != NULL ? g_variant_get_size (normal) : 0;
+  GVariant *held;
 
-  if (!evbus_walk_view (held, view))
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
-                   "body: its data is not that of the type %s", view->type);
-      return NULL;
-    }
-  return g_steal_pointer (&held);
+  untrusted = g_variant_new_from_data (g_variant_get_type (normal), data, size, FALSE,
+                                       (GDestroyNotify) g_variant_unref, g_variant_ref (normal));
+  g_variant_ref_sink (untrusted);
+  held = g_variant_get_normal_form (untrusted);
+  evbus_walk_view (held, view);
+  return held;
 }
 
 gboolean
