@@ -502,98 +502,6 @@ test_paths (void)
   g_rmdir (folder);
 }
 
-static void
-test_digest (void)
-{
-  static const struct {
-    const char *yaml;
-    gboolean    same;
-  } cases[] = {
-    { "kafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}}}", TRUE },
-    { "# later in the file\n\nkafka:\n- a:\n    connection: {y: {a: 2, b: 1}, z: 1}\n    topics:\n    - x\n", TRUE },
-    { "kafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}, acks: all}}", TRUE },
-    { "kafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}, delivery: {batch: 256}}}", TRUE },
-    { "kafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}, delivery: {batch: 255}}}", FALSE },
-    { "kafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 3}}}}", FALSE },
-    { "kafka: {a: {topics: [x, x], connection: {z: 1, y: {b: 1, a: 2}}}}", FALSE },
-    { "kafka: {b: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}}}", FALSE },
-    { "match_plugin: regex\nkafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}}}", FALSE },
-    { "kafka: {a: {topics: [x], connection: {z: '1', y: {b: 1, a: 2}}}}", FALSE },
-  };
-  g_autoptr(EvbusProfiles) first = parse (cases[0].yaml);
-
-  g_assert_cmpuint (strlen (get_spec (first, 0)->digest), ==, 64);
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
-    {
-      g_autoptr(EvbusProfiles) other = parse (cases[i].yaml);
-
-      g_assert_cmpint (g_str_equal (get_spec (first, 0)->digest, get_spec (other, 0)->digest), ==, cases[i].same);
-    }
-}
-
-/* What a program gives in code passes the same checks. */
-static void
-test_in_code (void)
-{
-  static const struct {
-    const char *provider;
-    const char *profile;
-    const char *plugin;
-    const char *data;
-    EvbusError  code;
-    const char *message;
-  } cases[] = {
-    { "kafka", "a", "glob", "{'topics': <['x']>, 'delivery': <{'batch': <5>}>}", 0, NULL },
-    { "pika", NULL, NULL, "{'connection': <{'port': <uint16 5>, 'host': <'x'>}>}", 0, NULL },
-    { "shape", "", "regex", NULL, 0, NULL },
-    { "kafka", "a", "glob", "{'topic': <['x']>}", EVBUS_ERROR_INVALID_CONFIG,
-      "kafka profile 'a': unknown key 'topic'; did you mean 'topics'?\n"
-      "kafka profile 'a': 'topics' is required: Where each event goes" },
-    { "kafka", "a", "glob", "{'topics': <b'bytes'>}", EVBUS_ERROR_INVALID_CONFIG,
-      "kafka profile 'a': an option cannot be of the type 'ay'" },
-    { "kafka", "a", "glob", "{'topics': <['x']>, 'topics': <['y']>}", EVBUS_ERROR_INVALID_CONFIG,
-      "kafka profile 'a': the key 'topics' stands twice" },
-    { "shape", "a", "glob", "{'count': <5.5>}", EVBUS_ERROR_INVALID_CONFIG,
-      "shape profile 'a': 'count' must be an integer, not the number '5.5'" },
-    { "shape", "a", "glob", "{'table': <{1: 2}>}", EVBUS_ERROR_INVALID_CONFIG,
-      "shape profile 'a': an option cannot be of the type 'a{ii}'" },
-    { "shape", "a", "glob", "{'whatever': <(1, 2)>}", EVBUS_ERROR_INVALID_CONFIG,
-      "shape profile 'a': an option cannot be of the type '(ii)'" },
-    { "shape", "a", "glob", "{'whatever': <handle 1>}", EVBUS_ERROR_INVALID_CONFIG,
-      "shape profile 'a': an option cannot be of the type 'h'" },
-    { "kafak", "a", "glob", NULL, EVBUS_ERROR_INVALID_CONFIG,
-      "kafak profile 'a': unknown provider 'kafak'; did you mean 'kafka'?" },
-    { "shape", "a", "globb", NULL, EVBUS_ERROR_INVALID_CONFIG,
-      "shape profile 'a': unknown match_plugin 'globb'; did you mean 'glob'?" },
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
-    {
-      g_autoptr(GError) error = NULL;
-      g_autoptr(GVariant) data = cases[i].data != NULL ? g_variant_parse (G_VARIANT_TYPE_VARDICT, cases[i].data, NULL, NULL, &error) : NULL;
-      g_autoptr(EvbusRouteSpec) spec = NULL;
-
-      g_assert_no_error (error);
-      spec = evbus_route_spec_new (cases[i].provider, cases[i].profile, cases[i].plugin, data, &error);
-      g_assert_cmpstr (error != NULL ? error->message : NULL, ==, cases[i].message);
-      g_assert_cmpint (spec != NULL, ==, cases[i].message == NULL);
-      if (spec != NULL)
-        g_assert_null (spec->where);
-      else
-        g_assert_error (error, EVBUS_ERROR, (gint) cases[i].code);
-    }
-}
-
-static void
-test_in_code_missing (void)
-{
-  g_autoptr(GError) error = NULL;
-
-  g_assert_null (evbus_route_spec_new ("carrier-pigeon", "a", "glob", NULL, &error));
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NO_PROVIDER);
-  g_assert_true (g_str_has_prefix (error->message, "there is no plugin for the provider 'carrier-pigeon'; searched in /"));
-}
-
 int
 main (int   argc,
       char *argv[])
@@ -619,9 +527,6 @@ main (int   argc,
   g_test_add_func ("/profiles/too-many", test_too_many);
   g_test_add_func ("/profiles/missing-and-warnings", test_missing_and_warnings);
   g_test_add_func ("/profiles/paths", test_paths);
-  g_test_add_func ("/profiles/digest", test_digest);
-  g_test_add_func ("/profiles/in-code", test_in_code);
-  g_test_add_func ("/profiles/in-code-missing", test_in_code_missing);
 
   return g_test_run ();
 }
