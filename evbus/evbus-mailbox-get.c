@@ -41,6 +41,15 @@ hand_out (EvbusEvent *event)
   return event;
 }
 
+/* Who only looks whether there is something is called by nobody: a program
+ * that puts and takes in turn is no loop of events. */
+static EvbusEvent *
+hand_out_asked (EvbusEvent *event)
+{
+  evbus_cause_clear ();
+  return event;
+}
+
 /**
  * evbus_mailbox_try_get:
  * @self: a mailbox
@@ -58,7 +67,7 @@ evbus_mailbox_try_get (EvbusMailbox *self,
 {
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), NULL);
 
-  return hand_out (take (self, routing_key));
+  return hand_out_asked (take (self, routing_key));
 }
 
 /**
@@ -80,9 +89,7 @@ evbus_mailbox_try_get_many (EvbusMailbox *self,
                             guint         max_events)
 {
   GPtrArray *events = g_ptr_array_new ();
-  guint hops = 0;
   guint n;
-  guint i;
 
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), events);
 
@@ -95,10 +102,7 @@ evbus_mailbox_try_get_many (EvbusMailbox *self,
 
   g_ptr_array_set_size (events, n);
   g_ptr_array_set_free_func (events, (GDestroyNotify) evbus_event_unref);
-  for (i = 0; i < n; i++)
-    hops = MAX (hops, evbus_event_get_hops (g_ptr_array_index (events, i)));
-  if (n > 0)
-    evbus_cause_set (hops);
+  evbus_cause_clear ();
 
   return events;
 }
@@ -314,7 +318,10 @@ evbus_mailbox_get_finish (EvbusMailbox  *self,
                           GAsyncResult  *result,
                           GError       **error)
 {
+  EvbusEvent *event;
+
   g_return_val_if_fail (g_task_is_valid (result, self), NULL);
 
-  return hand_out (g_task_propagate_pointer (G_TASK (result), error));
+  event = g_task_propagate_pointer (G_TASK (result), error);
+  return g_main_current_source () != NULL ? hand_out (event) : hand_out_asked (event);
 }

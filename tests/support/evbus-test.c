@@ -133,6 +133,20 @@ evbus_test_stop (EvbusBroker *broker)
   evbus_test_assert_balance (broker);
 }
 
+void
+evbus_test_stop_leaving (EvbusBroker *broker)
+{
+  g_autoptr(GAsyncResult) result = NULL;
+  g_autoptr(GError) error = NULL;
+
+  evbus_broker_set_stop_timeout (broker, 100);
+  evbus_broker_stop_async (broker, NULL, evbus_test_store_result, &result);
+  evbus_test_wait_until (result != NULL);
+  if (!evbus_broker_stop_finish (broker, result, &error))
+    g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT);
+  evbus_test_assert_balance (broker);
+}
+
 char *
 evbus_test_put (EvbusBroker *broker,
                 const char  *routing_key,

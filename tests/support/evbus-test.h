@@ -49,6 +49,8 @@ void         evbus_test_apply         (EvbusBroker   *broker,
 void         evbus_test_start         (EvbusBroker   *broker);
 /* Stops, and asserts that every ledger balances. */
 void         evbus_test_stop          (EvbusBroker   *broker);
+/* The same where something is left over, which is dropped. */
+void         evbus_test_stop_leaving  (EvbusBroker   *broker);
 
 /* put_nowait of bytes that must be accepted; returns the id. */
 char        *evbus_test_put           (EvbusBroker   *broker,
@@ -101,8 +103,8 @@ void         evbus_test_check_ledger  (gpointer       route_or_broker,
   } G_STMT_END
 gboolean     evbus_test_ledger_is     (gpointer       route_or_broker,
                                        const char    *expected);
-/* Every route's ledger balances, and the broker's is their sum; while no event
- * moves. */
+/* Every route's ledger balances, and the broker's is their sum and that of the
+ * routes that were removed; while no event moves. */
 void         evbus_test_assert_balance (EvbusBroker  *broker);
 guint64      evbus_test_figure        (gpointer       route_or_broker,
                                        const char    *name);

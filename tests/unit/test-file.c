@@ -26,7 +26,8 @@ start (Fixture    *fixture,
        const char *options)
 {
   g_autofree char *data = g_strdup_printf ("{'path': <'%s'>, %s"
-                                           "'delivery': <{'retry': <{'min': <'5ms'>, 'max': <'20ms'>}>}>}",
+                                           "'delivery': <{'timeout': <'500ms'>,"
+                                           " 'retry': <{'min': <'5ms'>, 'max': <'20ms'>}>}>}",
                                            fixture->path, options != NULL ? options : "");
 
   fixture->broker = evbus_test_broker_new ();
@@ -238,12 +239,12 @@ test_attributes (Fixture       *fixture,
   GError *error = NULL;
 
   id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string ("x"), NULL,
-                               "{'attributes': <{'a\"b': 'c\\nd', 'e': ''}>, 'id': <'my \"id\"'>}",
+                               "{'attributes': <{'a\"b': 'c\\nd', 'e': ''}>, 'id': <'my\"id\"'>}",
                                NULL, &error);
   g_assert_no_error (error);
   evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
   lines = read_lines (fixture, "");
-  g_assert_cmpstr (json_object_get_string_member (lines->pdata[0], "id"), ==, "my \"id\"");
+  g_assert_cmpstr (json_object_get_string_member (lines->pdata[0], "id"), ==, "my\"id\"");
   attributes = json_object_get_object_member (lines->pdata[0], "attributes");
   g_assert_cmpstr (json_object_get_string_member (attributes, "a\"b"), ==, "c\nd");
   g_assert_cmpstr (json_object_get_string_member (attributes, "e"), ==, "");
@@ -531,7 +532,8 @@ test_folder_missing (Fixture       *fixture,
   put_json (fixture, 1);
   wait_reason (fixture, EVBUS_ROUTE_STATE_BROKEN, "folder must exist");
   evbus_test_assert_ledger (fixture->route, "accepted=1 queued=1");
-  evbus_broker_set_stop_timeout (fixture->broker, 100);
+  evbus_test_stop_leaving (fixture->broker);
+  g_clear_object (&fixture->broker);
 }
 
 static void
