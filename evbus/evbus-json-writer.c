@@ -475,14 +475,15 @@ evbus_json_writer_write (GVariant    *body,
 
   self.walk = (EvbusWalk) { NULL, };
   self.buffer = buffer;
-  self.p = self.end = buffer->data + before;
+  /* The size of a tree is not asked for: it would be computed. */
+  g_byte_array_set_size (buffer, before + FIRST_BYTES);
+  self.p = buffer->data + before;
+  self.end = buffer->data + buffer->len;
   self.keys = self.few_keys;
   self.n_keys = 0;
   self.max_keys = EVBUS_JSON_FEW_KEYS;
 
-  /* The size of a tree is not asked for: it would be computed. */
-  success = evbus_json_writer_reserve (&self, FIRST_BYTES) &&
-            evbus_json_writer_tree (&self, normal, 0);
+  success = evbus_json_writer_tree (&self, normal, 0);
 
   g_byte_array_set_size (buffer, success ? (guint) (self.p - buffer->data) : before);
   if (self.keys != self.few_keys)

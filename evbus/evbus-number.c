@@ -8,6 +8,7 @@
 
 #include "evbus-number-private.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -116,18 +117,48 @@ write_short_decimal (char   *text,
   return 0;
 }
 
+static gboolean
+reads_back (const char *text,
+            double      value)
+{
+  return g_ascii_strtod (text, NULL) == value;
+}
+
+/* Above a power of two doubles lie twice as far apart as below, so the nearest
+ * text of 16 digits may be just too far below when the next one up would do. */
+static gboolean
+write_next_up (char   *text,
+               double  value)
+{
+  char *last;
+  int exponent;
+
+  if (frexp (value, &exponent) != 0.5)
+    return FALSE;
+  g_ascii_formatd (text, EVBUS_NUMBER_SIZE, "%.15e", value);
+  last = strchr (text, 'e') - 1;
+  if (*last == '9')
+    return FALSE;
+  ++*last;
+  return reads_back (text, value);
+}
+
 static gsize
 write_long_decimal (char   *text,
                     double  value)
 {
-  static const char * const formats[] = { "%.15g", "%.16g", "%.17g" };
+  /* Denormal numbers have less than 15 digits to them. */
+  int precision = value < DBL_MIN ? 1 : 15;
+  char format[8];
   gsize length;
-  guint i;
 
-  for (i = 0; i < G_N_ELEMENTS (formats); i++)
+  for (; precision <= 17; precision++)
     {
-      g_ascii_formatd (text, EVBUS_NUMBER_SIZE, formats[i], value);
-      if (g_ascii_strtod (text, NULL) == value)
+      if (precision == 17 && write_next_up (text, value))
+        break;
+      g_snprintf (format, sizeof format, "%%.%dg", precision);
+      g_ascii_formatd (text, EVBUS_NUMBER_SIZE, format, value);
+      if (reads_back (text, value))
         break;
     }
 
