@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int evbusctl_help (char **arguments);
+static int evbusctl_help (char **names);
 
 static const EvbusctlCommand commands[] = {
   { "put", "KEY BODY", "Put an event, or one for each line of the input",
@@ -52,6 +52,7 @@ static const EvbusctlCommand commands[] = {
 
 static gboolean show_help;
 static gboolean show_version;
+static char **arguments;
 
 static const GOptionEntry global_entries[] = {
   { "help", 'h', 0, G_OPTION_ARG_NONE, &show_help, "Show help, of the command if one is given", NULL },
@@ -61,6 +62,7 @@ static const GOptionEntry global_entries[] = {
 
 static const GOptionEntry command_entries[] = {
   { "help", 'h', 0, G_OPTION_ARG_NONE, &show_help, "Show this help", NULL },
+  { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &arguments, NULL, NULL },
   { NULL }
 };
 
@@ -200,16 +202,16 @@ print_help (void)
 }
 
 static int
-evbusctl_help (char **arguments)
+evbusctl_help (char **names)
 {
   const EvbusctlCommand *command;
 
-  if (arguments[0] == NULL)
+  if (names[0] == NULL)
     return print_help ();
 
-  command = find_command (arguments[0]);
+  command = find_command (names[0]);
   if (command == NULL)
-    return unknown_command (arguments[0]);
+    return unknown_command (names[0]);
 
   return print_command_help (command);
 }
@@ -235,7 +237,6 @@ run_command (const EvbusctlCommand   *command,
 {
   g_autoptr(GOptionContext) context = command_context (command);
   g_autoptr(GError) error = NULL;
-  char **arguments;
   guint n;
 
   if (!g_option_context_parse_strv (context, strv, &error))
@@ -245,14 +246,10 @@ run_command (const EvbusctlCommand   *command,
   if (!evbusctl_bus_check_options (&error))
     return usage_error (command, error->message);
 
-  arguments = *strv + 1;
-  n = g_strv_length (arguments);
-  if (n > 0 && strcmp (arguments[0], "--") == 0)
-    {
-      arguments++;
-      n--;
-    }
+  if (arguments == NULL)
+    arguments = g_new0 (char *, 1);
 
+  n = g_strv_length (arguments);
   if (n < command->min_arguments)
     return usage_error (command, "an argument is missing");
   if (n > command->max_arguments)

@@ -49,6 +49,7 @@ typedef struct {
   guint64 n_put;
   guint64 n_refused;
   guint64 n_unanswered;  /* put or not: nobody knows */
+  guint64 n_bad;         /* refused for what they are; the first are shown */
   gint64 started;
   gint64 last_answer;
   int status;            /* of what ended it, if not the input's end */
@@ -105,7 +106,9 @@ static void
 report_refusal (Stream *self,
                 Put    *put)
 {
-  if (outcome_is_unknown (put->error))
+  gboolean unknown = outcome_is_unknown (put->error);
+
+  if (unknown)
     self->n_unanswered++;
   else
     self->n_refused++;
@@ -113,12 +116,13 @@ report_refusal (Stream *self,
   if (concerns_the_event_alone (put->error))
     {
       g_dbus_error_strip_remote_error (put->error);
-      if (self->n_refused <= REPORTED)
+      if (++self->n_bad <= REPORTED)
         evbusctl_error ("line %" G_GUINT64_FORMAT ": %s", put->line, put->error->message);
     }
   else if (!self->closed || self->status == EVBUSCTL_OK)
     {
-      evbusctl_error ("line %" G_GUINT64_FORMAT ": not put, and no line after it is tried", put->line);
+      evbusctl_error ("line %" G_GUINT64_FORMAT ": %s; no more lines are read",
+                      put->line, unknown ? "without an answer" : "not put");
       stream_close (self, evbusctl_bus_report (put->error));
     }
 }
@@ -338,8 +342,8 @@ stream_result (Stream *self)
 {
   evbusctl_progress_clear ();
 
-  if (self->n_refused > REPORTED)
-    evbusctl_error ("%" G_GUINT64_FORMAT " more refusals are not shown", self->n_refused - REPORTED);
+  if (self->n_bad > REPORTED)
+    evbusctl_error ("%" G_GUINT64_FORMAT " more refusals are not shown", self->n_bad - REPORTED);
 
   if (self->n_refused > 0 || self->status != EVBUSCTL_OK)
     {

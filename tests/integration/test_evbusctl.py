@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""evbusctl: the command line itself, and what it shows."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+
+import pytest
+
+from evbus_service import assert_balanced, program, read_events, source_root, wait_for
+
+COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'check-config', 'providers', 'help')
+
+CONFIG = '''
+internal: {default: {}}
+file:
+  default: {path: %s}
+  audit*: {path: %s}
+kafka: {orders-*: {topics: [a]}}
+'''
+
+
+@pytest.fixture
+def service(evbusd, folder):
+    return evbusd(CONFIG % (folder / 'default', folder / 'audit'))
+
+
+# ---- The command line ----
+
+def test_version(evbusctl):
+    result = evbusctl('--version')
+    assert (result.returncode, result.stderr) == (0, '')
+    assert re.match(r'evbusctl \d+\.\d+\.\d+\n$', result.stdout)
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['-h'], ['help']])
+def test_help_names_every_command(evbusctl, arguments):
+    result = evbusctl(*arguments)
+    assert (result.returncode, result.stderr) == (0, '')
+    for command in COMMANDS:
+        assert re.search(rf'^  {command} +\w', result.stdout, re.MULTILINE)
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_of_a_command(evbusctl, command):
+    result = evbusctl(command, '--help')
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.startswith(f'Usage: evbusctl {command} [OPTION...]')
+    assert '--help' in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 88
+    assert evbusctl('--help', command).stdout == result.stdout
+    assert evbusctl('help', command).stdout == result.stdout
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ([], 'a command is missing'),
+    (['statsu'], "unknown command 'statsu'; did you mean 'status'?"),
+    (['mon'], "unknown command 'mon'; did you mean 'monitor'?"),
+    (['check'], "unknown command 'check'; did you mean 'check-config'?"),
+    (['list-routes'], "unknown command 'list-routes'; 'evbusctl help' lists them"),
+    (['x' * 5000], "'evbusctl help' lists them"),
+    ([''], "unknown command ''; 'evbusctl help' lists them"),
+    (['help', 'stauts'], "did you mean 'status'?"),
+    (['--nonsense', 'status'], 'Unknown option --nonsense'),
+    (['status', '--nonsense'], 'status: Unknown option --nonsense'),
+    (['put', 'k'], 'put: an argument is missing'),
+    (['put', 'k', '1', '2'], "put: unexpected argument '2'"),
+    (['status', 'x'], "status: unexpected argument 'x'"),
+    (['explain'], 'explain: an argument is missing'),
+    (['check-config'], 'check-config: an argument is missing'),
+    (['check-config', '--session', 'x'], 'check-config: Unknown option --session'),
+    (['--session', '--system', 'status'], '--session, --system and --address exclude each other'),
+    (['status', '--system', '--address', 'unix:path=/x'], 'exclude each other'),
+    (['--address', 'nonsense', 'status'], '--address: not a D-Bus address'),
+    (['--timeout', '0', 'status'], '--timeout: a number of seconds'),
+    (['--timeout', 'x', 'status'], 'Cannot parse integer value'),
+    (['put', '--profile'], 'put: Missing argument for --profile'),
+])
+def test_a_wrong_command_line(evbusctl, arguments, message):
+    result = evbusctl(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith('evbusctl: ')
+    assert message in result.stderr
+    assert result.stdout == ''
+
+
+def test_options_stand_before_or_after_the_command(service, evbusctl):
+    assert evbusctl('--session', '--timeout', '5', 'routes').stdout == evbusctl('routes', '--session').stdout != ''
+
+
+# ---- status, routes, explain, reload ----
+
+def test_status_is_a_table(service, evbusctl):
+    assert evbusctl('put', 'k', '1').returncode == 0
+    assert evbusctl('put', '-p', 'audit.login', 'k', '1').returncode == 0
+    assert evbusctl('put', '-p', 'nobody', 'k', '1').returncode == 0
+    wait_for(lambda: json.loads(evbusctl('status', '--json').stdout)['ledger']['delivered'] == 3, 'three deliveries')
+    result = evbusctl('status')
+    assert (result.returncode, result.stderr) == (0, '')
+    lines = result.stdout.splitlines()
+    assert re.match(r'evbusd \d+\.\d+\.\d+ on the session bus, up \d+ s$', lines[0])
+    assert lines[1] == f'configuration: {service.config}'
+    assert lines[2] == 'accepted 3 = delivered 3 + queued 0 + dead 0 + expired 0 + dropped 0; unrouted 1'
+    assert lines[4].split() == 'PROVIDER PROFILE STATE ACCEPTED DELIVERED QUEUED DEAD EXPIRED DROPPED'.split()
+    assert [line.split() for line in lines[5:9]] == [
+        'internal default running 1 1 0 0 0 0'.split(),
+        'file default running 1 1 0 0 0 0'.split(),
+        'file audit* running 1 1 0 0 0 0'.split(),
+        'kafka orders-* failed 0 0 0 0 0 0'.split(),
+    ]
+    assert "no plugin for the provider 'kafka'" in lines[9]
+    assert not re.search(r'[ \x1b]$|\x1b', result.stdout, re.MULTILINE)
+
+
+def test_status_as_json_balances(service, evbusctl):
+    for n in range(20):
+        assert evbusctl('put', 'k', str(n)).returncode == 0
+    status = json.loads(evbusctl('status', '--json').stdout)
+    assert status['configuration'] == str(service.config)
+    assert 0 < status['uptime_us'] < 1e9
+    assert_balanced(status['ledger'])
+    assert status['ledger']['accepted'] == 40
+    assert status['ledger']['unrouted'] == 0
+    assert [(route['provider'], route['profile'], route['state']) for route in status['routes']] == [
+        ('internal', 'default', 'running'), ('file', 'default', 'running'), ('file', 'audit*', 'running'),
+        ('kafka', 'orders-*', 'failed')]
+    for route in status['routes']:
+        assert_balanced(route['ledger'])
+    assert status['routes'][3]['reason'] != ''
+    assert json.loads(evbusctl('routes', '--json').stdout)[3] == status['routes'][3]
+
+
+def test_routes_shows_state_and_reason(service, evbusctl):
+    lines = evbusctl('routes').stdout.splitlines()
+    assert lines[0].split() == ['PROVIDER', 'PROFILE', 'STATE', 'REASON']
+    assert lines[1].split() == ['internal', 'default', 'running']
+    assert re.match(r"kafka +orders-\* +failed +there is no plugin for the provider 'kafka'", lines[4])
+
+
+def test_explain_shows_where_an_event_goes(service, evbusctl):
+    lines = evbusctl('explain', 'audit.login').stdout.splitlines()
+    assert lines[0].split() == ['PROVIDER', 'PROFILE', 'GOES', 'THERE', 'WHY']
+    assert [line.split()[2] for line in lines[1:]] == ['no', 'no', 'yes', 'no']
+    explanation = json.loads(evbusctl('explain', '--json', 'audit.login').stdout)
+    assert [(route['provider'], route['profile'], route['matches']) for route in explanation] == [
+        ('internal', 'default', False), ('file', 'default', False), ('file', 'audit*', True),
+        ('kafka', 'orders-*', False)]
+    assert all(route['reason'] for route in explanation)
+    assert "No route takes events of the profile 'nobody': they are unrouted." in evbusctl('explain', 'nobody').stdout
+
+
+def test_explain_refuses_what_is_no_profile(service, evbusctl):
+    result = evbusctl('explain', b'\xff')
+    assert (result.returncode, result.stderr) == (1, 'evbusctl: the profile is not UTF-8\n')
+
+
+def test_reload_takes_the_new_configuration_or_says_what_is_wrong(service, evbusctl, folder):
+    service.config.write_text(f'file: {{new: {{path: {folder}/new}}}}')
+    result = evbusctl('reload')
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    assert [route['profile'] for route in json.loads(evbusctl('routes', '--json').stdout)] == ['new']
+
+    service.config.write_text('file: {a: {pth: x}}\nfiel: {b: {}}\n')
+    result = evbusctl('reload')
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert lines[0] == 'evbusctl: the configuration has mistakes; nothing was changed'
+    assert any(line.startswith(f'{service.config}:1:12: ') and "did you mean 'path'?" in line for line in lines)
+    assert any(line.startswith(f'{service.config}:2:1: ') and "did you mean 'file'?" in line for line in lines)
+    assert [route['profile'] for route in json.loads(evbusctl('routes', '--json').stdout)] == ['new']
+
+
+# ---- Without a service ----
+
+@pytest.mark.parametrize('text, status, message', [
+    ('internal: {default: {}}', 0, ''),
+    ('{"internal": {"default": {}, "b": {}}}', 0, ''),
+    ('internal: {default: {max_evnts: 5}}\nfil: {x: {}}', 1, ":1:22: internal profile 'default': unknown key 'max_evnts'"),
+    ('internal: {default: {max_evnts: 5}}\nfil: {x: {}}', 1, ":2:1: unknown provider 'fil'; did you mean 'file'?"),
+    ('internal: {default: {max_events: many}}', 1, ':1:'),
+    ('internal: [', 1, ':1:'),
+    ('', 1, ''),
+    ('kafka: {default: {topic: a}}', 3, "no plugin for the provider 'kafka'"),
+    ('kafka: {default: {}}\ninternal: {default: {x: 1}}', 1, "unknown key 'x'"),
+])
+def test_check_config(evbusctl, folder, text, status, message):
+    (folder / 'p.yaml').write_text(text)
+    result = evbusctl('check-config', 'p.yaml')
+    assert result.returncode == status, result.stderr
+    assert message in result.stderr
+    if status == 0:
+        assert re.match(r'p.yaml: \d routes?, no mistakes\n$', result.stdout)
+    else:
+        assert result.stdout == ''
+        for line in result.stderr.splitlines():
+            assert re.match(r'p\.yaml:\d+:\d+: \S', line) or text == ''
+
+
+def test_check_config_of_what_cannot_be_read(evbusctl):
+    result = evbusctl('check-config', 'missing.yaml')
+    assert result.returncode == 1
+    assert 'missing.yaml' in result.stderr and 'No such file or directory' in result.stderr
+
+
+def test_check_config_warns_of_a_secret_in_the_file_and_does_not_show_it(evbusctl, folder, environment):
+    (folder / 'plugins').mkdir()
+    (folder / 'plugins' / 'safe.plugin').write_text(
+        '[Plugin]\nModule=safe\nName=safe\n[Evbus]\nProvider=safe\n[Option password]\nType=string\nSecret=true\n')
+    (folder / 'p.yaml').write_text('safe: {default: {password: hunter2}}')
+    result = evbusctl('check-config', 'p.yaml', env={'EVBUS_PLUGIN_PATH': f'{folder}/plugins'})
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith('p.yaml:1:')
+    assert 'hunter2' not in result.stderr + result.stdout
+
+
+def test_providers_lists_what_is_installed(evbusctl):
+    result = evbusctl('providers')
+    assert (result.returncode, result.stderr) == (0, '')
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ['NAME', 'ALIASES', 'DESCRIPTION']
+    assert {'file', 'internal'} <= {line.split()[0] for line in lines[1:]}
+
+
+def test_providers_shows_the_options_of_one(evbusctl):
+    result = evbusctl('providers', 'file')
+    assert (result.returncode, result.stderr) == (0, '')
+    assert result.stdout.startswith('file: ')
+    assert re.search(r'^OPTION +TYPE +DEFAULT +RANGE +MEANING$', result.stdout, re.MULTILINE)
+    assert re.search(r'^path +string +required +\w', result.stdout, re.MULTILINE)
+    assert re.search(r'^sync +string +never +one of never, batch +\w', result.stdout, re.MULTILINE)
+    assert re.search(r'^keep +integer +7 +between 1 and 9999 +\w', result.stdout, re.MULTILINE)
+    assert '\nExample:\n  file:\n' in result.stdout
+
+
+def test_the_example_of_each_provider_is_right(evbusctl, folder):
+    for line in evbusctl('providers').stdout.splitlines()[1:]:
+        example = evbusctl('providers', line.split()[0]).stdout.split('\nExample:\n')
+        if len(example) == 2:
+            (folder / 'p.yaml').write_text(example[1])
+            result = evbusctl('check-config', 'p.yaml')
+            assert result.returncode == 0, (line, result.stderr)
+
+
+def test_an_unknown_provider(evbusctl, environment, folder):
+    result = evbusctl('providers', 'fiel')
+    assert result.returncode == 1
+    assert "unknown provider 'fiel'; did you mean 'file'?" in result.stderr
+
+
+# ---- monitor ----
+
+def watch(environment, *arguments, **keywords):
+    keywords = {'stdout': subprocess.PIPE, **keywords}
+    process = subprocess.Popen([program('evbusctl'), 'monitor', *arguments], env=environment, text=True,
+                               stderr=subprocess.PIPE, **keywords)
+    assert process.stderr.readline() == 'evbusctl: watching; Ctrl-C ends\n'
+    return process
+
+
+def test_monitor_shows_the_events_whose_key_matches(service, evbusctl, environment):
+    process = watch(environment, 'order.*')
+    assert evbusctl('put', 'user.login', '1').returncode == 0
+    assert evbusctl('put', 'order.created', '{"id": 42, "none": null}').returncode == 0
+    # A line comes at once, not when a buffer is full.
+    line = process.stdout.readline()
+    assert re.match(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  order.created  default  {"id":42,"none":null}\n$', line)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, '', '')
+    assert_balanced(json.loads(evbusctl('status', '--json').stdout)['ledger'])
+
+
+def test_monitor_writes_the_lines_of_the_file_route(service, evbusctl, environment, folder):
+    bodies = ['{"a":null,"b":[1,2.5,-3,18446744073709551615]}', '"x"', '[]', '{"a":1,"a":{}}', '"\\u0000"']
+    process = watch(environment, '--json')
+    assert evbusctl('put', 'k', '-', input='\n'.join(bodies)).returncode == 0
+    assert evbusctl('put', '-g', 'k', "{'b': <b'bytes'>}").returncode == 0
+    lines = [process.stdout.readline() for _ in range(6)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    wait_for(lambda: len(read_events(folder / 'default')) == 6, 'six events')
+    assert ''.join(lines) == (folder / 'default').read_text()
+    assert_balanced(json.loads(evbusctl('status', '--json').stdout)['ledger'])
+
+
+def test_monitor_of_a_profile(evbusd, evbusctl, environment):
+    evbusd('internal: {default: {}, audit*: {}}')
+    process = watch(environment, '--json', '--profile', 'audit*')
+    assert evbusctl('put', 'k', '1').returncode == 0
+    assert evbusctl('put', '-p', 'audit.x', 'k', '2').returncode == 0
+    assert json.loads(process.stdout.readline())['body'] == 2
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize('arguments', [['p' * 256], [b'\xff'], ['--profile', b'\xff']])
+def test_monitor_refuses_a_pattern(service, evbusctl, arguments):
+    result = evbusctl('monitor', *arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith('evbusctl: ')
+
+
+def test_monitor_ends_quietly_when_its_reader_goes_away(service, evbusctl, environment):
+    read_end, write_end = os.pipe()
+    process = watch(environment, stdout=write_end)
+    os.close(write_end)
+    os.close(read_end)
+    # No event is needed for it to notice.
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, '')
+
+
+def test_monitor_says_when_the_service_leaves(service, environment):
+    process = watch(environment)
+    service.stop()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors == 'evbusctl: evbusd left the bus\n'
+
+
+# ---- Terminals ----
+
+def terminal_output(arguments, environment, columns):
+    master, slave = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    process = subprocess.Popen([program('evbusctl'), *arguments], stdout=slave, env=environment)
+    os.close(slave)
+    text = b''
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:     # EIO: the other end is closed
+            break
+        text += data
+    os.close(master)
+    assert process.wait() == 0
+    return text.decode()
+
+
+def test_colours_are_for_terminals_that_want_them(service, environment):
+    environment['TERM'] = 'xterm'
+    environment.pop('NO_COLOR', None)
+    assert '\x1b[32mrunning\x1b[0m' in terminal_output(['routes'], environment, 200)
+    assert '\x1b' not in terminal_output(['routes'], {**environment, 'NO_COLOR': '1'}, 200)
+    assert '\x1b' not in terminal_output(['routes'], {**environment, 'TERM': 'dumb'}, 200)
+
+
+@pytest.mark.parametrize('columns', [80, 100, 10])
+def test_tables_fit_the_terminal(service, environment, columns):
+    environment['TERM'] = 'dumb'
+    text = terminal_output(['status'], environment, columns)
+    table = text[text.index('PROVIDER'):].split('\r\n')
+    words = ' '.join(text.split())
+    assert "there is no plugin for the provider 'kafka'" in words
+    if columns >= 80:
+        for line in table:
+            assert len(line) <= columns or ' ' not in line.strip()
+
+
+# ---- Completion and manual page ----
+
+def complete(environment, *words):
+    """What bash offers for the last of the words."""
+    script = '''
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_evbusctl; printf '%s\\n' "${COMPREPLY[@]}"
+'''
+    result = subprocess.run(['bash', '-c', script, 'bash', str(source_root() / 'data/completions/evbusctl'),
+                             program('evbusctl'), *words], env=environment, capture_output=True, text=True, check=True)
+    assert result.stderr == ''
+    return result.stdout.split('\n')[:-1] if result.stdout.strip() else []
+
+
+def options_of(text):
+    return set(re.findall(r'^  (?:-\w, )?(--[a-z-]+)', text, re.MULTILINE))
+
+
+def test_completion_knows_every_command(environment, evbusctl):
+    assert set(complete(environment, '')) == set(COMMANDS)
+    assert complete(environment, 'mon') == ['monitor']
+    assert complete(environment, '--system', 'st') == ['status']
+    assert set(complete(environment, 'help', '')) == set(COMMANDS)
+    assert options_of(evbusctl('--help').stdout) == {word for word in complete(environment, '-')}
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_completion_knows_every_option(environment, evbusctl, command):
+    assert set(complete(environment, command, '--')) == options_of(evbusctl(command, '--help').stdout)
+
+
+def test_completion_of_arguments(environment, folder):
+    environment['PWD'] = str(folder)
+    assert {'file', 'internal'} <= set(complete(environment, 'providers', ''))
+    assert complete(environment, 'providers', 'fi') == ['file']
+    assert complete(environment, 'providers', 'file', '') == []
+    (folder / 'my-config.yaml').touch()
+    assert complete(environment, 'check-config', f'{folder}/my-c') == [f'{folder}/my-config.yaml']
+    assert complete(environment, 'put', 'key', f'@{folder}/my-c') == [f'@{folder}/my-config.yaml']
+    assert complete(environment, 'put', '--profile', '') == []
+    assert complete(environment, 'put', '--profile', 'p', 'key', f'@{folder}/my-c') == [f'@{folder}/my-config.yaml']
+
+
+def test_the_manual_page_has_every_command_and_option(evbusctl):
+    page = (source_root() / 'doc/man/evbusctl.1').read_text().replace('\\', '')
+    for command in COMMANDS:
+        assert re.search(rf'^(\.B|\.BI|fB{command}fR|).*{command}', page, re.MULTILINE), command
+        for option in options_of(evbusctl(command, '--help').stdout):
+            assert option in page, option
