@@ -143,8 +143,16 @@ evbus_test_assert_balance (EvbusBroker *broker)
       g_assert_true (evbus_ledger_balances (&ledger));
       evbus_ledger_add (&sum, &ledger);
     }
+  /* What is beyond their sum is of routes that were removed, which have nothing
+   * queued any more. */
   for (guint i = 0; i < G_N_ELEMENTS (figures); i++)
-    if (strcmp (figures[i].name, "unrouted") != 0)
-      g_assert_cmpuint (G_STRUCT_MEMBER (guint64, &total, figures[i].offset), ==,
-                        G_STRUCT_MEMBER (guint64, &sum, figures[i].offset));
+    {
+      guint64 in_all = G_STRUCT_MEMBER (guint64, &total, figures[i].offset);
+      guint64 listed = G_STRUCT_MEMBER (guint64, &sum, figures[i].offset);
+
+      if (strcmp (figures[i].name, "queued") == 0)
+        g_assert_cmpuint (in_all, ==, listed);
+      else
+        g_assert_cmpuint (in_all, >=, listed);
+    }
 }

@@ -441,14 +441,14 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/delivery/confirm", NULL, test_confirm },
-    { "/delivery/transient", QUICK, test_transient },
+    { "/delivery/transient/whole", QUICK, test_transient },
     { "/delivery/transient/reason", QUICK, test_reason },
     { "/delivery/transient/alone", QUICK, test_transient_alone },
     { "/delivery/transient/in-flight-one", QUICK_ONE, test_in_order_alone },
-    { "/delivery/poison", QUICK, test_poison },
+    { "/delivery/poison/alone", QUICK, test_poison },
     { "/delivery/poison/batch", QUICK, test_poison_batch },
     { "/delivery/event-failed-bounded", QUICK, test_event_failed_bounded },
-    { "/delivery/broken", QUICK, test_broken },
+    { "/delivery/broken/batch", QUICK, test_broken },
     { "/delivery/broken/one-event", QUICK, test_broken_event },
   };
 

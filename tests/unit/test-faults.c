@@ -163,12 +163,12 @@ fail_oddly (EvbusTestHook  *hook,
   if (!is_faulty_now (hook))
     return take_all (hook, batch);
   for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
-    evbus_batch_fail (batch, i, (EvbusOutcome) (1000 + i), "\xff\xfe");
+    evbus_batch_fail (batch, i, EVBUS_OUTCOME_TRANSIENT, i % 2 == 0 ? "\xff\xfe" : NULL);
   return TRUE;
 }
 
 static void
-test_odd_outcome (Fixture       *fixture,
+test_odd_message (Fixture       *fixture,
                   gconstpointer  data)
 {
   expect_fault (fixture, fail_oddly, ".");
@@ -302,8 +302,6 @@ test_stuck (Fixture       *fixture,
 
   fixture->hook->deaf = TRUE;
   evbus_test_hook_hold (fixture->hook);
-  evbus_broker_set_stop_timeout (fixture->broker, 500);
-  g_assert_cmpuint (evbus_broker_get_stop_timeout (fixture->broker), ==, 500);
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 20);
   evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_STUCK);
@@ -349,6 +347,7 @@ test_remove_stuck (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->good, "accepted=40 delivered=40");
   evbus_test_wait_ledger (fixture->route, "queued=0");
   evbus_test_assert_ledger (fixture->route, "accepted=20 dropped=20");
+  g_assert_cmpint (g_get_monotonic_time () - start, <, 4 * G_USEC_PER_SEC);
 
   evbus_test_hook_release (fixture->hook);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_running) == 0);
@@ -364,7 +363,9 @@ test_stop_deadline (Fixture       *fixture,
   gint64 start;
 
   evbus_test_hook_hold (fixture->hook);
+  g_assert_cmpuint (evbus_broker_get_stop_timeout (fixture->broker), ==, 10000);
   evbus_broker_set_stop_timeout (fixture->broker, 200);
+  g_assert_cmpuint (evbus_broker_get_stop_timeout (fixture->broker), ==, 200);
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 20);
   start = g_get_monotonic_time ();
@@ -392,12 +393,12 @@ main (int    argc,
     { "/faults/unmarked", QUICK, test_unmarked },
     { "/faults/no-error", QUICK, test_no_error },
     { "/faults/out-of-range", QUICK, test_out_of_range },
-    { "/faults/odd-outcome", QUICK, test_odd_outcome },
+    { "/faults/odd-message", QUICK, test_odd_message },
     { "/faults/twice", QUICK, test_twice },
     { "/faults/half", QUICK, test_half },
     { "/faults/open", QUICK, test_open },
     { "/faults/timeout", SHORT, test_timeout },
-    { "/faults/stuck", SHORT, test_stuck },
+    { "/faults/stuck/stop", SHORT, test_stuck },
     { "/faults/stuck/removed", SHORT, test_remove_stuck },
     { "/faults/stop-deadline", QUICK, test_stop_deadline },
   };

@@ -104,11 +104,17 @@ static void
 test_nonsense (Fixture       *fixture,
                gconstpointer  data)
 {
+  /* An outcome that there is not is a programming error, and logged as one. */
+  GLogLevelFlags fatal = g_log_set_always_fatal (G_LOG_FATAL_MASK);
+
   evbus_test_start (fixture->broker);
   add_and_put (fixture, "sink", "{'mode': <'nonsense'>}");
   evbus_test_wait_ledger (fixture->good, "accepted=10 delivered=10");
   evbus_test_wait_until (evbus_route_get_state (fixture->route) != EVBUS_ROUTE_STATE_OPENING);
   g_assert_cmpuint (evbus_test_figure (fixture->route, "accepted"), ==, 10);
+  remove_route (fixture);
+  evbus_test_wait_ledger (fixture->route, "queued=0");
+  g_log_set_always_fatal (fatal);
 }
 
 static void
