@@ -11,6 +11,9 @@
 #include "evbus-limits-private.h"
 #include "evbus-route-private.h"
 
+#define MIN_CHUNK_EVENTS 8u
+#define MAX_CHUNK_EVENTS 256u
+
 static EvbusRouteSet *
 find_set_locked (EvbusQueue  *self,
                  const char  *profile,
@@ -272,6 +275,36 @@ count_unrouted (EvbusQueue *self,
     }
 }
 
+/* Chunks grow while the listener does not keep up, so that a single event
+ * does not pay for many. */
+static guint
+next_chunk_size (EvbusQueue *self)
+{
+  guint size = self->open != NULL ? 4 * self->open->n_events : MIN_CHUNK_EVENTS;
+
+  return CLAMP (size, MIN_CHUNK_EVENTS, MAX_CHUNK_EVENTS);
+}
+
+static void
+append_event (EvbusQueue *self,
+              EvbusEvent *event)
+{
+  EvbusRouteSet *set = g_steal_pointer (&event->set);
+
+  if (self->open != NULL && self->open->set == set &&
+      self->open->n_events < self->open->n_allocated)
+    {
+      evbus_route_set_release (set, 1, self->garbage);   /* the chunk has one */
+    }
+  else
+    {
+      self->open = evbus_chunk_new (set, next_chunk_size (self));
+      g_async_queue_push_unlocked (self->chunks, self->open);
+    }
+
+  evbus_chunk_append (self->open, event);
+}
+
 static void
 push_put (EvbusQueue *self,
           EvbusPut   *put)
@@ -290,7 +323,7 @@ push_put (EvbusQueue *self,
       self->n_events++;
       self->n_pushed++;
       self->weight += event->weight;
-      g_async_queue_push_unlocked (self->events, event);
+      append_event (self, event);
     }
 }
 

@@ -64,6 +64,9 @@ check_content_type (const char  *content_type,
 {
   gsize i;
 
+  if (strcmp (content_type, "application/json") == 0)
+    return TRUE;
+
   for (i = 0; content_type[i] != '\0'; i++)
     {
       if (i == EVBUS_MAX_CONTENT_TYPE || !g_ascii_isprint (content_type[i]))

@@ -16,8 +16,7 @@ struct _EvbusEvent
   guint          hops;
   gint64         time;          /* microseconds since 1970 UTC */
   gint64         max_age;       /* microseconds; 0: the route's own */
-  gint64         picked_up;     /* monotonic; written by the listener before any route sees the event */
-  EvbusRouteSet *set;           /* between put and listener, under the queue's lock */
+  EvbusRouteSet *set;           /* until it is accepted, under the queue's lock */
   GVariant      *attributes;    /* a{ss} or NULL */
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;

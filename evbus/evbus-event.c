@@ -62,7 +62,6 @@ evbus_event_new (const EvbusEventInit *init)
   self->hops = init->hops;
   self->time = g_get_real_time ();
   self->max_age = init->max_age;
-  self->picked_up = 0;
   self->set = NULL;
   self->attributes = init->attributes != NULL ? g_variant_ref_sink (init->attributes) : NULL;
   self->bytes = share ? g_bytes_ref (init->bytes) : NULL;

@@ -95,39 +95,30 @@ evbus_listener_get_queue (EvbusListener *self)
   return self->queue;
 }
 
-/* Hands a run of events to each of its routes. */
 static void
-hand_on (EvbusRouteSet  *set,
-         EvbusEvent    **events,
-         guint           n_events)
+hand_on (EvbusTake *take)
 {
-  EvbusChunk *chunk = evbus_chunk_new (events, n_events);
+  gint64 now = g_get_monotonic_time ();
 
-  for (guint i = 0; i < set->n_routes; i++)
-    evbus_route_push (set->routes[i], chunk);
-  evbus_chunk_unref (chunk);
+  for (guint i = 0; i < take->n_chunks; i++)
+    {
+      EvbusChunk *chunk = take->chunks[i];
+      EvbusRouteSet *set = take->sets[i];
+
+      chunk->picked_up = now;
+      for (guint j = 0; j < set->n_routes; j++)
+        evbus_route_push (set->routes[j], chunk);
+      evbus_chunk_unref (chunk);
+    }
 }
 
 static gboolean
 take_and_hand_on (EvbusListener *self)
 {
-  EvbusTake *take = &self->take;
-  gint64 now;
-  guint from = 0;
-
-  if (!evbus_queue_take (self->queue, take))
+  if (!evbus_queue_take (self->queue, &self->take))
     return FALSE;
 
-  now = g_get_monotonic_time ();
-  for (guint i = 0; i < take->n_events; i++)
-    take->events[i]->picked_up = now;
-
-  for (guint i = 0; i < take->n_runs; i++)
-    {
-      hand_on (take->runs[i].set, take->events + from, take->runs[i].n_events);
-      from += take->runs[i].n_events;
-    }
-
+  hand_on (&self->take);
   return TRUE;
 }
 
@@ -578,17 +569,14 @@ evbus_listener_discard (EvbusListener *self)
 
   while (evbus_queue_take (self->queue, &self->take))
     {
-      guint from = 0;
-
-      for (guint i = 0; i < self->take.n_runs; i++)
+      for (guint i = 0; i < self->take.n_chunks; i++)
         {
-          EvbusRouteSet *set = self->take.runs[i].set;
+          EvbusRouteSet *set = self->take.sets[i];
 
           for (guint j = 0; j < set->n_routes; j++)
             evbus_route_drop_window (set->routes[j], "the broker was stopped");
-          hand_on (set, self->take.events + from, self->take.runs[i].n_events);
-          from += self->take.runs[i].n_events;
         }
+      hand_on (&self->take);
     }
 
   g_mutex_lock (&self->lock);

@@ -10,11 +10,12 @@
 #include "evbus-ledger.h"
 #include "evbus-put-private.h"
 #include "evbus-route-table-private.h"
+#include "evbus-window-private.h"
 
 G_BEGIN_DECLS
 
-/* How many events the listener takes under one lock. */
-#define EVBUS_TAKE_EVENTS 256
+/* How many chunks the listener takes under one lock. */
+#define EVBUS_TAKE_CHUNKS 64
 
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
  * guards everything here, the ledgers of all routes included: one short
@@ -23,9 +24,10 @@ G_BEGIN_DECLS
 typedef struct _EvbusQueue {
   gatomicrefcount  ref_count;
   GSource         *source;         /* the listener's, woken when there is something again */
-  GAsyncQueue     *events;
+  GAsyncQueue     *chunks;
 
-  /* Under the lock of @events. */
+  /* Under the lock of @chunks. */
+  EvbusChunk      *open;           /* the last in @chunks, to which events are still appended */
   guint            n_events;
   gsize            weight;
   guint            max_events;
@@ -62,19 +64,16 @@ gboolean    evbus_queue_try_put     (EvbusQueue       *self,
 void        evbus_queue_put         (EvbusQueue       *self,
                                      EvbusPut         *put);
 
-/* What the listener took under one lock, in runs of the same routes. */
+/* What the listener took under one lock. Its owner hands the chunks on; the
+ * route sets stay valid until the next take. */
 typedef struct {
-  EvbusEvent    *events[EVBUS_TAKE_EVENTS];
-  guint          n_events;
-  struct {
-    EvbusRouteSet *set;
-    guint          n_events;
-  }              runs[EVBUS_TAKE_EVENTS];
-  guint          n_runs;
+  EvbusChunk    *chunks[EVBUS_TAKE_CHUNKS];
+  EvbusRouteSet *sets[EVBUS_TAKE_CHUNKS];
+  guint          n_chunks;
 } EvbusTake;
 
-/* Gives back what @take held before and takes the next events. FALSE: there
- * are none, and the next put will wake the listener. */
+/* Gives the route sets of the last take back and takes the next chunks. FALSE:
+ * there are none, and the next put will wake the listener. */
 gboolean    evbus_queue_take        (EvbusQueue       *self,
                                      EvbusTake        *take);
 

@@ -16,7 +16,7 @@ evbus_queue_new (GSource *source)
 
   g_atomic_ref_count_init (&self->ref_count);
   self->source = g_source_ref (source);
-  self->events = g_async_queue_new_full ((GDestroyNotify) evbus_event_unref);
+  self->chunks = g_async_queue_new_full ((GDestroyNotify) evbus_chunk_unref);
   self->max_events = EVBUS_DEFAULT_QUEUE_EVENTS;
   self->max_weight = EVBUS_DEFAULT_QUEUE_BYTES;
   self->table = evbus_route_table_new (no_routes, 1);
@@ -40,15 +40,15 @@ evbus_queue_ref (EvbusQueue *self)
 void
 evbus_queue_unref (EvbusQueue *self)
 {
-  EvbusEvent *event;
+  EvbusChunk *chunk;
 
   if (!g_atomic_ref_count_dec (&self->ref_count))
     return;
 
-  while ((event = g_async_queue_try_pop (self->events)) != NULL)
+  while ((chunk = g_async_queue_try_pop (self->chunks)) != NULL)
     {
-      evbus_route_set_release (event->set, 1, self->garbage);
-      evbus_event_unref (event);
+      evbus_route_set_release (chunk->set, 1, self->garbage);
+      evbus_chunk_unref (chunk);
     }
   evbus_route_table_forget (self->table, self->garbage);
   evbus_route_table_unref (self->table);
@@ -57,7 +57,7 @@ evbus_queue_unref (EvbusQueue *self)
   g_ptr_array_unref (self->to_log);
   g_ptr_array_unref (self->routes);
   g_hash_table_unref (self->unrouted_names);
-  g_async_queue_unref (self->events);
+  g_async_queue_unref (self->chunks);
   g_source_unref (self->source);
   g_free (self);
 }
@@ -65,7 +65,7 @@ evbus_queue_unref (EvbusQueue *self)
 void
 evbus_queue_lock (EvbusQueue *self)
 {
-  g_async_queue_lock (self->events);
+  g_async_queue_lock (self->chunks);
 }
 
 static void
@@ -102,27 +102,12 @@ evbus_queue_unlock (EvbusQueue *self)
       self->to_log = g_ptr_array_new_with_free_func (g_free);
     }
 
-  g_async_queue_unlock (self->events);
+  g_async_queue_unlock (self->chunks);
 
   if (wake)
     evbus_source_wake (self->source);
   if (to_log != NULL)
     log_unrouted (to_log);
-}
-
-static void
-append_to_runs (EvbusTake     *take,
-                EvbusRouteSet *set)
-{
-  if (take->n_runs > 0 && take->runs[take->n_runs - 1].set == set)
-    {
-      take->runs[take->n_runs - 1].n_events++;
-      return;
-    }
-
-  take->runs[take->n_runs].set = set;
-  take->runs[take->n_runs].n_events = 1;
-  take->n_runs++;
 }
 
 gboolean
@@ -133,34 +118,35 @@ evbus_queue_take (EvbusQueue *self,
 
   evbus_queue_lock (self);
 
-  for (guint i = 0; i < take->n_runs; i++)
-    evbus_route_set_release (take->runs[i].set, take->runs[i].n_events, self->garbage);
-  take->n_runs = 0;
-  take->n_events = 0;
+  for (guint i = 0; i < take->n_chunks; i++)
+    evbus_route_set_release (take->sets[i], 1, self->garbage);
+  take->n_chunks = 0;
 
-  while (take->n_events < EVBUS_TAKE_EVENTS)
+  while (take->n_chunks < EVBUS_TAKE_CHUNKS)
     {
-      EvbusEvent *event = g_async_queue_try_pop_unlocked (self->events);
+      EvbusChunk *chunk = g_async_queue_try_pop_unlocked (self->chunks);
 
-      if (event == NULL)
+      if (chunk == NULL)
         break;
-      take->events[take->n_events++] = event;
-      append_to_runs (take, event->set);
-      event->set = NULL;
-      self->weight -= event->weight;
+      if (chunk == self->open)
+        self->open = NULL;
+      take->chunks[take->n_chunks] = chunk;
+      take->sets[take->n_chunks] = g_steal_pointer (&chunk->set);
+      take->n_chunks++;
+      self->n_events -= chunk->n_events;
+      self->n_taken += chunk->n_events;
+      self->weight -= chunk->weight;
     }
 
-  self->n_events -= take->n_events;
-  self->n_taken += take->n_events;
-  if (take->n_events == 0)
+  if (take->n_chunks == 0)
     self->awake = FALSE;
-  if (self->waiting.length > 0)
+  else if (self->waiting.length > 0)
     evbus_waiting_pass_locked (self, &done);
 
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);
-  return take->n_events > 0;
+  return take->n_chunks > 0;
 }
 
 void

@@ -42,9 +42,8 @@ struct _EvbusRoute
   GMutex           lock;
   /* Under @lock. */
   EvbusWindow      window;
-  GPtrArray       *held;             /* events that the route's thread has taken and not settled, borrowed
-                                      * from @chunks; changed by that thread alone, and not during a call */
-  GPtrArray       *chunks;
+  EvbusHand        hand;             /* what the route's thread has taken and not settled; changed by that
+                                      * thread alone, and not during a call */
   guint            n_held;           /* of which this many, and this much, still count */
   gsize            held_weight;
   gboolean         awake;            /* @work was woken and has not seen the window empty since */

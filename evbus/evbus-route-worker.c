@@ -71,63 +71,62 @@ end_call (Worker *self)
   return g_cancellable_is_cancelled (self->cancellable);
 }
 
-/* -1: none. */
+/* When an event that waits since @since is too old; -1: never. */
 static gint64
 expiry_of (EvbusRoute *route,
-           EvbusEvent *event)
+           EvbusEvent *event,
+           gint64      since)
 {
   gint64 max_age = route->spec->delivery.max_age;
 
   if (event->max_age > 0 && (max_age <= 0 || event->max_age < max_age))
     max_age = event->max_age;
 
-  return max_age > 0 ? event->picked_up + max_age : -1;
+  return max_age > 0 ? since + max_age : -1;
 }
 
-static gboolean
-is_expired (EvbusRoute *route,
-            EvbusEvent *event,
-            gint64      now)
+static gint64
+held_since (EvbusRoute *route,
+            guint       index)
 {
-  gint64 expiry = expiry_of (route, event);
-
-  return expiry >= 0 && now >= expiry;
+  return g_array_index (route->hand.since, gint64, index);
 }
 
-/* Takes the events that are not in @keep off the books of what is held. */
+/* Lets go of the first @n held events, but for those whose byte in @keep is
+ * set. */
 static void
-unhold (EvbusRoute *route,
-        guint       n_events,
-        gsize       weight)
+let_go (EvbusRoute   *route,
+        guint         n,
+        const guint8 *keep)
 {
+  evbus_hand_keep (&route->hand, n, keep);
+
   g_mutex_lock (&route->lock);
-  route->n_held -= n_events;
-  route->held_weight -= weight;
+  route->n_held = route->hand.events->len;
+  route->held_weight = route->hand.weight;
   g_mutex_unlock (&route->lock);
 }
 
-/* Replaces the first @n of the held events by those of them in @kept. */
 static void
-replace_held (EvbusRoute *route,
-              guint       n,
-              GPtrArray  *kept)
+let_go_of_all (EvbusRoute *route)
 {
-  gsize weight = 0;
-  guint n_gone = n - kept->len;
+  evbus_hand_drop (&route->hand);
 
-  for (guint i = 0; i < n; i++)
-    weight += ((EvbusEvent *) route->held->pdata[i])->weight;
-  for (guint i = 0; i < kept->len; i++)
-    {
-      EvbusEvent *event = kept->pdata[i];
+  g_mutex_lock (&route->lock);
+  route->n_held = 0;
+  route->held_weight = 0;
+  g_mutex_unlock (&route->lock);
+}
 
-      weight -= event->weight;
-      route->held->pdata[n_gone + i] = event;
-    }
-  if (n_gone > 0)
-    g_ptr_array_remove_range (route->held, 0, n_gone);
+/* Whether one of the held events may be too old; without looking at each. */
+static gboolean
+may_have_expired (EvbusRoute *route,
+                  gint64      now)
+{
+  gint64 max_age = route->spec->delivery.max_age;
 
-  unhold (route, n_gone, weight);
+  return (max_age > 0 && now >= held_since (route, 0) + max_age) ||
+         (route->hand.next_expiry > 0 && now >= route->hand.next_expiry);
 }
 
 static void
@@ -135,38 +134,34 @@ expire_held (Worker *self,
              gint64  now)
 {
   EvbusRoute *route = self->route;
+  guint n = route->hand.events->len;
   g_autoptr(GPtrArray) expired = NULL;
-  g_autoptr(GPtrArray) kept = NULL;
+  g_autofree guint8 *keep = NULL;
 
-  for (guint i = 0; i < route->held->len; i++)
-    {
-      if (is_expired (route, route->held->pdata[i], now))
-        {
-          expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-          break;
-        }
-    }
-  if (expired == NULL)
+  if (!may_have_expired (route, now))
     return;
 
-  kept = g_ptr_array_new ();
-  for (guint i = 0; i < route->held->len; i++)
+  expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  keep = g_new (guint8, n);
+  for (guint i = 0; i < n; i++)
     {
-      EvbusEvent *event = route->held->pdata[i];
+      EvbusEvent *event = route->hand.events->pdata[i];
+      gint64 expiry = expiry_of (route, event, held_since (route, i));
 
-      if (is_expired (route, event, now))
+      keep[i] = expiry < 0 || now < expiry;
+      if (!keep[i])
         g_ptr_array_add (expired, evbus_event_ref (event));
-      else
-        g_ptr_array_add (kept, event);
     }
+  if (expired->len == 0)
+    return;
 
-  replace_held (route, route->held->len, kept);
+  let_go (route, n, keep);
   evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
                        "it grew older than max_age");
 }
 
-/* The same for the oldest that wait, while none can be tried. Returns when
- * the next one expires, or -1. */
+/* Expires what is too old while nothing can be tried. Returns when the next
+ * one is, or -1. */
 static gint64
 expire_waiting (Worker *self,
                 gint64  now)
@@ -174,19 +169,20 @@ expire_waiting (Worker *self,
   EvbusRoute *route = self->route;
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   gint64 next = -1;
+  gint64 since;
   EvbusEvent *oldest;
 
-  if (route->held->len > 0)
+  if (route->hand.events->len > 0)
     {
       expire_held (self, now);
-      if (route->held->len > 0)
-        return expiry_of (route, route->held->pdata[0]);
+      if (route->hand.events->len > 0)
+        return expiry_of (route, route->hand.events->pdata[0], held_since (route, 0));
     }
 
   g_mutex_lock (&route->lock);
-  while ((oldest = evbus_window_peek (&route->window)) != NULL)
+  while ((oldest = evbus_window_peek (&route->window, &since)) != NULL)
     {
-      next = expiry_of (route, oldest);
+      next = expiry_of (route, oldest, since);
       if (next < 0 || now < next)
         break;
       evbus_window_drop_oldest (&route->window, route->window.n_events - 1, G_MAXSIZE, expired);
@@ -321,17 +317,17 @@ lingers_until_locked (Worker *self,
 {
   EvbusRoute *route = self->route;
   const EvbusDelivery *delivery = &route->spec->delivery;
-  EvbusEvent *oldest = evbus_window_peek (&route->window);
+  gint64 since;
 
-  if (delivery->linger == 0 || oldest == NULL || route->phase != EVBUS_PHASE_RUN ||
+  if (delivery->linger == 0 || route->phase != EVBUS_PHASE_RUN ||
       route->window.n_events >= max_events || route->window.weight >= delivery->batch_bytes ||
-      now >= oldest->picked_up + delivery->linger)
+      evbus_window_peek (&route->window, &since) == NULL || now >= since + delivery->linger)
     return -1;
 
-  return oldest->picked_up + delivery->linger;
+  return since + delivery->linger;
 }
 
-/* Takes the next batch into what is held. FALSE: there is none now. */
+/* Takes the next batch into the hand. FALSE: there is none now. */
 static gboolean
 fetch (Worker *self)
 {
@@ -344,38 +340,36 @@ fetch (Worker *self)
   if (delivery->in_flight > 0)
     max_events = MIN (max_events, delivery->in_flight);
 
-  while (route->held->len == 0)
+  while (route->hand.events->len == 0)
     {
-      g_ptr_array_set_size (route->chunks, 0);
       self->limit = max_events;
 
       g_mutex_lock (&route->lock);
       lingers_until = lingers_until_locked (self, max_events, now);
       if (lingers_until < 0)
-        evbus_window_take (&route->window, max_events, delivery->batch_bytes,
-                           route->held, route->chunks);
-      for (guint i = 0; i < route->held->len; i++)
-        route->held_weight += ((EvbusEvent *) route->held->pdata[i])->weight;
-      route->n_held = route->held->len;
-      if (route->held->len == 0)
+        evbus_window_take (&route->window, max_events, delivery->batch_bytes, &route->hand);
+      route->n_held = route->hand.events->len;
+      route->held_weight = route->hand.weight;
+      if (route->n_held == 0)
         route->awake = FALSE;
       g_mutex_unlock (&route->lock);
 
-      if (route->held->len == 0)
+      if (route->hand.events->len == 0)
         break;
       expire_held (self, now);
     }
 
   if (lingers_until >= 0)
     g_source_set_ready_time (route->work, lingers_until);
-  return route->held->len > 0;
+  return route->hand.events->len > 0;
 }
 
 /* What a publish came to, while its marks are read. */
 typedef struct {
   EvbusLedger   outcome;
   gsize         weight;     /* of the delivered ones */
-  GPtrArray    *kept;       /* to be tried again, borrowed */
+  guint8       *keep;       /* a byte for each event: to be tried again */
+  guint         n_kept;
   EvbusMark     worst;      /* of those */
   char         *reason;     /* of the first of them */
   gboolean      halve;
@@ -383,11 +377,12 @@ typedef struct {
 
 static void
 keep (Verdict    *verdict,
-      EvbusEvent *event,
+      guint       index,
       EvbusMark   mark,
       const char *reason)
 {
-  g_ptr_array_add (verdict->kept, event);
+  verdict->keep[index] = TRUE;
+  verdict->n_kept++;
   if (verdict->reason == NULL || mark > verdict->worst)
     {
       g_free (verdict->reason);
@@ -422,7 +417,7 @@ read_marks (Worker     *self,
 
   for (guint i = 0; i < n; i++)
     {
-      EvbusEvent *event = route->held->pdata[i];
+      EvbusEvent *event = route->hand.events->pdata[i];
       EvbusMark mark = evbus_batch_get_mark (self->batch, i);
       const char *reason = evbus_batch_get_message (self->batch, i);
 
@@ -435,7 +430,7 @@ read_marks (Worker     *self,
               /* One of them is poison; which one is found by halving. */
               verdict->halve = TRUE;
               self->limit = (n_unmarked + 1) / 2;
-              g_ptr_array_add (verdict->kept, event);
+              verdict->keep[i] = TRUE;
               continue;
             }
         }
@@ -451,7 +446,7 @@ read_marks (Worker     *self,
         }
       else
         {
-          keep (verdict, event, mark, reason);
+          keep (verdict, i, mark, reason);
         }
     }
 }
@@ -496,27 +491,36 @@ judge (Worker       *self,
     [EVBUS_OUTCOME_POISON] = EVBUS_MARK_POISON,
   };
   EvbusRoute *route = self->route;
-  Verdict verdict = { .kept = g_ptr_array_new () };
+  Verdict verdict = { 0 };
   EvbusMark rest = EVBUS_MARK_TRANSIENT;
   g_autofree char *rest_reason = NULL;
 
-  if (evbus_batch_get_n_confirmed (self->batch) < n)
+  if (evbus_batch_get_n_confirmed (self->batch) == n && n == route->hand.events->len)
     {
-      if (returned)
-        rest_reason = g_strdup ("a fault of the plugin: it returned success and left events unmarked");
-      else
-        rest_reason = describe_failure (self, "publish", cancelled, error);
-      if (!returned)
-        rest = marks[outcome_of_error (error)];
+      /* The common case, in which no event has to be looked at. */
+      verdict.outcome.delivered = n;
+      conclude (self, &verdict);
+      evbus_route_settle (route, &verdict.outcome, n, route->hand.weight);
+      let_go_of_all (route);
+      return;
     }
 
+  if (returned)
+    rest_reason = g_strdup ("a fault of the plugin: it returned success and left events unmarked");
+  else
+    {
+      rest_reason = describe_failure (self, "publish", cancelled, error);
+      rest = marks[outcome_of_error (error)];
+    }
+
+  verdict.keep = g_new0 (guint8, n);
   read_marks (self, n, rest, rest_reason, &verdict);
-  verdict.outcome.retried = verdict.halve ? 0 : verdict.kept->len;
+  verdict.outcome.retried = verdict.n_kept;
   conclude (self, &verdict);
   evbus_route_settle (route, &verdict.outcome, verdict.outcome.delivered, verdict.weight);
-  replace_held (route, n, verdict.kept);
+  let_go (route, n, verdict.keep);
 
-  g_ptr_array_unref (verdict.kept);
+  g_free (verdict.keep);
   g_free (verdict.reason);
 }
 
@@ -524,17 +528,13 @@ static void
 publish (Worker *self)
 {
   EvbusRoute *route = self->route;
-  guint n = MIN (route->held->len, self->limit);
+  guint n = MIN (route->hand.events->len, self->limit);
   g_autoptr(GError) error = NULL;
   gboolean returned;
   gboolean cancelled;
-  guint hops = 0;
 
-  for (guint i = 0; i < n; i++)
-    hops = MAX (hops, ((EvbusEvent *) route->held->pdata[i])->hops);
-
-  evbus_batch_fill (self->batch, (EvbusEvent **) route->held->pdata, n);
-  evbus_cause_set (hops);
+  evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, n);
+  evbus_cause_set (route->hand.max_hops);
   begin_call (self);
   returned = evbus_ingress_publish (self->ingress, self->ctx, self->batch,
                                     self->cancellable, &error);
@@ -576,7 +576,6 @@ finish (Worker *self)
 {
   EvbusRoute *route = self->route;
   static const char reason[] = "the route was stopped before it was delivered";
-  g_autoptr(GPtrArray) kept = g_ptr_array_new ();
 
   close_ingress (self);
 
@@ -584,9 +583,9 @@ finish (Worker *self)
     {
       g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
 
-      for (guint i = 0; i < route->held->len; i++)
-        g_ptr_array_add (dropped, evbus_event_ref (route->held->pdata[i]));
-      replace_held (route, route->held->len, kept);
+      for (guint i = 0; i < route->hand.events->len; i++)
+        g_ptr_array_add (dropped, evbus_event_ref (route->hand.events->pdata[i]));
+      let_go_of_all (route);
       if (dropped->len > 0)
         evbus_route_give_up (route, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
       evbus_route_drop_window (route, reason);

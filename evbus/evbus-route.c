@@ -83,8 +83,7 @@ evbus_route_finalize (GObject *object)
    * has gone before its routes. */
   evbus_window_drop_oldest (&self->window, 0, 0, events);
   evbus_queue_retire (self->queue, self);
-  g_ptr_array_unref (self->held);
-  g_ptr_array_unref (self->chunks);
+  evbus_hand_clear (&self->hand);
   g_source_destroy (self->work);
   g_source_unref (self->work);
   g_main_context_unref (self->context);
@@ -231,8 +230,7 @@ evbus_route_init (EvbusRoute *self)
 {
   g_mutex_init (&self->lock);
   evbus_window_init (&self->window);
-  self->held = g_ptr_array_new ();
-  self->chunks = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_chunk_unref);
+  evbus_hand_init (&self->hand);
   self->context = g_main_context_new ();
   self->mailbox = evbus_mailbox_new ();
 }
@@ -375,7 +373,7 @@ evbus_route_abandon (EvbusRoute *self)
     }
   self->finished = TRUE;
   for (guint i = 0; i < self->n_held; i++)
-    g_ptr_array_add (dropped, evbus_event_ref (self->held->pdata[i]));
+    g_ptr_array_add (dropped, evbus_event_ref (self->hand.events->pdata[i]));
   self->n_held = 0;
   self->held_weight = 0;
   evbus_window_drop_oldest (&self->window, 0, 0, dropped);

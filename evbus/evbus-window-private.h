@@ -4,25 +4,35 @@
 
 #pragma once
 
-#include "evbus-event.h"
+#include "evbus-event-private.h"
 
 G_BEGIN_DECLS
 
-/* A run of events with the same routes, made once by the listener and shared
- * by those routes: a reference of the run for each, instead of one of every
- * event, is what makes a second route cheap. Immutable. */
+/* A run of events with the same routes. The producers fill it, under the
+ * queue's lock, while it is the last one in the queue; taken out by the
+ * listener it is immutable, and shared by the routes. So nobody has to touch
+ * an event between its put and its publish (each touch is a cache line that
+ * comes over from another core), and a second route costs one more reference
+ * of the run instead of one of every event. */
 typedef struct {
   gatomicrefcount  ref_count;
+  guint            n_allocated;
   guint            n_events;
-  gsize            weight;
+  guint            max_hops;     /* of the events */
+  gint64           min_max_age;  /* of those that have one; 0: none has */
+  gint64           picked_up;    /* monotonic, set by the listener: ages count from here */
+  gsize            weight;       /* of the events together */
+  EvbusRouteSet   *set;          /* while in the queue, a reference under its lock */
   EvbusEvent      *events[];
 } EvbusChunk;
 
-/* Takes over the references in @events. */
-EvbusChunk *evbus_chunk_new   (EvbusEvent **events,
-                               guint        n_events);
-EvbusChunk *evbus_chunk_ref   (EvbusChunk  *self);
-void        evbus_chunk_unref (EvbusChunk  *self);
+EvbusChunk *evbus_chunk_new    (EvbusRouteSet *set,
+                                guint          n_allocated);
+/* Takes over the reference. There must be room. */
+void        evbus_chunk_append (EvbusChunk    *self,
+                                EvbusEvent    *event);
+EvbusChunk *evbus_chunk_ref    (EvbusChunk    *self);
+void        evbus_chunk_unref  (EvbusChunk    *self);
 
 /* The events that wait for one route: slices of chunks, oldest first. */
 typedef struct {
@@ -35,16 +45,35 @@ void  evbus_window_init        (EvbusWindow *self);
 void  evbus_window_push        (EvbusWindow *self,
                                 EvbusChunk  *chunk);
 
-/* The oldest event, borrowed, or NULL. */
-EvbusEvent *evbus_window_peek  (EvbusWindow *self);
+/* The oldest event, borrowed, or NULL; since when it waits. */
+EvbusEvent *evbus_window_peek  (EvbusWindow *self,
+                                gint64      *since);
 
-/* Appends the oldest events, at least one if there is any, to @events. They
- * are borrowed from the chunks of which references are appended to @chunks. */
+/* Events that were taken out of a window: borrowed from the chunks. */
+typedef struct {
+  GPtrArray *events;
+  GArray    *since;         /* gint64, in step with @events: since when each waits */
+  GPtrArray *chunks;        /* a reference of each */
+  gsize      weight;        /* of the events together */
+  guint      max_hops;      /* at least that of every event */
+  gint64     next_expiry;   /* no event with a max_age of its own expires before; 0: none has one */
+} EvbusHand;
+
+void  evbus_hand_init          (EvbusHand   *self);
+void  evbus_hand_clear         (EvbusHand   *self);
+/* Empties it. */
+void  evbus_hand_drop          (EvbusHand   *self);
+/* Replaces the first @n events by those of them whose bit in @keep is set. */
+void  evbus_hand_keep          (EvbusHand    *self,
+                                guint         n,
+                                const guint8 *keep);
+
+/* Takes the oldest events, at least one if there is any, into the empty
+ * @hand. */
 void  evbus_window_take        (EvbusWindow *self,
                                 guint        max_events,
                                 gsize        max_weight,
-                                GPtrArray   *events,
-                                GPtrArray   *chunks);
+                                EvbusHand   *hand);
 
 /* Shrink the window to the limits, from one end; references of what was
  * pushed out are appended to @out, oldest first. */

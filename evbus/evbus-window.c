@@ -15,19 +15,32 @@ typedef struct {
 } Slice;
 
 EvbusChunk *
-evbus_chunk_new (EvbusEvent **events,
-                 guint        n_events)
+evbus_chunk_new (EvbusRouteSet *set,
+                 guint          n_allocated)
 {
-  EvbusChunk *self = g_malloc (sizeof *self + n_events * sizeof *events);
+  EvbusChunk *self = g_malloc (sizeof *self + n_allocated * sizeof (gpointer));
 
   g_atomic_ref_count_init (&self->ref_count);
-  self->n_events = n_events;
+  self->n_allocated = n_allocated;
+  self->n_events = 0;
+  self->max_hops = 0;
+  self->min_max_age = 0;
+  self->picked_up = 0;
   self->weight = 0;
-  memcpy (self->events, events, n_events * sizeof *events);
-  for (guint i = 0; i < n_events; i++)
-    self->weight += events[i]->weight;
+  self->set = set;
 
   return self;
+}
+
+void
+evbus_chunk_append (EvbusChunk *self,
+                    EvbusEvent *event)
+{
+  self->events[self->n_events++] = event;
+  self->weight += event->weight;
+  self->max_hops = MAX (self->max_hops, event->hops);
+  if (event->max_age > 0 && (self->min_max_age == 0 || event->max_age < self->min_max_age))
+    self->min_max_age = event->max_age;
 }
 
 EvbusChunk *
@@ -78,51 +91,161 @@ evbus_window_push (EvbusWindow *self,
 }
 
 EvbusEvent *
-evbus_window_peek (EvbusWindow *self)
+evbus_window_peek (EvbusWindow *self,
+                   gint64      *since)
 {
   Slice *slice = g_queue_peek_head (&self->slices);
 
-  return slice != NULL ? slice->chunk->events[slice->from] : NULL;
+  if (slice == NULL)
+    return NULL;
+
+  *since = slice->chunk->picked_up;
+  return slice->chunk->events[slice->from];
+}
+
+void
+evbus_hand_init (EvbusHand *self)
+{
+  self->events = g_ptr_array_new ();
+  self->since = g_array_new (FALSE, FALSE, sizeof (gint64));
+  self->chunks = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_chunk_unref);
+  self->weight = 0;
+  self->max_hops = 0;
+  self->next_expiry = 0;
+}
+
+void
+evbus_hand_clear (EvbusHand *self)
+{
+  g_ptr_array_unref (self->events);
+  g_array_unref (self->since);
+  g_ptr_array_unref (self->chunks);
+}
+
+void
+evbus_hand_drop (EvbusHand *self)
+{
+  g_ptr_array_set_size (self->events, 0);
+  g_array_set_size (self->since, 0);
+  g_ptr_array_set_size (self->chunks, 0);
+  self->weight = 0;
+  self->max_hops = 0;
+  self->next_expiry = 0;
+}
+
+void
+evbus_hand_keep (EvbusHand    *self,
+                 guint         n,
+                 const guint8 *keep)
+{
+  gint64 *since = (gint64 *) (gpointer) self->since->data;
+  guint n_kept = 0;
+
+  for (guint i = 0; i < self->events->len; i++)
+    {
+      EvbusEvent *event = self->events->pdata[i];
+
+      if (i < n && !keep[i])
+        {
+          self->weight -= event->weight;
+          continue;
+        }
+      self->events->pdata[n_kept] = event;
+      since[n_kept] = since[i];
+      n_kept++;
+    }
+
+  g_ptr_array_set_size (self->events, n_kept);
+  g_array_set_size (self->since, n_kept);
+  if (n_kept == 0)
+    evbus_hand_drop (self);
+}
+
+/* How many of the slice's events, from its first, are of at most @max_weight
+ * together; their weight. Only a slice of a part has to be added up. */
+static guint
+count_fitting (Slice *slice,
+               guint  max_events,
+               gsize  max_weight,
+               gsize *weight)
+{
+  EvbusChunk *chunk = slice->chunk;
+  guint n = slice->to - slice->from;
+
+  if (n == chunk->n_events && n <= max_events && chunk->weight <= max_weight)
+    {
+      *weight = chunk->weight;
+      return n;
+    }
+
+  *weight = 0;
+  for (guint i = 0; i < MIN (n, max_events); i++)
+    {
+      gsize more = chunk->events[slice->from + i]->weight;
+
+      if (*weight + more > max_weight)
+        return i;
+      *weight += more;
+    }
+
+  return MIN (n, max_events);
+}
+
+static void
+take_from_slice (Slice     *slice,
+                 guint      n,
+                 EvbusHand *hand)
+{
+  EvbusChunk *chunk = slice->chunk;
+  guint len = hand->events->len;
+
+  g_ptr_array_set_size (hand->events, len + n);
+  memcpy (hand->events->pdata + len, chunk->events + slice->from, n * sizeof (gpointer));
+  for (guint i = 0; i < n; i++)
+    g_array_append_val (hand->since, chunk->picked_up);
+  g_ptr_array_add (hand->chunks, evbus_chunk_ref (chunk));
+  hand->max_hops = MAX (hand->max_hops, chunk->max_hops);
+  if (chunk->min_max_age > 0)
+    {
+      gint64 expiry = chunk->picked_up + chunk->min_max_age;
+
+      hand->next_expiry = hand->next_expiry > 0 ? MIN (hand->next_expiry, expiry) : expiry;
+    }
+  slice->from += n;
 }
 
 void
 evbus_window_take (EvbusWindow *self,
                    guint        max_events,
                    gsize        max_weight,
-                   GPtrArray   *events,
-                   GPtrArray   *chunks)
+                   EvbusHand   *hand)
 {
-  gsize weight = 0;
-  guint n_events = 0;
   Slice *slice;
 
-  while (n_events < max_events && (slice = g_queue_peek_head (&self->slices)) != NULL)
+  while (hand->events->len < max_events && (slice = g_queue_peek_head (&self->slices)) != NULL)
     {
-      guint from = slice->from;
+      gsize weight;
+      guint n = count_fitting (slice, max_events - hand->events->len,
+                               max_weight - MIN (max_weight, hand->weight), &weight);
 
-      while (slice->from < slice->to && n_events < max_events)
+      if (n == 0 && hand->events->len == 0)
         {
-          EvbusEvent *event = slice->chunk->events[slice->from];
-
-          if (n_events > 0 && weight + event->weight > max_weight)
-            break;
-          g_ptr_array_add (events, event);
-          weight += event->weight;
-          n_events++;
-          slice->from++;
+          /* An event that is larger than a batch goes alone. */
+          n = 1;
+          weight = slice->chunk->events[slice->from]->weight;
         }
-
-      if (slice->from == from)
+      if (n == 0)
         break;
 
-      g_ptr_array_add (chunks, evbus_chunk_ref (slice->chunk));
+      take_from_slice (slice, n, hand);
+      hand->weight += weight;
       if (slice->from < slice->to)
         break;
       slice_free (g_queue_pop_head (&self->slices));
     }
 
-  self->n_events -= n_events;
-  self->weight -= weight;
+  self->n_events -= hand->events->len;
+  self->weight -= hand->weight;
 }
 
 static gboolean
