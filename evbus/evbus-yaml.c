@@ -152,7 +152,8 @@ set_anchor (Parser     *self,
     g_hash_table_insert (self->anchors, g_strdup (anchor), evbus_node_ref (node));
 }
 
-/* What the mapping says itself stands before what it takes over, and the first
+/* It needs no bound of its own: the alias has been counted with all below it.
+ * What the mapping says itself stands before what it takes over, and the first
  * of several sources before the later ones. */
 static void
 merge_from (Parser    *self,
@@ -161,7 +162,7 @@ merge_from (Parser    *self,
 {
   if (source->kind == EVBUS_NODE_SEQUENCE)
     {
-      for (guint i = 0; i < source->values->len && !self->stopped; i++)
+      for (guint i = 0; i < source->values->len; i++)
         {
           EvbusNode *item = g_ptr_array_index (source->values, i);
 
@@ -184,8 +185,6 @@ merge_from (Parser    *self,
 
       if (g_hash_table_contains (frame->seen, key->text))
         continue;
-      if (!add_weight (self, value->weight + 1, &source->place))
-        return;
       g_hash_table_insert (frame->seen, key->text, key);
       evbus_node_append (frame->node, evbus_node_ref (key), evbus_node_ref (value));
     }
@@ -236,7 +235,7 @@ end_container (Parser *self)
 {
   Frame *frame = g_ptr_array_steal_index (self->frames, self->frames->len - 1);
 
-  for (guint i = 0; frame->merges != NULL && i < frame->merges->len && !self->stopped; i++)
+  for (guint i = 0; frame->merges != NULL && i < frame->merges->len; i++)
     merge_from (self, frame, g_ptr_array_index (frame->merges, i));
   set_anchor (self, frame->anchor, frame->node);
   add_node (self, g_steal_pointer (&frame->node));

@@ -258,6 +258,8 @@ test_precedence (void)
   g_autofree char *path = g_strjoin (":", folder, good, NULL);
   g_autoptr(EvbusProvider) kafka = NULL;
   g_autoptr(EvbusProvider) amqp = NULL;
+  g_autoptr(GListModel) list = NULL;
+  guint n_amqp = 0;
 
   g_assert_no_error (error);
   g_assert_true (g_file_set_contents (word, "[Evbus]\nProvider=kafka\nDescription=a word\n", -1, NULL));
@@ -270,6 +272,14 @@ test_precedence (void)
   amqp = evbus_provider_lookup ("amqp", &error);
   g_assert_no_error (error);
   g_assert_cmpstr (evbus_provider_get_filename (amqp), ==, plugin);
+  list = evbus_provider_list ();
+  for (guint i = 0; i < g_list_model_get_n_items (list); i++)
+    {
+      g_autoptr(EvbusProvider) provider = g_list_model_get_item (list, i);
+
+      n_amqp += g_str_equal (evbus_provider_get_name (provider), "amqp");
+    }
+  g_assert_cmpuint (n_amqp, ==, 1);
 
   g_remove (word);
   g_remove (plugin);

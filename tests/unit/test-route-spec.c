@@ -38,7 +38,12 @@ test_digest (void)
     { "match_plugin: regex\nkafka: {a: {topics: [x], connection: {z: 1, y: {b: 1, a: 2}}}}", FALSE },
     { "kafka: {a: {topics: [x], connection: {z: '1', y: {b: 1, a: 2}}}}", FALSE },
   };
+  static const char * const deliveries[] = {
+    "batch: {bytes: 2KiB}", "batch: {linger: 1ms}", "in_flight: 1", "window: {events: 5}", "window: {bytes: 2KiB}",
+    "timeout: 29", "retry: {min: 1ms}", "retry: {max: 59s}", "max_age: 1d", "overflow: block",
+  };
   g_autofree char *first = digest_of (cases[0].yaml);
+  g_autofree char *plain = digest_of ("shape: {a: }");
 
   g_assert_cmpuint (strlen (first), ==, 64);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
@@ -46,6 +51,13 @@ test_digest (void)
       g_autofree char *other = digest_of (cases[i].yaml);
 
       g_assert_cmpint (g_str_equal (first, other), ==, cases[i].same);
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (deliveries); i++)
+    {
+      g_autofree char *yaml = g_strdup_printf ("shape: {a: {delivery: {%s}}}", deliveries[i]);
+      g_autofree char *other = digest_of (yaml);
+
+      g_assert_cmpstr (plain, !=, other);
     }
 }
 
