@@ -66,25 +66,25 @@ test_shapes (void)
     guint       line;
     const char *data;
   } cases[] = {
-    { "pika.yaml", 0, 1, "amqp", "default", "glob", 2,
+    { "pika.yaml", 0, 1, "amqp", "default", "glob", 3,
       "{'connection': <{'host': <'localhost'>, 'port': <int64 5672>, 'login': <'guest'>, 'password': <'guest'>, " AMQP_REST "}>}" },
-    { "kafka.yaml", 0, 1, "kafka", "default", "glob", 2,
+    { "kafka.yaml", 0, 1, "kafka", "default", "glob", 3,
       "{'connection': <{'bootstrap_servers': <[<'localhost:9092'>]>, 'client_id': <'my-app'>}>, "
       "'topics': <[<'topic1'>, <'topic2'>]>, 'acks': <'all'>}" },
-    { "list.yaml", 0, 4, "amqp", "orders-*", "glob", 4,
+    { "list.yaml", 0, 4, "amqp", "orders-*", "glob", 5,
       "{'connection': <{'host': <'localhost'>, 'port': <int64 5672>, 'login': <'guest'>, "
       "'password': <{'env': <'AMQP_PASSWORD'>}>, " AMQP_REST "}>, 'routing_key': <'orders'>}" },
-    { "list.yaml", 1, 4, "amqp", "orders-*", "glob", 7,
+    { "list.yaml", 1, 4, "amqp", "orders-*", "glob", 8,
       "{'connection': <{'host': <'other.example'>, 'port': <int64 5672>, 'login': <'guest'>, " AMQP_REST "}>}" },
-    { "list.yaml", 2, 4, "amqp", "default", "glob", 8,
+    { "list.yaml", 2, 4, "amqp", "default", "glob", 9,
       "{'connection': <{'host': <'localhost'>, 'port': <int64 5672>, 'login': <'guest'>, " AMQP_REST "}>}" },
-    { "list.yaml", 3, 4, "amqp", "audit", "glob", 10,
+    { "list.yaml", 3, 4, "amqp", "audit", "glob", 11,
       "{'connection': <{'host': <'localhost'>, 'port': <int64 5672>, 'login': <'guest'>, " AMQP_REST "}>}" },
-    { "regex.yaml", 0, 1, "kafka", "orders-(eu|us)", "regex", 2,
+    { "regex.yaml", 0, 1, "kafka", "orders-(eu|us)", "regex", 3,
       "{'connection': <{'bootstrap_servers': <[<'localhost:9092'>]>}>, 'topics': <[<'orders'>]>, 'acks': <'all'>}" },
-    { "anchors.yaml", 1, 3, "amqp", "audit", "glob", 6,
+    { "anchors.yaml", 1, 3, "amqp", "audit", "glob", 7,
       "{'connection': <{'host': <'broker.example'>, 'port': <int64 5672>, 'login': <'007'>, " AMQP_REST "}>, 'routing_key': <'audit'>}" },
-    { "anchors.yaml", 2, 3, "amqp", "copy", "glob", 9,
+    { "anchors.yaml", 2, 3, "amqp", "copy", "glob", 10,
       "{'connection': <{'host': <'broker.example'>, 'port': <int64 5673>, 'login': <'007'>, " AMQP_REST "}>}" },
   };
 
@@ -125,7 +125,7 @@ test_folder (void)
   g_assert_cmpuint (evbus_profiles_get_n_routes (profiles), ==, 3);
   for (guint i = 0; i < 3; i++)
     g_assert_cmpstr (evbus_matcher_get_plugin (get_spec (profiles, i)->matcher), ==, plugins[i]);
-  g_assert_nonnull (strstr (get_spec (profiles, 1)->where, "folder/20-second.yml:2:3"));
+  g_assert_nonnull (strstr (get_spec (profiles, 1)->where, "folder/20-second.yml:3:3"));
   g_assert_true (evbus_profiles_get_settings (profiles)->reject_unrouted);
 }
 
