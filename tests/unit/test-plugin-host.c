@@ -104,6 +104,37 @@ test_faulty_python (gconstpointer data)
   check_route ("broken-python", options, faulty[i].state, faulty[i].pattern);
 }
 
+/* The sink of the tests does what it is told. */
+static const struct {
+  const char      *options;
+  EvbusRouteState  state;
+  const char      *ledger;
+} sinks[] = {
+  { "{'mode': <'confirm'>, 'delay_ms': <20>}", EVBUS_ROUTE_STATE_RUNNING, "accepted=2 delivered=2" },
+  { "{'mode': <'transient'>}", EVBUS_ROUTE_STATE_RETRYING, "accepted=2 queued=2" },
+  { "{'mode': <'broken'>}", EVBUS_ROUTE_STATE_BROKEN, "accepted=2 queued=2" },
+  { "{'mode': <'poison'>}", EVBUS_ROUTE_STATE_RUNNING, "accepted=2 dead=2" },
+  { "{'mode': <'block'>, 'delivery': <{'timeout': <'50ms'>}>}", EVBUS_ROUTE_STATE_RETRYING, "accepted=2 queued=2" },
+  { "{'mode': <'unmarked'>}", EVBUS_ROUTE_STATE_RETRYING, "accepted=2 queued=2" },
+  { "{'mode': <'fail-first'>, 'count': <2>}", EVBUS_ROUTE_STATE_RUNNING, "accepted=2 delivered=2" },
+  { "{'poison_key': <'bad'>}", EVBUS_ROUTE_STATE_RUNNING, "accepted=2 delivered=1 dead=1" },
+};
+
+static void
+test_sink (gconstpointer data)
+{
+  guint i = GPOINTER_TO_UINT (data);
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "sink", "*", sinks[i].options);
+
+  g_free (evbus_test_put (broker, "good", "1", NULL));
+  g_free (evbus_test_put (broker, "bad", "2", NULL));
+  evbus_test_start (broker);
+  evbus_test_wait_until (evbus_route_get_state (route) == sinks[i].state &&
+                         evbus_test_ledger_is (route, sinks[i].ledger));
+  evbus_test_stop_leaving (broker);
+}
+
 static void
 test_python (void)
 {
@@ -297,6 +328,12 @@ main (int   argc,
       g_autofree char *name = g_strconcat ("/plugin-host/faulty-python/", faulty[i].mode, NULL);
 
       g_test_add_data_func (name, GUINT_TO_POINTER (i), test_faulty_python);
+    }
+  for (i = 0; i < G_N_ELEMENTS (sinks); i++)
+    {
+      g_autofree char *name = g_strdup_printf ("/plugin-host/sink/%u", i);
+
+      g_test_add_data_func (name, GUINT_TO_POINTER (i), test_sink);
     }
   g_test_add_func ("/plugin-host/python", test_python);
   g_test_add_func ("/plugin-host/python-example", test_python_example);

@@ -123,6 +123,21 @@ mode_nonsense (SinkIngress   *self,
   return TRUE;
 }
 
+static gboolean
+on_cancelled (GCancellable *cancellable,
+              gpointer      loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+on_timeout (gpointer loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_REMOVE;
+}
+
 /* Until @cancellable fires, or for the life of the process without one. */
 static void
 wait_for (GCancellable *cancellable,
@@ -136,14 +151,14 @@ wait_for (GCancellable *cancellable,
   if (cancellable != NULL)
     {
       cancelled = g_cancellable_source_new (cancellable);
-      g_source_set_callback (cancelled, G_SOURCE_FUNC (g_main_loop_quit), loop, NULL);
+      g_source_set_callback (cancelled, G_SOURCE_FUNC (on_cancelled), loop, NULL);
       g_source_attach (cancelled, context);
     }
   if (end_time >= 0)
     {
       timeout = g_timeout_source_new (0);
       g_source_set_ready_time (timeout, end_time);
-      g_source_set_callback (timeout, G_SOURCE_FUNC (g_main_loop_quit), loop, NULL);
+      g_source_set_callback (timeout, on_timeout, loop, NULL);
       g_source_attach (timeout, context);
     }
 
