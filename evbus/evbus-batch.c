@@ -320,10 +320,16 @@ evbus_batch_fail (EvbusBatch   *self,
   };
 
   g_return_if_fail (EVBUS_IS_BATCH (self));
-  g_return_if_fail (outcome <= EVBUS_OUTCOME_POISON);
 
   if (!may_mark (self, index))
     return;
+  if (outcome < EVBUS_OUTCOME_TRANSIENT || outcome > EVBUS_OUTCOME_POISON)
+    {
+      if (self->nonsense == NULL)
+        self->nonsense = g_strdup_printf ("it failed event %u with outcome %d, which there is not",
+                                          index, (int) outcome);
+      return;
+    }
 
   if (self->messages == NULL)
     self->messages = g_new0 (char *, self->n_allocated);

@@ -39,6 +39,9 @@ struct _EvbusBroker
 GPtrArray *evbus_broker_dup_routes (EvbusBroker *self);
 
 /* evbus-broker-put.c */
+/* The name to match by, or NULL with EVBUS_ERROR_INVALID_ARGUMENT. */
+const char *evbus_broker_check_profile (const char  *profile,
+                                        GError     **error);
 void evbus_broker_producer_init (EvbusProducerInterface *iface);
 
 G_END_DECLS

@@ -248,16 +248,19 @@ make_event (EvbusBroker     *self,
   return NULL;
 }
 
-static const char *
-profile_or_default (const char *profile)
+const char *
+evbus_broker_check_profile (const char  *profile,
+                            GError     **error)
 {
-  return profile != NULL && *profile != '\0' ? profile : DEFAULT_PROFILE;
+  if (profile == NULL || *profile == '\0')
+    return DEFAULT_PROFILE;
+
+  return check_text ("profile", profile, EVBUS_MAX_NAME_BYTES, error) ? profile : NULL;
 }
 
 static gboolean
-check_names (const char  *routing_key,
-             const char  *profile,
-             GError     **error)
+check_routing_key (const char  *routing_key,
+                   GError     **error)
 {
   if (*routing_key == '\0')
     {
@@ -266,8 +269,7 @@ check_names (const char  *routing_key,
       return FALSE;
     }
 
-  return check_text ("routing key", routing_key, EVBUS_MAX_NAME_BYTES, error) &&
-         check_text ("profile", profile, EVBUS_MAX_NAME_BYTES, error);
+  return check_text ("routing key", routing_key, EVBUS_MAX_NAME_BYTES, error);
 }
 
 static void
@@ -306,8 +308,8 @@ event_from_variant (EvbusBroker    *self,
   GByteArray *buffer;
   EvbusEvent *event = NULL;
 
-  profile = profile_or_default (profile);
-  if (!check_names (routing_key, profile, error))
+  profile = evbus_broker_check_profile (profile, error);
+  if (profile == NULL || !check_routing_key (routing_key, error))
     return NULL;
 
   if (options->content_type != NULL)
@@ -352,10 +354,10 @@ event_from_bytes (EvbusBroker  *self,
   static const Options no_options = NO_OPTIONS;
   EvbusEventInit init = { 0 };
 
-  profile = profile_or_default (profile);
+  profile = evbus_broker_check_profile (profile, error);
   if (content_type == NULL)
     content_type = DEFAULT_CONTENT_TYPE;
-  if (!check_names (routing_key, profile, error) ||
+  if (profile == NULL || !check_routing_key (routing_key, error) ||
       !check_content_type (content_type, error))
     return NULL;
 

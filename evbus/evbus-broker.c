@@ -361,6 +361,8 @@ evbus_broker_start (EvbusBroker  *self,
  * accepted is delivered, for as long as the property `stop-timeout` says. What
  * is left then is dropped, with `event-failed` for each.
  *
+ * Called again it waits for the stop that is under way, if it still is.
+ *
  * Since: 1.0
  */
 void
@@ -370,7 +372,6 @@ evbus_broker_stop_async (EvbusBroker         *self,
                          gpointer             user_data)
 {
   g_autoptr(GTask) task = NULL;
-  gboolean stopped;
   gboolean started;
 
   g_return_if_fail (EVBUS_IS_BROKER (self));
@@ -382,16 +383,9 @@ evbus_broker_stop_async (EvbusBroker         *self,
   g_task_set_name (task, "[evbus] stop");
 
   g_mutex_lock (&self->lock);
-  stopped = self->stopped;
   started = self->started;
   self->stopped = TRUE;
   g_mutex_unlock (&self->lock);
-
-  if (stopped)
-    {
-      g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped already");
-      return;
-    }
 
   evbus_queue_close (self->queue);
   if (started)
@@ -412,8 +406,7 @@ evbus_broker_stop_async (EvbusBroker         *self,
  *
  * Finishes [method@Broker.stop_async].
  *
- * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped,
- * %EVBUS_ERROR_CLOSED if the broker was stopped already.
+ * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped.
  *
  * Returns: %TRUE if everything was delivered
  *
@@ -439,8 +432,8 @@ evbus_broker_stop_finish (EvbusBroker   *self,
  *
  * Which routes an event of this profile would go to, and why.
  *
- * Errors: %EVBUS_ERROR_MATCH if a pattern gives up on the name, which a put
- * would get as well.
+ * Errors, which a put would get as well: %EVBUS_ERROR_MATCH if a pattern gives
+ * up on the name, %EVBUS_ERROR_INVALID_ARGUMENT if it is none.
  *
  * Returns: (transfer container) (element-type EvbusExplanation): an answer for each
  *   route, in their order
@@ -458,8 +451,9 @@ evbus_broker_explain (EvbusBroker  *self,
   g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (profile == NULL || *profile == '\0')
-    profile = "default";
+  profile = evbus_broker_check_profile (profile, error);
+  if (profile == NULL)
+    return NULL;
 
   routes = evbus_broker_dup_routes (self);
   for (guint i = 0; i < routes->len; i++)

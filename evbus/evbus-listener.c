@@ -33,7 +33,8 @@ struct _EvbusListener
   EvbusTake        take;
   GPtrArray       *routes;         /* with a thread, or about to have one; a reference of each */
   GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
-  GTask           *stop;           /* while stopping */
+  gboolean         stopping;
+  GPtrArray       *stops;          /* the tasks that wait for the end */
   GSource         *stop_cancelled; /* then, if it can be cancelled */
   gboolean         aborted;
   gboolean         left_over;      /* something was dropped because of the deadline */
@@ -53,6 +54,7 @@ evbus_listener_new (void)
   self->context = g_main_context_new ();
   self->loop = g_main_loop_new (self->context, FALSE);
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);
+  self->stops = g_ptr_array_new_with_free_func (g_object_unref);
   self->successors = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
   self->source = evbus_source_new ("[evbus] queue", on_queue, self, NULL);
   self->watch = evbus_source_new ("[evbus] watch", on_watch, self, NULL);
@@ -82,6 +84,7 @@ evbus_listener_unref (EvbusListener *self)
   g_source_unref (self->watch);
   evbus_queue_unref (self->queue);
   g_ptr_array_unref (self->routes);
+  g_ptr_array_unref (self->stops);
   g_hash_table_unref (self->successors);
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);
@@ -157,13 +160,15 @@ message_free (Message *message)
   g_free (message);
 }
 
-/* Not g_main_context_invoke(), which could call @func here and now. */
-static void
+/* FALSE: the listener has ended. Not g_main_context_invoke(), which could call
+ * @func here and now. */
+static gboolean
 tell (EvbusListener *self,
       GSourceFunc    func,
       Message       *message)
 {
   g_autoptr(GSource) source = g_idle_source_new ();
+  gboolean heard;
 
   message->listener = evbus_listener_ref (self);
   g_source_set_priority (source, G_PRIORITY_DEFAULT);
@@ -172,9 +177,12 @@ tell (EvbusListener *self,
 
   /* A message nobody hears would keep its listener alive for ever. */
   g_mutex_lock (&self->lock);
-  if (!self->ended)
+  heard = !self->ended;
+  if (heard)
     g_source_attach (source, self->context);
   g_mutex_unlock (&self->lock);
+
+  return heard;
 }
 
 void
@@ -212,12 +220,12 @@ start_successor (EvbusListener *self,
 static void
 end_thread_if_done (EvbusListener *self)
 {
-  if ((self->stop == NULL && !self->aborted) || self->routes->len > 0)
+  if ((!self->stopping && !self->aborted) || self->routes->len > 0)
     return;
 
-  if (self->stop != NULL)
+  while (self->stops->len > 0)
     {
-      g_autoptr(GTask) task = g_steal_pointer (&self->stop);
+      g_autoptr(GTask) task = g_ptr_array_steal_index (self->stops, 0);
 
       if (self->left_over)
         g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT,
@@ -403,7 +411,8 @@ look_at_drain (EvbusRoute *route,
   if (route->drain_until == 0)
     return;
 
-  if (now >= route->drain_until + ABORT_GRACE_US)
+  if (now >= route->drain_until + ABORT_GRACE_US ||
+      look->stuck || route->state == EVBUS_ROUTE_STATE_STUCK)
     {
       look->give_up = TRUE;
       look->next = MIN (look->next, now + ABORT_GRACE_US);
@@ -523,12 +532,24 @@ on_stop (gpointer data)
   Message *message = data;
   EvbusListener *self = message->listener;
 
+  if (self->aborted)
+    {
+      /* It has ended before it heard of this. */
+      g_task_return_boolean (message->task, TRUE);
+      return G_SOURCE_REMOVE;
+    }
+
   while (take_and_hand_on (self))
     ;
 
-  self->stop = g_steal_pointer (&message->task);
-  listen_for_cancel (self, g_task_get_cancellable (self->stop));
-  end_routes_by (self, g_get_monotonic_time () + message->timeout * (gint64) 1000);
+  g_ptr_array_add (self->stops, g_object_ref (message->task));
+  if (!self->stopping)
+    {
+      self->stopping = TRUE;
+      self->left_over = FALSE;
+      listen_for_cancel (self, g_task_get_cancellable (message->task));
+      end_routes_by (self, g_get_monotonic_time () + message->timeout * (gint64) 1000);
+    }
   end_thread_if_done (self);
   return G_SOURCE_REMOVE;
 }
@@ -542,7 +563,8 @@ evbus_listener_stop (EvbusListener *self,
 
   message->task = g_object_ref (task);
   message->timeout = timeout;
-  tell (self, on_stop, message);
+  if (!tell (self, on_stop, message))
+    g_task_return_boolean (task, TRUE);
 }
 
 static gboolean

@@ -175,7 +175,7 @@ evbus_notifier_event_failed (EvbusNotifier *self,
   news = g_new0 (News, 1);
   news->route = g_object_ref (route);
   news->event = evbus_event_ref (event);
-  news->reason = g_strdup (reason);
+  news->reason = g_utf8_make_valid (reason, -1);
   news->missed = missed;
   post (self, news);
 }

@@ -26,7 +26,8 @@ typedef struct {
   EvbusContext  *ctx;          /* set while the ingress is open */
   GCancellable  *cancellable;
   EvbusBatch    *batch;
-  guint          limit;        /* of events in the next batch, while a batch of poison is halved */
+  guint          max_events;   /* in a batch, by the settings */
+  guint          limit;        /* in the next batch: less while a batch of poison is halved */
   guint          failures;     /* in a row */
   gint64         not_before;   /* monotonic: the next try */
   gboolean       hopeless;     /* no ingress can be made */
@@ -312,7 +313,6 @@ open_ingress (Worker *self)
 /* A batch that is not full waits for more, if the owner wants that. */
 static gint64
 lingers_until_locked (Worker *self,
-                      guint   max_events,
                       gint64  now)
 {
   EvbusRoute *route = self->route;
@@ -320,7 +320,7 @@ lingers_until_locked (Worker *self,
   gint64 since;
 
   if (delivery->linger == 0 || route->phase != EVBUS_PHASE_RUN ||
-      route->window.n_events >= max_events || route->window.weight >= delivery->batch_bytes ||
+      route->window.n_events >= self->max_events || route->window.weight >= delivery->batch_bytes ||
       evbus_window_peek (&route->window, &since) == NULL || now >= since + delivery->linger)
     return -1;
 
@@ -333,21 +333,17 @@ fetch (Worker *self)
 {
   EvbusRoute *route = self->route;
   const EvbusDelivery *delivery = &route->spec->delivery;
-  guint max_events = delivery->batch_events;
   gint64 now = g_get_monotonic_time ();
   gint64 lingers_until = -1;
 
-  if (delivery->in_flight > 0)
-    max_events = MIN (max_events, delivery->in_flight);
-
   while (route->hand.events->len == 0)
     {
-      self->limit = max_events;
+      self->limit = self->max_events;
 
       g_mutex_lock (&route->lock);
-      lingers_until = lingers_until_locked (self, max_events, now);
+      lingers_until = lingers_until_locked (self, now);
       if (lingers_until < 0)
-        evbus_window_take (&route->window, max_events, delivery->batch_bytes, &route->hand);
+        evbus_window_take (&route->window, self->max_events, delivery->batch_bytes, &route->hand);
       route->n_held = route->hand.events->len;
       route->held_weight = route->hand.weight;
       if (route->n_held == 0)
@@ -433,6 +429,8 @@ read_marks (Worker     *self,
               verdict->keep[i] = TRUE;
               continue;
             }
+          if (rest == EVBUS_MARK_POISON)
+            self->limit = self->max_events;
         }
 
       if (mark == EVBUS_MARK_CONFIRMED)
@@ -695,12 +693,16 @@ void
 evbus_route_start (EvbusRoute    *self,
                    EvbusListener *listener)
 {
+  const EvbusDelivery *delivery = &self->spec->delivery;
   Worker *worker = g_new0 (Worker, 1);
 
   worker->route = g_object_ref (self);
   worker->listener = evbus_listener_ref (listener);
   worker->loop = g_main_loop_new (self->context, FALSE);
   worker->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+  worker->max_events = delivery->batch_events;
+  if (delivery->in_flight > 0)
+    worker->max_events = MIN (worker->max_events, delivery->in_flight);
 
   g_source_set_callback (self->work, work, worker, NULL);
   g_source_attach (self->work, self->context);

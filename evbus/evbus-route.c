@@ -406,8 +406,13 @@ evbus_route_set_state (EvbusRoute      *self,
                        EvbusRouteState  state,
                        const char      *reason)
 {
+  g_autofree char *valid = NULL;
   gboolean changed;
   gboolean tell;
+
+  /* It may come from a plugin, and goes to where text must be UTF-8. */
+  if (reason != NULL)
+    reason = valid = g_utf8_make_valid (reason, -1);
 
   g_mutex_lock (&self->lock);
   tell = self->state != state;
