@@ -28,6 +28,25 @@ test_order (void)
   g_assert_cmpuint (evbus_mailbox_get_length (mailbox), ==, 0);
 }
 
+/* The events k-FIRST and so on, in one batch. */
+static void
+push_numbers (EvbusMailbox *mailbox,
+              guint         first,
+              guint         n)
+{
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  g_autoptr(EvbusBatch) batch = NULL;
+  guint i;
+
+  if (n == 0)
+    return;
+
+  for (i = 0; i < n; i++)
+    g_ptr_array_add (events, make_event ("k", first + i));
+  batch = evbus_batch_new ((EvbusEvent **) events->pdata, n);
+  g_assert_true (evbus_mailbox_push_batch (mailbox, batch, NULL, NULL, NULL));
+}
+
 /* Through growth, wrapping and shrinking of what is inside. */
 static void
 test_order_of_many (void)
@@ -44,12 +63,8 @@ test_order_of_many (void)
       g_autoptr(GPtrArray) events = NULL;
       guint i;
 
-      for (i = 0; i < n_push; i++)
-        {
-          g_autoptr(EvbusEvent) event = make_event ("k", pushed++);
-
-          g_assert_true (evbus_mailbox_push (mailbox, event, NULL, NULL, NULL));
-        }
+      push_numbers (mailbox, pushed, n_push);
+      pushed += n_push;
 
       events = evbus_mailbox_try_get_many (mailbox, round > 50 ? "k" : NULL, n_take);
       g_assert_cmpuint (events->len, ==, MIN (n_take, pushed - taken));
