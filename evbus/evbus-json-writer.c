@@ -54,7 +54,7 @@ evbus_json_writer_grow (EvbusJsonWriter *self,
     return evbus_walk_fail (&self->walk, EVBUS_ERROR_TOO_LARGE,
                             "more than %u bytes as JSON", MAX_OUTPUT);
 
-  size = MAX (size * 2, used + needed);
+  size = MIN (MAX (size * 2, used + needed), MAX_OUTPUT);
   g_byte_array_set_size (self->buffer, size);
   self->p = self->buffer->data + used;
   self->end = self->buffer->data + size;
