@@ -551,14 +551,17 @@ events_from_variant (EvbusBroker  *self,
 
   for (gsize i = 0; i < n; i++)
     {
-      const char *routing_key;
-      const char *profile;
-      g_autoptr(GVariant) body = NULL;
+      /* Not g_variant_get(), whose borrowed strings would first serialise the
+       * list of a D-Bus message as a whole. */
       g_autoptr(GVariant) item = g_variant_get_child_value (list, i);
+      g_autoptr(GVariant) routing_key = g_variant_get_child_value (item, 0);
+      g_autoptr(GVariant) boxed = g_variant_get_child_value (item, 1);
+      g_autoptr(GVariant) body = g_variant_get_variant (boxed);
+      g_autoptr(GVariant) profile = g_variant_get_child_value (item, 2);
       EvbusEvent *event;
 
-      g_variant_get (item, "(&sv&s)", &routing_key, &body, &profile);
-      event = event_from_variant (self, routing_key, body, profile, &no_options, error);
+      event = event_from_variant (self, g_variant_get_string (routing_key, NULL), body,
+                                  g_variant_get_string (profile, NULL), &no_options, error);
       if (event == NULL)
         {
           g_prefix_error (error, "event %" G_GSIZE_FORMAT ": ", i);
