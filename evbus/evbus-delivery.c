@@ -65,7 +65,7 @@ static const Field settings_fields[] = {
       "Events between put and the routes" }, SETTING (FIELD_UINT, queue_events) },
   { { "queue.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_QUEUE_BYTES, 1024, 1024 * GIB, NULL,
       "Their bodies and names together" }, SETTING (FIELD_SIZE, queue_bytes) },
-  { { "event_bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_EVENT_BYTES, 1024, GIB, NULL,
+  { { "event_bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_EVENT_BYTES, 1024, 64 * 1024 * 1024, NULL,
       "Routing key, profile and body of one event, at most" }, SETTING (FIELD_SIZE, event_bytes) },
   { { "stop_timeout", EVBUS_OPTION_DURATION, EVBUS_DEFAULT_STOP_MS * (gint64) 1000, 0, 24 * HOUR, NULL,
       "How long stopping waits for what is still to be delivered" }, SETTING (FIELD_MILLISECONDS, stop_timeout) },
