@@ -114,7 +114,7 @@ evbus_test_init (int    *argc,
 {
   records = g_ptr_array_new_with_free_func ((GDestroyNotify) record_free);
   g_log_set_writer_func (write_log, NULL, NULL);
-  g_test_init (argc, argv, G_TEST_OPTION_ISOLATE_DIRS, NULL);
+  g_test_init (argc, argv, NULL);
   /* What libpeas says of a broken plugin is part of such tests. */
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   find_plugins ();

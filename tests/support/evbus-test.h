@@ -47,7 +47,7 @@ EvbusRoute  *evbus_test_add_hook      (EvbusBroker   *broker,
 void         evbus_test_apply         (EvbusBroker   *broker,
                                        const char    *yaml);
 void         evbus_test_start         (EvbusBroker   *broker);
-/* Stops, if that was not done yet, and asserts that every ledger balances. */
+/* Stops, also what was stopped already, and asserts that every ledger balances. */
 void         evbus_test_stop          (EvbusBroker   *broker);
 /* The same where something is left over, which is dropped. */
 void         evbus_test_stop_leaving  (EvbusBroker   *broker);

@@ -192,7 +192,8 @@ test_bad (Fixture       *fixture,
     "hook:\n  one: {name: a, delivery: {overflow: explode}}\n",
     "match_plugin: telepathy\nhook:\n  one: {name: a}\n",
   };
-  g_autofree char *path = g_build_filename (g_get_tmp_dir (), "evbus-reload-test.yaml", NULL);
+  g_autofree char *folder = g_dir_make_tmp ("evbus-reload-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (folder, "evbus-reload-test.yaml", NULL);
   EvbusRoute *before[3];
 
   evbus_test_apply (fixture->broker, THREE);
@@ -215,6 +216,7 @@ test_bad (Fixture       *fixture,
         }
     }
   g_unlink (path);
+  g_rmdir (folder);
   {
     g_autoptr(GError) error = NULL;
 
