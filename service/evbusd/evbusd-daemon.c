@@ -210,14 +210,20 @@ on_watchdog (gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
+/* Before the name is ours: whoever sees it may send a signal. */
 static void
-watch (Daemon *self)
+watch_signals (Daemon *self)
 {
-  gint64 interval = evbusd_notify_watchdog ();
-
   g_unix_signal_add (SIGTERM, on_sigterm, self);
   g_unix_signal_add (SIGINT, on_sigterm, self);
   g_unix_signal_add (SIGHUP, on_sighup, self);
+}
+
+static void
+watch_bus (Daemon *self)
+{
+  gint64 interval = evbusd_notify_watchdog ();
+
   g_signal_connect (self->connection, "closed", G_CALLBACK (on_bus_closed), self);
   g_dbus_connection_signal_subscribe (self->connection, "org.freedesktop.DBus", "org.freedesktop.DBus", "NameLost",
                                       "/org/freedesktop/DBus", EVBUSD_BUS_NAME, G_DBUS_SIGNAL_FLAGS_NO_MATCH_RULE,
@@ -252,12 +258,11 @@ start (Daemon  *self,
   evbusd_report_watch (self->broker);
   evbusd_memory_watch (evbus_broker_get_routes (self->broker));
 
-  if (!evbusd_bus_own_name (self->connection, error) ||
-      !evbus_broker_start (self->broker, error))
-    return FALSE;
+  watch_signals (self);
+  watch_bus (self);
 
-  watch (self);
-  return TRUE;
+  return evbusd_bus_own_name (self->connection, error) &&
+         evbus_broker_start (self->broker, error);
 }
 
 static void
