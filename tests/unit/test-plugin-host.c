@@ -159,13 +159,12 @@ static void
 test_python_example (void)
 {
   g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
-  g_autofree char *path = g_build_filename (g_get_user_data_dir (), "lines", NULL);
-  g_autofree char *folder = g_path_get_dirname (path);
+  g_autofree char *folder = g_dir_make_tmp ("evbus-example-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (folder, "lines", NULL);
   g_autofree char *data = g_strdup_printf ("{'prefix': <'an event: '>, 'path': <'%s'>}", path);
   g_autoptr(EvbusRoute) route = NULL;
   g_autofree char *text = NULL;
 
-  g_assert_cmpint (g_mkdir_with_parents (folder, 0700), ==, 0);
   route = evbus_test_add_route (broker, "example", "*", data);
   evbus_test_start (broker);
   g_free (evbus_test_put (broker, "order.created", "42", NULL));
@@ -173,6 +172,8 @@ test_python_example (void)
   g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
   g_assert_cmpstr (text, ==, "an event: order.created 42\n");
   evbus_test_stop (broker);
+  g_remove (path);
+  g_rmdir (folder);
 }
 
 static gboolean
@@ -258,53 +259,66 @@ test_many_at_once (void)
     g_object_unref (routes[i]);
 }
 
-static void
-write_file (const char *folder,
-            const char *name,
-            const char *contents,
-            gssize      length)
-{
-  g_autofree char *path = g_build_filename (folder, name, NULL);
+static const struct {
+  const char *name;
+  const char *contents;
+  gssize      length;
+} garbage[] = {
+  { "text.plugin", "this is not a key file\n", -1 },
+  { "torn.plugin", "[Plugin\nModule=x\n", -1 },
+  { "empty.plugin", "", 0 },
+  { "binary.plugin", "\177ELF\002\001\001\000\377\376\000\000", 12 },
+  { "no-module.plugin", "[Plugin]\nName=x\n[Evbus]\nProvider=no-module\n", -1 },
+  { "utf8.plugin", "[Plugin]\nModule=\377\nName=x\n[Evbus]\nProvider=\376\n", -1 },
+  { "good.plugin", "[Plugin]\nModule=evbus-sink\nName=good\n[Evbus]\nProvider=good\n"
+                   "[Option mode]\nType=string\nDefault=confirm\n", -1 },
+};
 
-  g_assert_true (g_file_set_contents (path, contents, length, NULL));
+static void
+deliver_to_good (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "good", "*", NULL);
+
+  evbus_test_start (broker);
+  g_free (evbus_test_put (broker, "key", "7", NULL));
+  evbus_test_wait_ledger (route, "accepted=1 delivered=1");
+  evbus_test_stop (broker);
 }
 
 /* A working plugin among files that are none. */
 static void
 test_garbage (void)
 {
-  g_autofree char *folder = g_build_filename (g_get_user_data_dir (), "garbage", NULL);
-  g_autofree char *sub = g_build_filename (folder, "sub", NULL);
+  g_autofree char *folder = g_dir_make_tmp ("evbus-garbage-XXXXXX", NULL);
   g_autofree char *module = g_test_build_filename (G_TEST_BUILT, "support", "plugins",
                                                    "libevbus-sink.so", NULL);
   g_autofree char *link = g_build_filename (folder, "libevbus-sink.so", NULL);
   g_autofree char *before = g_strdup (g_getenv ("EVBUS_PLUGIN_PATH"));
   g_autofree char *path = g_strjoin (":", folder, before, NULL);
+  guint i;
 
   tolerate_libpeas ();
-  g_assert_cmpint (g_mkdir_with_parents (sub, 0700), ==, 0);
-  write_file (folder, "text.plugin", "this is not a key file\n", -1);
-  write_file (folder, "torn.plugin", "[Plugin\nModule=x\n", -1);
-  write_file (folder, "empty.plugin", "", 0);
-  write_file (folder, "binary.plugin", "\177ELF\002\001\001\000\377\376\000\000", 12);
-  write_file (folder, "no-module.plugin", "[Plugin]\nName=x\n[Evbus]\nProvider=no-module\n", -1);
-  write_file (sub, "utf8.plugin", "[Plugin]\nModule=\377\nName=x\n[Evbus]\nProvider=\376\n", -1);
-  write_file (folder, "good.plugin",
-              "[Plugin]\nModule=evbus-sink\nName=good\n[Evbus]\nProvider=good\n"
-              "[Option mode]\nType=string\nDefault=confirm\n", -1);
   g_assert_cmpint (symlink (module, link), ==, 0);
+  for (i = 0; i < G_N_ELEMENTS (garbage); i++)
+    {
+      g_autofree char *name = g_build_filename (folder, garbage[i].name, NULL);
+
+      g_assert_true (g_file_set_contents (name, garbage[i].contents, garbage[i].length, NULL));
+    }
 
   g_setenv ("EVBUS_PLUGIN_PATH", path, TRUE);
-  {
-    g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
-    g_autoptr(EvbusRoute) route = evbus_test_add_route (broker, "good", "*", NULL);
-
-    evbus_test_start (broker);
-    g_free (evbus_test_put (broker, "key", "7", NULL));
-    evbus_test_wait_ledger (route, "accepted=1 delivered=1");
-    evbus_test_stop (broker);
-  }
+  deliver_to_good ();
   g_setenv ("EVBUS_PLUGIN_PATH", before, TRUE);
+
+  for (i = 0; i < G_N_ELEMENTS (garbage); i++)
+    {
+      g_autofree char *name = g_build_filename (folder, garbage[i].name, NULL);
+
+      g_remove (name);
+    }
+  g_remove (link);
+  g_rmdir (folder);
 }
 
 int
