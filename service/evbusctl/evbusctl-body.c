@@ -30,33 +30,121 @@ parse_json (EvbusctlBody  *body,
   return TRUE;
 }
 
+/* A bus cuts off whoever sends a message with deeper nesting than this. The
+ * first variant, in which every body stands, is counted in. */
+#define MAX_DEPTH        64u
+#define MAX_SAME_DEPTH   32u
+
+typedef struct {
+  guint all;
+  guint arrays;          /* in one signature, which a variant begins anew */
+  guint structures;
+} Depth;
+
+/* @value is NULL where there is only the type to look at. */
+static gboolean
+fits_dbus (const GVariantType *type,
+           GVariant           *value,
+           Depth               depth)
+{
+  const GVariantType *member = NULL;
+  gsize n = 0;
+  gsize i;
+
+  if (!g_variant_type_is_container (type))
+    return TRUE;
+
+  depth.all++;
+  if (g_variant_type_is_variant (type))
+    depth.arrays = depth.structures = 0;
+  else if (g_variant_type_is_array (type))
+    depth.arrays++;
+  else
+    depth.structures++;
+  if (depth.all > MAX_DEPTH || depth.arrays > MAX_SAME_DEPTH || depth.structures > MAX_SAME_DEPTH)
+    return FALSE;
+
+  if (!g_variant_type_is_variant (type))
+    member = g_variant_type_is_array (type) ? g_variant_type_element (type) : g_variant_type_first (type);
+
+  /* What holds no variant is as deep as its type: its values need no look. */
+  if (memchr (g_variant_type_peek_string (type), 'v', g_variant_type_get_string_length (type)) == NULL)
+    value = NULL;
+  if (value != NULL)
+    n = g_variant_n_children (value);
+
+  for (i = 0; i < n || (n == 0 && member != NULL); i++)
+    {
+      g_autoptr(GVariant) child = n > 0 ? g_variant_get_child_value (value, i) : NULL;
+
+      if (!fits_dbus (member != NULL ? member : g_variant_get_type (child), child, depth))
+        return FALSE;
+      if (member != NULL && !g_variant_type_is_array (type))
+        member = g_variant_type_next (member);
+      else if (n == 0)
+        break;
+    }
+
+  return TRUE;
+}
+
+/* GLib's parser reads up to a NUL, and is not made for what is not UTF-8. */
+static GVariant *
+parse_text (const char  *text,
+            gsize        length,
+            GError     **error)
+{
+  g_autoptr(GError) local_error = NULL;
+  GVariant *value;
+  const char *message;
+
+  if (!g_utf8_validate_len (text, length, NULL))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
+                   "not GVariant text: it is not UTF-8, or has a NUL in it");
+      return NULL;
+    }
+
+  value = g_variant_parse (NULL, text, text + length, NULL, &local_error);
+  if (value != NULL)
+    return value;
+
+  /* It begins with the place, as in "3-5:", which the parser does not know of
+   * every mistake. */
+  message = local_error->message;
+  if (g_ascii_strtoull (message, NULL, 10) > length && strchr (message, ':') != NULL)
+    message = strchr (message, ':') + 1;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY, "not GVariant text: %s", message);
+
+  return NULL;
+}
+
 static gboolean
 parse_gvariant (EvbusctlBody  *body,
                 const char    *text,
                 gsize          length,
                 GError       **error)
 {
-  g_autoptr(GError) local_error = NULL;
+  const char *type;
 
-  body->value = g_variant_parse (NULL, text, text + length, NULL, &local_error);
+  body->value = parse_text (text, length, error);
   if (body->value == NULL)
+    return FALSE;
+
+  type = g_variant_get_type_string (body->value);
+  if (strchr (type, 'm') != NULL)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
+                 "it has the type %s, and maybe types cannot go over D-Bus", type);
+  else if (!fits_dbus (G_VARIANT_TYPE (type), body->value, (Depth) { 1, 0, 0 }))
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
+                 "it is nested more deeply than D-Bus can carry");
+  else
     {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
-                   "the body is not GVariant text: %s", local_error->message);
-      return FALSE;
+      body->size = g_variant_get_size (body->value);
+      return TRUE;
     }
 
-  if (strchr (g_variant_get_type_string (body->value), 'm') != NULL)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
-                   "the body has the type %s, and maybe types cannot go over D-Bus",
-                   g_variant_get_type_string (body->value));
-      return FALSE;
-    }
-
-  body->size = g_variant_get_size (body->value);
-
-  return TRUE;
+  return FALSE;
 }
 
 /* Fills @body, which must be zeroed, or sets @error; either way it can be

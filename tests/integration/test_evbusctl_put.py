@@ -5,6 +5,7 @@ what does not."""
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -126,8 +127,14 @@ def test_the_profile_chooses_the_route(evbusd, evbusctl, folder, settled):
     (['k', ''], 'evbusctl: the body: not JSON'),
     (['k', '[1,]'], 'not JSON'),
     (['k', 'NaN'], 'not JSON'),
-    (['-g', 'k', '{'], 'evbusctl: the body: the body is not GVariant text'),
-    (['-g', 'k', 'nothing'], 'is not GVariant text'),
+    (['-g', 'k', '{'], 'evbusctl: the body: not GVariant text: '),
+    (['-g', 'k', 'nothing'], 'not GVariant text: '),
+    (['-g', 'k', '@nul'], 'it is not UTF-8, or has a NUL in it'),
+    (['-g', 'k', b'"\xff"'], 'it is not UTF-8, or has a NUL in it'),
+    (['-g', 'k', '<' * 200 + '1' + '>' * 200], 'not GVariant text: variant nested too deeply'),
+    (['-g', 'k', '()'], 'Empty structures (tuples) are not allowed in D-Bus'),
+    (['-g', 'k', 'handle 3'], 'a handle (type h)'),
+    (['-g', 'k', 'nan'], 'JSON has no not-a-number'),
     (['-g', 'k', '@mi 5'], 'maybe types cannot go over D-Bus'),
     (['k', '@missing'], 'evbusctl: cannot read missing: No such file or directory'),
     (['k', '@.'], 'evbusctl: cannot read .: Is a directory'),
@@ -140,11 +147,45 @@ def test_the_profile_chooses_the_route(evbusd, evbusctl, folder, settled):
 ])
 def test_what_is_refused_is_said_and_not_put(service, evbusctl, folder, arguments, message, settled):
     (folder / 'big').write_text('"' + 'x' * 1100000 + '"')
+    (folder / 'nul').write_bytes(b'1\0002')
     result = evbusctl('put', *arguments)
     assert result.returncode == 1
     assert message in result.stderr
     assert 'GDBus.Error' not in result.stderr
     assert result.stdout == ''
+    settled(0)
+
+
+@pytest.mark.parametrize('text, fits', [
+    ('<' * 63 + '1' + '>' * 63, True),
+    ('<' * 64 + '1' + '>' * 64, False),
+    ('[' * 32 + '1' + ']' * 32, True),
+    ('[' * 33 + '1' + ']' * 33, False),
+    ('@' + 'a' * 32 + 'i []', True),
+    ('@' + 'a' * 33 + 'i []', False),
+    ('(' * 32 + '1' + ',)' * 32, True),
+    ('(' * 33 + '1' + ',)' * 33, False),
+    ('[' * 31 + '<' + '[' * 31 + '1' + ']' * 31 + '>' + ']' * 31, True),
+    ('[' * 32 + '<' + '[' * 32 + '1' + ']' * 32 + '>' + ']' * 32, False),
+    ('[<1>, <' + '[' * 33 + '1' + ']' * 33 + '>]', False),
+    ('{1: <' + '(' * 33 + '1' + ',)' * 33 + '>}', False),
+])
+def test_nesting_that_would_cost_the_connection_is_refused(service, evbusctl, text, fits, settled):
+    result = evbusctl('put', '-g', 'k', '-', input=f'1\n{text}\n2\n')
+    if not fits:
+        assert result.stderr.startswith('evbusctl: line 2: it is nested more deeply than D-Bus can carry\n')
+    assert len(result.stdout.split()) == 2 + fits, result.stderr
+    settled(2 + fits)
+
+
+def test_noise_puts_nothing_and_breaks_nothing(service, environment, evbusctl, settled):
+    # No byte of it can begin a value, in either language.
+    noise = bytes(byte for byte in random.Random(1).randbytes(60000) if chr(byte) not in '0123456789')
+    for arguments in ([], ['-g']):
+        result = subprocess.run([program('evbusctl'), 'put', 'k', '-', *arguments], env=environment, input=noise,
+                                capture_output=True, check=False)
+        assert (result.returncode, result.stdout) == (1, b'')
+        assert b'more refusals are not shown' in result.stderr
     settled(0)
 
 
@@ -220,8 +261,9 @@ def test_an_interrupt_waits_for_what_was_sent(service, environment, evbusctl, fo
         process.stdin.flush()
         wait_for(lambda: len((folder / 'ids').read_text().split()) == 3, 'three ids')
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+        # The input stays open: its end would be another reason to stop.
+        assert process.wait(20) == 130
+        _, errors = process.communicate()
     assert errors == 'evbusctl: 3 events put, 0 refused, of 3 lines read\n'
     settled(3)
 
