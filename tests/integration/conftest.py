@@ -17,7 +17,7 @@ import tempfile
 
 import pytest
 
-from evbus_service import Bus, Daemon, build_root, program
+from evbus_service import Bus, Daemon, build_root, plugin_path, program
 
 FORGET = ('EVBUS_CONFIG', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'JOURNAL_STREAM', 'INVOCATION_ID',
           'G_MESSAGES_DEBUG', 'DBUS_STARTER_ADDRESS', 'DBUS_STARTER_BUS_TYPE', 'CREDENTIALS_DIRECTORY')
@@ -32,7 +32,7 @@ def private_environment(folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment[variable] = str(path)
     build = build_root()
-    environment.setdefault('EVBUS_PLUGIN_PATH', f'{build}/plugins')
+    environment['EVBUS_PLUGIN_PATH'] = plugin_path()
     environment['LD_LIBRARY_PATH'] = f'{build}/evbus'
     environment['GI_TYPELIB_PATH'] = f'{build}/evbus'
     environment['LC_ALL'] = 'C.UTF-8'

@@ -44,6 +44,11 @@ def program(name):
     return str(path)
 
 
+def plugin_path():
+    """The build's plugins, and those that only tests have (`sink`)."""
+    return f'{build_root()}/plugins:{build_root()}/tests/support/plugins'
+
+
 def wait_for(condition, what, deadline=DEADLINE):
     """Returns the first true value of condition(); fails once the deadline (s) is over."""
     end = time.monotonic() + deadline
