@@ -137,6 +137,37 @@ test_publish_async (Fixture       *fixture,
   evbus_test_wait_until (g_atomic_int_get (&fixture->n_put_async_done) == MAX_HOPS + 1);
 }
 
+static gboolean
+put_in_open (EvbusTestHook  *hook,
+             EvbusContext   *ctx,
+             GCancellable   *cancellable,
+             GError        **error)
+{
+  Fixture *fixture = hook->user_data;
+  char *id = evbus_producer_put_nowait (fixture->producer, "k", g_variant_new_int32 (1), "loop",
+                                        NULL);
+
+  count_result (fixture, id, NULL);
+  evbus_producer_put_async (fixture->producer, "k", g_variant_new_int32 (1), "loop", NULL,
+                            on_put_done, fixture);
+  return TRUE;
+}
+
+static void
+test_open (Fixture       *fixture,
+           gconstpointer  data)
+{
+  g_autofree char *id = NULL;
+
+  fixture->hook->open = put_in_open;
+  evbus_test_start (fixture->broker);
+  id = evbus_test_put (fixture->broker, "k", "1", "loop");
+  evbus_test_wait_until (g_atomic_int_get (&fixture->n_puts) == 2);
+  evbus_test_wait_ledger (fixture->route, "accepted=3 delivered=3");
+  for (guint i = 0; i < 3; i++)
+    g_assert_cmpuint (evbus_event_get_hops (evbus_test_hook_peek (fixture->hook, i)), ==, 0);
+}
+
 /* With a window of one event that never lets go inside publish: refused or
  * dropped, but never a deadlock. */
 static void
@@ -291,6 +322,7 @@ main (int    argc,
   } tests[] = {
     { "/hops/publish/nowait", NULL, test_publish },
     { "/hops/publish/async", NULL, test_publish_async },
+    { "/hops/open", NULL, test_open },
     { "/hops/publish/reject", ONE ("reject"), test_publish_full },
     { "/hops/publish/block", ONE ("block"), test_publish_full },
     { "/hops/two-brokers", NULL, test_two_brokers },

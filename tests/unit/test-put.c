@@ -105,6 +105,22 @@ test_each_function (Fixture       *fixture,
 }
 
 static void
+test_no_content_type (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  g_autoptr(GBytes) bytes = g_bytes_new_static ("\0", 1);
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = NULL;
+
+  evbus_test_start (fixture->broker);
+  id = evbus_producer_put_bytes_nowait (fixture->producer, "k", bytes, NULL, NULL, &error);
+  g_assert_no_error (error);
+  evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
+  g_assert_cmpstr (evbus_event_get_content_type (evbus_test_hook_peek (fixture->hook, 0)), ==,
+                   "application/octet-stream");
+}
+
+static void
 count_free (gpointer data)
 {
   (*(guint *) data)++;
@@ -353,6 +369,7 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/put/each-function", NULL, test_each_function },
+    { "/put/no-content-type", NULL, test_no_content_type },
     { "/put/body-ownership", NULL, test_body_ownership },
     { "/put/many/order", NULL, test_many_order },
     { "/put/many/empty", NULL, test_many_empty },

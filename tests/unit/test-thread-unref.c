@@ -45,6 +45,8 @@ tear_down (Fixture       *fixture,
 
   evbus_test_hook_release (fixture->hook);
   evbus_test_wait_until (is_gone (fixture));
+  /* What was not delivered is dropped. */
+  evbus_test_wait_ledger (fixture->route, "queued=0");
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_running) == 0 &&
                          evbus_test_hook_read (fixture->hook, &fixture->hook->n_close) ==
                          evbus_test_hook_read (fixture->hook, &fixture->hook->n_open));
