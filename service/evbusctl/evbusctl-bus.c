@@ -240,7 +240,8 @@ advise_denied (const char *message)
 static void
 advise_stranger (const char *message)
 {
-  evbusctl_error ("the service on %s does not know this call; is it of another version than evbusctl " EVBUS_VERSION_S "? (%s)",
+  evbusctl_error ("the service on %s does not know this call; is it of another version than this "
+                  "evbusctl, which is " EVBUS_VERSION_S "? (%s)",
                   evbusctl_bus_get_label (), message);
 }
 
