@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The system bus: its policy, and what is installed for it."""
+
+import configparser
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from evbus_service import BROKER, MANAGER, NAME, PATH, Bus, Daemon, build_root, source_root
+
+# Users and groups that every system has stand for the service's own.
+SERVICE_USER, MEMBER_GROUP = 'daemon', 'games'
+
+# As the policy of a system bus begins.
+DEFAULT_POLICY = '''<policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
+  </policy>
+  <include>{folder}/org.evbus1.conf</include>'''
+
+
+def as_user(user, group):
+    return ['setpriv', f'--reuid={user}', f'--regid={group}', '--clear-groups', '--inh-caps=-all']
+
+
+@pytest.fixture
+def system(folder, environment):
+    """A bus with evbus's policy, evbusd on it as its own user; and a function
+    that calls a method as some user."""
+    folder.chmod(0o755)
+    bus_folder = folder / 'bus'
+    bus_folder.mkdir()
+    policy = (source_root() / 'data' / 'org.evbus1.conf').read_text()
+    policy = policy.replace('user="evbus"', f'user="{SERVICE_USER}"').replace('group="evbus"', f'group="{MEMBER_GROUP}"')
+    (bus_folder / 'org.evbus1.conf').write_text(policy)
+    bus = Bus(bus_folder, environment, bus_type='system', policy=DEFAULT_POLICY.format(folder=bus_folder))
+
+    # The build may lie where another user cannot look.
+    build = folder / 'build'
+    shutil.copytree(build_root() / 'plugins', build / 'plugins', ignore=shutil.ignore_patterns('*.p'))
+    (build / 'lib').mkdir()
+    for library in (build_root() / 'evbus').glob('libevbus-1.so*'):
+        if library.is_file():
+            shutil.copy(library, build / 'lib', follow_symlinks=False)
+    shutil.copy(build_root() / 'service' / 'evbusd' / 'evbusd', build)
+    config = folder / 'system.yaml'
+    config.write_text("internal: {'*': {}}")
+
+    environment = {**environment, 'DBUS_SYSTEM_BUS_ADDRESS': bus.address, 'DBUS_SESSION_BUS_ADDRESS': 'unix:path=/nowhere',
+                   'LD_LIBRARY_PATH': str(build / 'lib'), 'EVBUS_PLUGIN_PATH': str(build / 'plugins'),
+                   'EVBUS_CONFIG': str(config)}
+    daemon = Daemon(bus, folder, environment, ['--system'])
+    daemon.arguments = [*as_user(SERVICE_USER, SERVICE_USER), str(build / 'evbusd'), '--system']
+
+    def call(user, group, method, *arguments, interface=BROKER):
+        return subprocess.run(
+            [*as_user(user, group), 'gdbus', 'call', '--system', '-d', NAME, '-o', PATH, '-m', f'{interface}.{method}',
+             *arguments], env=environment, text=True, capture_output=True, check=False)
+
+    daemon.call = call
+    daemon.policy_bus = bus
+    daemon.start()
+    yield daemon
+    daemon.stop()
+    bus.close_clients()
+    bus.stop()
+
+
+PUT = ('Put', 'k', "<{'id': <42>}>", '')
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='becomes other users')
+@pytest.mark.parametrize('user,group,call,interface,allowed', [
+    ('nobody', 'nogroup', PUT, BROKER, False),
+    ('nobody', 'nogroup', ('Subscribe', '{}'), BROKER, False),
+    ('nobody', 'nogroup', ('ListRoutes',), MANAGER, False),
+    ('nobody', MEMBER_GROUP, PUT, BROKER, True),
+    ('nobody', MEMBER_GROUP, ('Subscribe', '{}'), BROKER, True),
+    ('nobody', MEMBER_GROUP, ('ListRoutes',), MANAGER, True),
+    ('nobody', MEMBER_GROUP, ('GetLedger',), MANAGER, True),
+    ('nobody', MEMBER_GROUP, ('Explain', 'p'), MANAGER, True),
+    ('nobody', MEMBER_GROUP, ('Reload',), MANAGER, False),
+    (SERVICE_USER, SERVICE_USER, ('Reload',), MANAGER, True),
+    ('root', 'root', ('Reload',), MANAGER, True),
+    ('root', 'root', PUT, BROKER, True),
+])
+def test_who_may_do_what(system, user, group, call, interface, allowed):
+    done = system.call(user, group, *call, interface=interface)
+    assert (done.returncode == 0) == allowed, done.stderr
+    assert allowed or 'AccessDenied' in done.stderr
+
+
+def test_nobody_else_owns_the_name(system):
+    system.stop()
+    impostor = subprocess.run([*as_user('nobody', MEMBER_GROUP), *system.arguments[system.arguments.index(
+        next(argument for argument in system.arguments if argument.endswith('evbusd'))):]],
+        env=system.environment, text=True, capture_output=True, check=False, timeout=20)
+    assert impostor.returncode == 1
+    assert 'cannot own the name org.evbus1' in impostor.stderr
+
+
+def test_a_member_is_asked_whether_it_reads(system):
+    """The service's Ping passes the policy: a refused one would come from the
+    bus at once, and hold nobody back."""
+    log = system.policy_bus.folder / 'log'
+    client = system.policy_bus.client()
+    client.subscribe()
+    assert system.call('nobody', MEMBER_GROUP, *PUT).returncode == 0
+    client.wait_events(1)
+    assert 'Ping' not in log.read_text()
+
+
+# --- what is installed
+
+def unit(name):
+    return build_root() / 'data' / name
+
+
+def runnable(name, folder):
+    """The unit, with programs that exist."""
+    text = re.sub(r'^(Exec\w+)=\S+', r'\1=/bin/true', unit(name).read_text(), flags=re.M)
+    path = folder / 'evbusd.service'
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize('name,options', [('evbusd.service', ['--system']), ('evbusd-user.service', ['--user'])])
+def test_systemd_understands_the_units(folder, environment, name, options):
+    done = subprocess.run(['systemd-analyze', *options, '--man=no', '--recursive-errors=no', 'verify', str(runnable(name, folder))],
+                          env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def test_the_unit_is_locked_up(folder, environment):
+    """The threshold is in tenths; 12 is what it has."""
+    done = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--threshold=15', '--no-pager',
+                           str(runnable('evbusd.service', folder))],
+                          env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr
+
+
+def read_service(name):
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str
+    parser.read(unit(name))
+    return parser['D-BUS Service']
+
+
+def test_the_activation_files():
+    session, system_file = read_service('org.evbus1.service'), read_service('org.evbus1.system.service')
+    for service in (session, system_file):
+        assert service['Name'] == NAME
+        assert pathlib.Path(service['Exec'].split()[0]).name == 'evbusd'
+        assert service['SystemdService'] == 'evbusd.service'
+    assert session['Exec'].endswith('--session')
+    assert system_file['Exec'].endswith('--system') and system_file['User'] == 'evbus'
+
+
+def test_the_user_of_the_unit_is_made():
+    users = (source_root() / 'data' / 'evbus.sysusers').read_text()
+    assert re.search(r'^u evbus ', users, re.M)
+    assert re.search(r'^User=evbus$', unit('evbusd.service').read_text(), re.M)
