@@ -21,6 +21,16 @@ struct _EvbusdExported
   gpointer       reload_data;
 };
 
+/* A message may quote a file, and a file may hold anything; D-Bus wants UTF-8. */
+static void
+return_error (GDBusMethodInvocation *invocation,
+              const GError          *error)
+{
+  g_autofree char *text = g_utf8_make_valid (error->message, -1);
+
+  g_dbus_method_invocation_return_error_literal (invocation, error->domain, error->code, text);
+}
+
 static gboolean
 on_subscribe (EvbusdBroker          *skeleton,
               GDBusMethodInvocation *invocation,
@@ -32,7 +42,7 @@ on_subscribe (EvbusdBroker          *skeleton,
 
   number = evbusd_fanout_subscribe (self->fanout, g_dbus_method_invocation_get_sender (invocation), options, &error);
   if (number == 0)
-    g_dbus_method_invocation_return_gerror (invocation, error);
+    return_error (invocation, error);
   else
     evbusd_broker_complete_subscribe (skeleton, invocation, number);
 
@@ -50,7 +60,7 @@ on_unsubscribe (EvbusdBroker          *skeleton,
   if (evbusd_fanout_unsubscribe (self->fanout, g_dbus_method_invocation_get_sender (invocation), number, &error))
     evbusd_broker_complete_unsubscribe (skeleton, invocation);
   else
-    g_dbus_method_invocation_return_gerror (invocation, error);
+    return_error (invocation, error);
 
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
@@ -144,7 +154,7 @@ on_explain (EvbusdManager         *skeleton,
 
   explanations = evbus_broker_explain (self->broker, profile, &error);
   if (explanations == NULL)
-    g_dbus_method_invocation_return_gerror (invocation, error);
+    return_error (invocation, error);
   else
     evbusd_manager_complete_explain (skeleton, invocation, explanations_to_variant (explanations));
 
@@ -161,7 +171,7 @@ on_reload (EvbusdManager         *skeleton,
   if (self->reload (self->reload_data, &error))
     evbusd_manager_complete_reload (skeleton, invocation);
   else
-    g_dbus_method_invocation_return_gerror (invocation, error);
+    return_error (invocation, error);
 
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }

@@ -65,8 +65,9 @@ make_error_reply (GDBusMessage *message,
                   const GError *error)
 {
   g_autofree char *name = g_dbus_error_encode_gerror (error);
+  g_autofree char *text = g_utf8_make_valid (error->message, -1);
 
-  return g_dbus_message_new_method_error_literal (message, name, error->message);
+  return g_dbus_message_new_method_error_literal (message, name, text);
 }
 
 static void

@@ -153,7 +153,8 @@ def test_the_drain_has_a_deadline(evbusd, client):
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
     assert time.monotonic() - start < 10
-    assert re.search(r'5 accepted, 0 delivered, 5 not delivered', daemon.log())
+    # The one that was under way may still get there.
+    assert re.search(r'5 accepted, [01] delivered, [45] not delivered', daemon.log())
 
 
 def test_a_second_sigterm_hurries(evbusd, client):
