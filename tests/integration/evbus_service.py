@@ -164,6 +164,11 @@ class Client:
     def routes(self):
         return self.call('ListRoutes', interface=MANAGER)[0]
 
+    def wait_running(self, n):
+        """Waits until n routes run; returns all the routes."""
+        wait_for(lambda: sum(route['state'] == 'running' for route in self.routes()) == n, f'{n} running routes')
+        return self.routes()
+
     def wait_ledger(self, **expected):
         """Waits until the ledger has these figures, checks that it balances, returns it."""
         wait_for(lambda: all(self.ledger()[key] == value for key, value in expected.items()),

@@ -70,7 +70,7 @@ def test_reload_adds_removes_and_keeps(evbusd, client, folder):
 
 def test_a_bad_configuration_changes_nothing_and_every_mistake_is_told(evbusd, client):
     daemon = evbusd('internal: {default: {}}')
-    before = client.routes()
+    before = client.wait_running(1)
     daemon.config.write_text('internal: {default: {max_evens: 1}}\nfile: {default: {}}\n')
     with pytest.raises(CallError, match=ERROR + 'InvalidConfig') as caught:
         reload(client)
@@ -134,7 +134,7 @@ def test_the_ledger_of_a_route_that_fails_balances(evbusd, client):
 
 def test_a_missing_plugin_hurts_its_own_route_alone(evbusd, client):
     daemon = evbusd('internal: {default: {}}\nkafka: {default: {topic: t}}')
-    internal, kafka = client.routes()
+    internal, kafka = client.wait_running(1)
     assert internal['state'] == 'running'
     assert kafka['state'] == 'failed' and 'kafka' in kafka['reason']
     client.put('k', BODY)
@@ -175,7 +175,7 @@ def test_the_example_profiles_are_right(evbusd, client, folder, name):
     for path in ('/var/log/evbus', '/var/lib/evbus'):
         text = text.replace(path, str(folder))
     evbusd(text)
-    wait_for(lambda: all(route['state'] == 'running' for route in client.routes()), 'all the routes')
+    client.wait_running(len(client.routes()))
 
 
 def test_the_bus_sees_what_the_xml_says(evbusd, client):
