@@ -44,6 +44,11 @@ def program(name):
     return str(path)
 
 
+def sanitized():
+    """Whether evbusd has the sanitizer in it, which takes memory and time of its own."""
+    return b'__asan_init' in pathlib.Path(program('evbusd')).read_bytes()
+
+
 def plugin_path():
     """The build's plugins, and those that only tests have (`sink`)."""
     return f'{build_root()}/plugins:{build_root()}/tests/support/plugins'
