@@ -225,7 +225,8 @@ test_replaced (Fixture       *fixture,
       evbus_test_put_numbers (fixture->broker, NULL, i * 100, 100);
     }
   evbus_test_wait_until (evbus_test_hook_length (fixture->hook) == 2000);
-  g_assert_cmpuint (fixture->hook->n_open, ==, 20);
+  /* The removed one may have been opened and closed as well. */
+  g_assert_cmpuint (fixture->hook->n_open, >=, 20);
   g_assert_cmpuint (fixture->hook->n_overlaps, ==, 0);
   g_assert_cmpuint (fixture->hook->n_strays, ==, 0);
   for (guint i = 0; i < 2000; i++)
@@ -241,14 +242,19 @@ test_too_many_routes (Fixture       *fixture,
                       gconstpointer  data)
 {
   g_autoptr(GError) error = NULL;
+  GString *yaml = g_string_new ("internal:\n");
 
   for (guint i = 1; i < 1024; i++)
-    g_object_unref (evbus_test_add_route (fixture->broker, "internal", "nobody", NULL));
+    g_string_append_printf (yaml, "  - nobody-%u: {}\n", i);
+  evbus_test_apply (fixture->broker, yaml->str);
+  g_string_free (yaml, TRUE);
   g_assert_null (evbus_broker_add_route (fixture->broker, "internal", "nobody", NULL, &error));
   evbus_test_assert_error (error, EVBUS_ERROR_INVALID_CONFIG, "1024|1,024");
   g_assert_cmpuint (g_list_model_get_n_items (evbus_broker_get_routes (fixture->broker)), ==, 1024);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 1);
   evbus_test_assert_ledger (fixture->route, "accepted=1 queued=1");
+
+  evbus_test_apply (fixture->broker, "internal:\n  nobody: {}\n");
   evbus_test_start (fixture->broker);
   evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
 }
