@@ -147,6 +147,20 @@ evbus_test_stop_leaving (EvbusBroker *broker)
   evbus_test_assert_balance (broker);
 }
 
+void
+evbus_test_stop_anyhow (EvbusBroker *broker)
+{
+  g_autoptr(GAsyncResult) result = NULL;
+  gint64 start = g_get_monotonic_time ();
+
+  evbus_broker_stop_async (broker, NULL, evbus_test_store_result, &result);
+  g_assert_null (result);
+  evbus_test_wait_until (result != NULL);
+  g_assert_cmpint (g_get_monotonic_time () - start, <, 4 * G_USEC_PER_SEC);
+  evbus_broker_stop_finish (broker, result, NULL);
+  evbus_test_assert_balance (broker);
+}
+
 char *
 evbus_test_put (EvbusBroker *broker,
                 const char  *routing_key,

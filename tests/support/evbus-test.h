@@ -49,6 +49,8 @@ void         evbus_test_apply         (EvbusBroker   *broker,
 void         evbus_test_start         (EvbusBroker   *broker);
 /* Stops, also what was stopped already, and asserts that every ledger balances. */
 void         evbus_test_stop          (EvbusBroker   *broker);
+/* The same where some events cannot be delivered, within 4 s. */
+void         evbus_test_stop_anyhow   (EvbusBroker   *broker);
 /* The same where something is left over, which is dropped. */
 void         evbus_test_stop_leaving  (EvbusBroker   *broker);
 

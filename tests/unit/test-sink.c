@@ -29,13 +29,9 @@ static void
 tear_down (Fixture       *fixture,
            gconstpointer  data)
 {
-  g_autoptr(GAsyncResult) stopped = NULL;
   EvbusLedger ledger;
 
-  evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &stopped);
-  evbus_test_wait_until (stopped != NULL);
-  evbus_broker_stop_finish (fixture->broker, stopped, NULL);
-  evbus_test_assert_balance (fixture->broker);
+  evbus_test_stop_anyhow (fixture->broker);
   evbus_route_get_ledger (fixture->good, &ledger);
   g_assert_cmpuint (ledger.delivered, ==, ledger.accepted);
   g_object_unref (fixture->good);
