@@ -102,6 +102,7 @@ def test_name_taken_names_the_owner(evbusd, client, folder):
 
 def test_sigterm_delivers_what_was_accepted(evbusd, client):
     daemon = evbusd(SLOW % ('20s', 50))
+    client.wait_running(1)
     for _ in range(10):
         client.put('k', BODY)
     daemon.signal(signal.SIGTERM)
@@ -119,6 +120,7 @@ def test_sigint_is_the_same(evbusd, client):
 
 def test_while_it_drains_it_takes_nothing(evbusd, client):
     daemon = evbusd('evbus: {stop_timeout: 30s}\nsink: {default: {delay_ms: 3000, delivery: {batch: 1}}}')
+    client.wait_running(1)
     client.put('k', BODY)
     daemon.signal(signal.SIGTERM)
     daemon.wait_log('asked to stop')
@@ -135,6 +137,7 @@ def test_a_waiting_put_is_answered_at_the_stop(evbusd, client):
     daemon = evbusd('''
 evbus: {stop_timeout: 100ms}
 sink: {default: {delay_ms: 60000, delivery: {overflow: block, batch: 1, window: {events: 2}}}}''')
+    client.wait_running(1)
     for _ in range(2):
         client.put('k', BODY)
     waiting = client.start('Put', '(svs)', 'k', BODY, '')
@@ -149,6 +152,7 @@ sink: {default: {delay_ms: 60000, delivery: {overflow: block, batch: 1, window: 
 
 def test_the_drain_has_a_deadline(evbusd, client):
     daemon = evbusd(SLOW % ('200ms', 60000))
+    client.wait_running(1)
     for _ in range(5):
         client.put('k', BODY)
     start = time.monotonic()
@@ -161,6 +165,7 @@ def test_the_drain_has_a_deadline(evbusd, client):
 
 def test_a_second_sigterm_hurries(evbusd, client):
     daemon = evbusd(SLOW % ('10m', 60000))
+    client.wait_running(1)
     client.put('k', BODY)
     daemon.signal(signal.SIGTERM)
     daemon.wait_log('asked to stop; delivering')
@@ -175,6 +180,7 @@ def test_bus_lost_drains_and_fails(evbusd, folder, environment):
     daemon.bus = own_bus
     daemon.start()
     client = own_bus.client()
+    client.wait_running(1)
     for _ in range(10):
         client.put('k', BODY)
     own_bus.stop()
@@ -301,14 +307,14 @@ def test_idle_is_idle(small, client):
             total += sum(int(number) for number in re.findall(r'ctxt_switches:\s+(\d+)', text))
         return total
 
-    # Figures, and then memory, come to rest within a second or two.
+    # First the figures come to rest, and within two seconds of that the memory.
     last = [None, 0.0]
 
     def at_rest():
         now = switches()
         if now != last[0]:
             last[:] = [now, time.monotonic()]
-        return time.monotonic() - last[1] > 1.5
+        return time.monotonic() - last[1] > 2.5
 
     wait_for(at_rest, 'the service to come to rest')
     before = switches()

@@ -3,6 +3,7 @@
 
 import os
 import re
+import time
 
 import pytest
 from gi.repository import Gio, GLib
@@ -207,6 +208,7 @@ def test_what_matches_no_route_is_accepted_and_counted(events, client):
 
 def test_a_put_waits_for_space_and_order_holds(evbusd, client):
     evbusd(SLOW % 100)
+    client.wait_running(1)
     answers = [client.start('Put', '(svs)', 'k', GLib.Variant('i', i), '') for i in range(8)]
     ids = [client.finish(answer)[0] for answer in answers]
     assert ids == sorted(ids)     # the ids begin with the time they were made
@@ -215,6 +217,7 @@ def test_a_put_waits_for_space_and_order_holds(evbusd, client):
 
 def test_a_put_that_waits_too_long_is_never_delivered(evbusd, client):
     evbusd(SLOW % 60000)
+    client.wait_running(1)
     for i in range(2):
         client.put('k', GLib.Variant('i', i))
     options = {'timeout': GLib.Variant('u', 100)}
@@ -226,8 +229,21 @@ def test_a_put_that_waits_too_long_is_never_delivered(evbusd, client):
     assert client.wait_ledger(accepted=2)['dropped'] == 0
 
 
+def test_ten_seconds_are_enough(evbusd, client):
+    evbusd(SLOW % 60000)
+    client.wait_running(1)
+    for i in range(2):
+        client.put('k', GLib.Variant('i', i))
+    start = time.monotonic()
+    with raises('QueueFull'):
+        client.put('k', BODY)
+    assert 9 < time.monotonic() - start < 15
+    client.wait_ledger(accepted=2, queued=2)
+
+
 def test_put_nowait_fails_at_once_when_there_is_no_space(evbusd, client):
     evbusd(SLOW % 60000)
+    client.wait_running(1)
     for i in range(2):
         client.put('k', GLib.Variant('i', i))
     with raises('QueueFull'):
@@ -237,6 +253,7 @@ def test_put_nowait_fails_at_once_when_there_is_no_space(evbusd, client):
 
 def test_one_waiting_sender_does_not_hold_up_another(evbusd, client, bus):
     evbusd(SLOW % 60000 + '\ninternal: {other: {}}\n')
+    client.wait_running(2)
     for i in range(2):
         client.put('k', GLib.Variant('i', i))
     waiting = client.start('Put', '(svs)', 'k', BODY, '')
@@ -249,6 +266,7 @@ def test_one_waiting_sender_does_not_hold_up_another(evbusd, client, bus):
 
 def test_the_waiting_puts_of_a_sender_that_leaves_are_taken_back(evbusd, client, bus):
     daemon = evbusd(SLOW % 300)
+    client.wait_running(1)
     leaver = bus.client()
     for i in range(6):
         leaver.start('Put', '(svs)', 'k', GLib.Variant('i', i), '')
@@ -265,10 +283,11 @@ def test_the_waiting_puts_of_a_sender_that_leaves_are_taken_back(evbusd, client,
 
 def test_a_flood_of_waiting_calls_is_bounded(evbusd, client):
     evbusd(SLOW % 60000)
+    client.wait_running(1)
     for i in range(2):
         client.put('k', GLib.Variant('i', i))
     answers = [client.start('Put', '(svs)', 'k', BODY, '') for _ in range(1100)]
-    wait_for(lambda: sum(map(bool, answers)) >= 1100 - 1024, 'the surplus to be refused')
+    wait_for(lambda: sum(map(bool, answers)) >= 1100 - 1024, 'the surplus to be refused', deadline=8)
     refused = [answer[0] for answer in answers if answer]
     assert all(isinstance(error, CallError) and error.name == ERROR + 'QueueFull' for error in refused)
     client.wait_ledger(accepted=2)
