@@ -123,51 +123,50 @@ mode_nonsense (SinkIngress   *self,
   return TRUE;
 }
 
-static gboolean
+typedef struct {
+  GMutex   mutex;
+  GCond    cond;
+  gboolean cancelled;
+} Wait;
+
+static void
 on_cancelled (GCancellable *cancellable,
-              gpointer      loop)
+              Wait         *wait)
 {
-  g_main_loop_quit (loop);
-  return G_SOURCE_REMOVE;
+  g_mutex_lock (&wait->mutex);
+  wait->cancelled = TRUE;
+  g_cond_signal (&wait->cond);
+  g_mutex_unlock (&wait->mutex);
 }
 
-static gboolean
-on_timeout (gpointer loop)
-{
-  g_main_loop_quit (loop);
-  return G_SOURCE_REMOVE;
-}
-
-/* Until @cancellable fires, or for the life of the process without one. */
+/* Until @cancellable fires, or for the life of the process without one. Not
+ * with a cancellable's GSource: GLib 2.74 leaks one that is destroyed while
+ * another thread cancels. */
 static void
 wait_for (GCancellable *cancellable,
           gint64        end_time)
 {
-  g_autoptr(GMainContext) context = g_main_context_new ();
-  g_autoptr(GMainLoop) loop = g_main_loop_new (context, FALSE);
-  g_autoptr(GSource) cancelled = NULL;
-  g_autoptr(GSource) timeout = NULL;
+  Wait wait = { .cancelled = FALSE };
+  gulong handler = 0;
 
+  g_mutex_init (&wait.mutex);
+  g_cond_init (&wait.cond);
   if (cancellable != NULL)
-    {
-      cancelled = g_cancellable_source_new (cancellable);
-      g_source_set_callback (cancelled, G_SOURCE_FUNC (on_cancelled), loop, NULL);
-      g_source_attach (cancelled, context);
-    }
-  if (end_time >= 0)
-    {
-      timeout = g_timeout_source_new (0);
-      g_source_set_ready_time (timeout, end_time);
-      g_source_set_callback (timeout, on_timeout, loop, NULL);
-      g_source_attach (timeout, context);
-    }
+    handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), &wait, NULL);
 
-  g_main_loop_run (loop);
+  g_mutex_lock (&wait.mutex);
+  while (!wait.cancelled)
+    {
+      if (end_time < 0)
+        g_cond_wait (&wait.cond, &wait.mutex);
+      else if (!g_cond_wait_until (&wait.cond, &wait.mutex, end_time))
+        break;
+    }
+  g_mutex_unlock (&wait.mutex);
 
-  if (cancelled != NULL)
-    g_source_destroy (cancelled);
-  if (timeout != NULL)
-    g_source_destroy (timeout);
+  g_cancellable_disconnect (cancellable, handler);
+  g_mutex_clear (&wait.mutex);
+  g_cond_clear (&wait.cond);
 }
 
 static gboolean
