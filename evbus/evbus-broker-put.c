@@ -32,19 +32,18 @@ typedef struct {
 #define NO_OPTIONS { .timeout = G_MAXUINT }
 
 static gboolean
-check_text (const char  *what,
+check_name (const char  *what,
             const char  *text,
-            gsize        max_bytes,
+            gsize        length,
             GError     **error)
 {
-  gsize length = strlen (text);
   const char *end;
 
-  if (length > max_bytes)
+  if (length > EVBUS_MAX_NAME_BYTES)
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                   "the %s has %" G_GSIZE_FORMAT " bytes, and may have %" G_GSIZE_FORMAT,
-                   what, length, max_bytes);
+                   "the %s has %" G_GSIZE_FORMAT " bytes, and may have %u",
+                   what, length, EVBUS_MAX_NAME_BYTES);
       return FALSE;
     }
 
@@ -214,8 +213,6 @@ read_options (GVariant   *dict,
 
 static EvbusEvent *
 make_event (EvbusBroker     *self,
-            const char      *routing_key,
-            const char      *profile,
             const Options   *options,
             EvbusEventInit  *init,
             GError         **error)
@@ -232,8 +229,6 @@ make_event (EvbusBroker     *self,
       return NULL;
     }
 
-  init->routing_key = routing_key;
-  init->profile = profile;
   init->id = options->id;
   init->attributes = options->attributes;
   init->max_age = MIN (options->max_age, G_MAXINT64 / 2000) * 1000;
@@ -255,21 +250,29 @@ evbus_broker_check_profile (const char  *profile,
   if (profile == NULL || *profile == '\0')
     return DEFAULT_PROFILE;
 
-  return check_text ("profile", profile, EVBUS_MAX_NAME_BYTES, error) ? profile : NULL;
+  return check_name ("profile", profile, strlen (profile), error) ? profile : NULL;
 }
 
 static gboolean
-check_routing_key (const char  *routing_key,
-                   GError     **error)
+init_names (EvbusEventInit  *init,
+            const char      *routing_key,
+            const char      *profile,
+            GError         **error)
 {
-  if (*routing_key == '\0')
+  init->routing_key = routing_key;
+  init->routing_key_length = strlen (routing_key);
+  if (init->routing_key_length == 0)
     {
       g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
                            "the routing key is empty");
       return FALSE;
     }
 
-  return check_text ("routing key", routing_key, EVBUS_MAX_NAME_BYTES, error);
+  init->profile = profile != NULL && *profile != '\0' ? profile : DEFAULT_PROFILE;
+  init->profile_length = strlen (init->profile);
+
+  return check_name ("routing key", routing_key, init->routing_key_length, error) &&
+         check_name ("profile", init->profile, init->profile_length, error);
 }
 
 static void
@@ -281,7 +284,7 @@ free_buffer (gpointer buffer)
 static GPrivate buffer_key = G_PRIVATE_INIT (free_buffer);
 
 static GByteArray *
-get_buffer (void)
+get_buffer ( void)
 {
   GByteArray *buffer = g_private_get (&buffer_key);
 
@@ -308,8 +311,7 @@ event_from_variant (EvbusBroker    *self,
   GByteArray *buffer;
   EvbusEvent *event = NULL;
 
-  profile = evbus_broker_check_profile (profile, error);
-  if (profile == NULL || !check_routing_key (routing_key, error))
+  if (!init_names (&init, routing_key, profile, error))
     return NULL;
 
   if (options->content_type != NULL)
@@ -326,7 +328,7 @@ event_from_variant (EvbusBroker    *self,
       bytes = g_variant_get_data_as_bytes (body);
       init.content_type = options->content_type;
       init.bytes = bytes;
-      return make_event (self, routing_key, profile, options, &init, error);
+      return make_event (self, options, &init, error);
     }
 
   buffer = get_buffer ();
@@ -335,7 +337,7 @@ event_from_variant (EvbusBroker    *self,
       init.content_type = evbus_serializer_get_content_type (serializer);
       init.data = buffer->data;
       init.size = buffer->len;
-      event = make_event (self, routing_key, profile, options, &init, error);
+      event = make_event (self, options, &init, error);
     }
   if (buffer->len > KEEP_BUFFER_BYTES)
     g_private_replace (&buffer_key, NULL);
@@ -354,16 +356,15 @@ event_from_bytes (EvbusBroker  *self,
   static const Options no_options = NO_OPTIONS;
   EvbusEventInit init = { 0 };
 
-  profile = evbus_broker_check_profile (profile, error);
   if (content_type == NULL)
     content_type = DEFAULT_CONTENT_TYPE;
-  if (profile == NULL || !check_routing_key (routing_key, error) ||
+  if (!init_names (&init, routing_key, profile, error) ||
       !check_content_type (content_type, error))
     return NULL;
 
   init.content_type = content_type;
   init.bytes = body;
-  return make_event (self, routing_key, profile, &no_options, &init, error);
+  return make_event (self, &no_options, &init, error);
 }
 
 /* Takes over @event, which may be NULL with @error set. */

@@ -2,11 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Cuts loops of events. A thread that was handed an event (a route's thread
- * while it publishes, a consumer since it took the event out of a mailbox)
- * puts on that event's behalf: what it puts is one hop further. Inside a main
- * loop that holds for the dispatch in which the event was taken, elsewhere
- * until the thread takes the next one. */
+/* Cuts loops of events. A thread that was handed an event puts on its behalf,
+ * one hop further: a route's thread while it publishes, a consumer for the rest
+ * of the dispatch in which its callback finished a get. */
 
 #include "evbus-cause-private.h"
 

@@ -21,6 +21,7 @@ struct _EvbusEvent
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;
   gsize          size;
+  gsize          allocated;     /* bytes, of this and @storage */
   gsize          weight;        /* in every budget: body, routing key and profile */
   const char    *routing_key;   /* this and the next three: in @storage */
   const char    *profile;
@@ -34,7 +35,9 @@ struct _EvbusEvent
 typedef struct {
   const char   *id;            /* NULL: a new one */
   const char   *routing_key;
+  gsize         routing_key_length;
   const char   *profile;
+  gsize         profile_length;
   const char   *content_type;
   GBytes       *bytes;         /* or NULL, and then: */
   const guint8 *data;

@@ -42,12 +42,13 @@ append_string (char        *out,
 EvbusEvent *
 evbus_event_new (const EvbusEventInit *init)
 {
-  gsize key_length = strlen (init->routing_key);
-  gsize profile_length = strlen (init->profile);
+  gsize key_length = init->routing_key_length;
+  gsize profile_length = init->profile_length;
   gsize type_length = strlen (init->content_type);
   gsize id_length = init->id != NULL ? strlen (init->id) : EVBUS_ID_LENGTH;
   gsize size = init->size;
   const guint8 *data = init->data;
+  gsize allocated;
   gboolean share;
   EvbusEvent *self;
   char *out;
@@ -56,8 +57,13 @@ evbus_event_new (const EvbusEventInit *init)
     data = g_bytes_get_data (init->bytes, &size);
   share = init->bytes != NULL && size >= SHARE_FROM_BYTES;
 
-  self = g_malloc (sizeof *self + id_length + key_length + profile_length +
-                   type_length + 4 + (share ? 0 : size));
+  /* Slices, because events are freed on other threads than they are made on:
+   * malloc() then fights over its arenas, which took 40 % of the time of a
+   * put. (In GLib 2.76 and later a slice is malloc(); there it costs nothing.) */
+  allocated = sizeof *self + id_length + key_length + profile_length +
+              type_length + 4 + (share ? 0 : size);
+  self = g_slice_alloc (allocated);
+  self->allocated = allocated;
   self->ref_count = 1;
   self->hops = init->hops;
   self->time = g_get_real_time ();
@@ -130,7 +136,7 @@ evbus_event_unref (EvbusEvent *self)
 
   g_clear_pointer (&self->attributes, g_variant_unref);
   g_clear_pointer (&self->bytes, g_bytes_unref);
-  g_free (self);
+  g_slice_free1 (self->allocated, self);
 }
 
 /**

@@ -8,6 +8,14 @@
 #include "evbus-limits-private.h"
 #include "evbus-source-private.h"
 
+/* After it has taken something the listener lets more come together before it
+ * looks again, and meanwhile no put has to wake it. An eager one takes a few
+ * events at a time and fights over the queue's lock with the producers: that
+ * cost half of the throughput. With the kernel's timer slack this is about
+ * 70 µs, which the events that come while the listener is busy may have to
+ * wait; one that finds it idle is taken at once. */
+#define TAKE_INTERVAL_US 20
+
 /* Takes in a row before other sources of the loop get their turn. */
 #define TAKES_IN_A_ROW 64
 
@@ -134,6 +142,7 @@ on_queue (gpointer data)
     {
       if (!take_and_hand_on (self))
         return G_SOURCE_CONTINUE;
+      g_usleep (TAKE_INTERVAL_US);
     }
 
   evbus_source_wake (self->source);
@@ -600,6 +609,9 @@ evbus_listener_discard (EvbusListener *self)
         }
       hand_on (&self->take);
     }
+
+  /* The routes have references of the queue, and it has of them. */
+  evbus_queue_clear_table (self->queue);
 
   g_mutex_lock (&self->lock);
   self->ended = TRUE;

@@ -31,25 +31,6 @@ take (EvbusMailbox *self,
   return event;
 }
 
-/* What the consumer's thread puts from now on is caused by @event. */
-static EvbusEvent *
-hand_out (EvbusEvent *event)
-{
-  if (event != NULL)
-    evbus_cause_set (evbus_event_get_hops (event));
-
-  return event;
-}
-
-/* Who only looks whether there is something is called by nobody: a program
- * that puts and takes in turn is no loop of events. */
-static EvbusEvent *
-hand_out_asked (EvbusEvent *event)
-{
-  evbus_cause_clear ();
-  return event;
-}
-
 /**
  * evbus_mailbox_try_get:
  * @self: a mailbox
@@ -67,7 +48,7 @@ evbus_mailbox_try_get (EvbusMailbox *self,
 {
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), NULL);
 
-  return hand_out_asked (take (self, routing_key));
+  return take (self, routing_key);
 }
 
 /**
@@ -102,7 +83,6 @@ evbus_mailbox_try_get_many (EvbusMailbox *self,
 
   g_ptr_array_set_size (events, n);
   g_ptr_array_set_free_func (events, (GDestroyNotify) evbus_event_unref);
-  evbus_cause_clear ();
 
   return events;
 }
@@ -172,7 +152,7 @@ evbus_mailbox_get (EvbusMailbox  *self,
 
   event = take (self, routing_key);
   if (event != NULL)
-    return hand_out (event);
+    return event;
 
   waiter = evbus_mailbox_waiter_new (self, cancellable);
   if (cancellable != NULL)
@@ -188,7 +168,7 @@ evbus_mailbox_get (EvbusMailbox  *self,
   if (event == NULL && !g_cancellable_set_error_if_cancelled (cancellable, error))
     evbus_mailbox_set_closed_error (error);
 
-  return hand_out (event);
+  return event;
 }
 
 static gboolean
@@ -323,5 +303,12 @@ evbus_mailbox_get_finish (EvbusMailbox  *self,
   g_return_val_if_fail (g_task_is_valid (result, self), NULL);
 
   event = g_task_propagate_pointer (G_TASK (result), error);
-  return g_main_current_source () != NULL ? hand_out (event) : hand_out_asked (event);
+
+  /* What the rest of the callback puts is caused by @event. A consumer that
+   * asks instead of being called is not in a loop for sure: it may just put
+   * and take in turn. */
+  if (event != NULL && g_main_current_source () != NULL)
+    evbus_cause_set (evbus_event_get_hops (event));
+
+  return event;
 }

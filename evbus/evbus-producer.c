@@ -149,7 +149,8 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  *
  * Puts an event like [method@Producer.put_async], with options:
  *
- * - `id` (`s`): the event's id, 1 to 128 printable ASCII characters. An id
+ * - `id` (`s`): the event's id, 1 to 128 printable ASCII characters without
+ *   spaces. An id
  *   that was put before, among the last 65,536 given, gets the same answer and
  *   makes no second event.
  * - `content-type` (`s`): the body is serialised already.

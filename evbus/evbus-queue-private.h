@@ -88,6 +88,8 @@ void        evbus_queue_settle      (EvbusQueue        *self,
 /* Puts @table in place. Returns how many events were pushed before. */
 guint64     evbus_queue_set_table   (EvbusQueue       *self,
                                      EvbusRouteTable  *table);
+/* For a queue that is closed: no more routes. */
+void        evbus_queue_clear_table (EvbusQueue       *self);
 void        evbus_queue_set_budget  (EvbusQueue       *self,
                                      guint             max_events,
                                      gsize             max_weight);

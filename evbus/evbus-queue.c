@@ -221,6 +221,16 @@ evbus_queue_set_table (EvbusQueue      *self,
 }
 
 void
+evbus_queue_clear_table (EvbusQueue *self)
+{
+  g_autoptr(GPtrArray) no_routes = g_ptr_array_new ();
+  EvbusRouteTable *table = evbus_route_table_new (no_routes, G_MAXUINT64);
+
+  evbus_queue_set_table (self, table);
+  evbus_route_table_unref (table);
+}
+
+void
 evbus_queue_set_budget (EvbusQueue *self,
                         guint       max_events,
                         gsize       max_weight)

@@ -26,6 +26,8 @@ typedef struct {
   guint64          generation;
   GPtrArray       *routes;     /* immutable, a reference of each */
   GHashTable      *by_name;    /* profile name → EvbusRouteSet */
+  const char      *last_name;  /* the key looked up last, which most often is asked for again */
+  EvbusRouteSet   *last_set;
   GQueue           names;      /* keys of @by_name, oldest first */
   GQueue           sets;       /* the different ones made lately, to be shared */
 } EvbusRouteTable;

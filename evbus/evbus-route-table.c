@@ -78,7 +78,18 @@ EvbusRouteSet *
 evbus_route_table_lookup (EvbusRouteTable *self,
                           const char      *profile)
 {
-  return g_hash_table_lookup (self->by_name, profile);
+  gpointer name;
+  gpointer set;
+
+  if (self->last_name != NULL && strcmp (self->last_name, profile) == 0)
+    return self->last_set;
+
+  if (!g_hash_table_lookup_extended (self->by_name, profile, &name, &set))
+    return NULL;
+
+  self->last_name = name;
+  self->last_set = set;
+  return set;
 }
 
 void
@@ -136,6 +147,8 @@ forget_oldest_name (EvbusRouteTable *self,
   const char *name = g_queue_pop_head (&self->names);
   EvbusRouteSet *set = g_hash_table_lookup (self->by_name, name);
 
+  if (self->last_name == name)
+    self->last_name = NULL;
   evbus_route_set_release (set, 1, garbage);
   g_hash_table_remove (self->by_name, name);
 }

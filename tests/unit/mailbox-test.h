@@ -22,8 +22,8 @@ make_event (const char *key,
   g_autofree char *id = g_strdup_printf ("%s-%u", key, number);
   EvbusEventInit init = {
     .id = id,
-    .routing_key = key,
-    .profile = "default",
+    .routing_key = key, .routing_key_length = strlen (key),
+    .profile = "default", .profile_length = 7,
     .content_type = "application/json",
     .data = (const guint8 *) "0123456789",
     .size = 10,

@@ -1,0 +1,196 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-route-worker-private.h"
+
+/* When an event that waits since @since is too old; -1: never. */
+static gint64
+expiry_of (EvbusRoute *route,
+           EvbusEvent *event,
+           gint64      since)
+{
+  gint64 max_age = route->spec->delivery.max_age;
+
+  if (event->max_age > 0 && (max_age <= 0 || event->max_age < max_age))
+    max_age = event->max_age;
+
+  return max_age > 0 ? since + max_age : -1;
+}
+
+static gint64
+held_since (EvbusRoute *route,
+            guint       index)
+{
+  return g_array_index (route->hand.since, gint64, index);
+}
+
+/* Lets go of the first @n held events, but for those whose byte in @keep is
+ * set. */
+void
+evbus_worker_let_go (EvbusWorker  *self,
+                     guint         n,
+                     const guint8 *keep)
+{
+  EvbusRoute *route = self->route;
+
+  evbus_hand_keep (&route->hand, n, keep);
+
+  g_mutex_lock (&route->lock);
+  route->n_held = route->hand.events->len;
+  route->held_weight = route->hand.weight;
+  g_mutex_unlock (&route->lock);
+}
+
+void
+evbus_worker_let_go_all (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+
+  evbus_hand_drop (&route->hand);
+
+  g_mutex_lock (&route->lock);
+  route->n_held = 0;
+  route->held_weight = 0;
+  g_mutex_unlock (&route->lock);
+}
+
+/* Whether one of the held events may be too old; without looking at each. */
+static gboolean
+may_have_expired (EvbusRoute *route,
+                  gint64      now)
+{
+  gint64 max_age = route->spec->delivery.max_age;
+
+  return (max_age > 0 && now >= held_since (route, 0) + max_age) ||
+         (route->hand.next_expiry > 0 && now >= route->hand.next_expiry);
+}
+
+static void
+expire_held (EvbusWorker *self,
+             gint64       now)
+{
+  EvbusRoute *route = self->route;
+  guint n = route->hand.events->len;
+  g_autoptr(GPtrArray) expired = NULL;
+  g_autofree guint8 *keep = NULL;
+
+  if (!may_have_expired (route, now))
+    return;
+
+  expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  keep = g_new (guint8, n);
+  for (guint i = 0; i < n; i++)
+    {
+      EvbusEvent *event = route->hand.events->pdata[i];
+      gint64 expiry = expiry_of (route, event, held_since (route, i));
+
+      keep[i] = expiry < 0 || now < expiry;
+      if (!keep[i])
+        g_ptr_array_add (expired, evbus_event_ref (event));
+    }
+  if (expired->len == 0)
+    return;
+
+  evbus_worker_let_go (self, n, keep);
+  evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
+                       "it grew older than max_age");
+}
+
+/* Expires what is too old while nothing can be tried. Returns when the next
+ * one is, or -1. */
+gint64
+evbus_worker_expire (EvbusWorker *self,
+                     gint64       now)
+{
+  EvbusRoute *route = self->route;
+  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  gint64 next = -1;
+  gint64 since;
+  EvbusEvent *oldest;
+
+  if (route->hand.events->len > 0)
+    {
+      expire_held (self, now);
+      if (route->hand.events->len > 0)
+        return expiry_of (route, route->hand.events->pdata[0], held_since (route, 0));
+    }
+
+  g_mutex_lock (&route->lock);
+  while ((oldest = evbus_window_peek (&route->window, &since)) != NULL)
+    {
+      next = expiry_of (route, oldest, since);
+      if (next < 0 || now < next)
+        break;
+      evbus_window_drop_oldest (&route->window, route->window.n_events - 1, G_MAXSIZE, expired);
+      next = -1;
+    }
+  g_mutex_unlock (&route->lock);
+
+  if (expired->len > 0)
+    evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
+                         "it grew older than max_age");
+  return next;
+}
+
+/* A batch that is not full waits for more, if the owner wants that. */
+static gint64
+lingers_until_locked (EvbusWorker *self,
+                      gint64       now)
+{
+  EvbusRoute *route = self->route;
+  const EvbusDelivery *delivery = &route->spec->delivery;
+  gint64 since;
+
+  if (delivery->linger == 0 || route->phase != EVBUS_PHASE_RUN ||
+      route->window.n_events >= self->max_events || route->window.weight >= delivery->batch_bytes ||
+      evbus_window_peek (&route->window, &since) == NULL || now >= since + delivery->linger)
+    return -1;
+
+  return since + delivery->linger;
+}
+
+/* Takes the next batch out of the window, if there is one now. Returns until
+ * when one lingers, or -1. */
+static gint64
+take_batch (EvbusWorker *self,
+            gint64       now)
+{
+  EvbusRoute *route = self->route;
+  gint64 lingers_until;
+
+  g_mutex_lock (&route->lock);
+  lingers_until = lingers_until_locked (self, now);
+  if (lingers_until < 0)
+    evbus_window_take (&route->window, self->max_events,
+                       route->spec->delivery.batch_bytes, &route->hand);
+  route->n_held = route->hand.events->len;
+  route->held_weight = route->hand.weight;
+  if (route->n_held == 0)
+    route->awake = FALSE;
+  g_mutex_unlock (&route->lock);
+
+  return lingers_until;
+}
+
+/* Takes the next batch into the hand. FALSE: there is none now. */
+gboolean
+evbus_worker_fetch (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+  gint64 now = g_get_monotonic_time ();
+  gint64 lingers_until = -1;
+
+  while (route->hand.events->len == 0)
+    {
+      self->limit = self->max_events;
+      lingers_until = take_batch (self, now);
+      if (route->hand.events->len == 0)
+        break;
+      expire_held (self, now);
+    }
+
+  if (lingers_until >= 0)
+    g_source_set_ready_time (route->work, lingers_until);
+  return route->hand.events->len > 0;
+}

@@ -1,0 +1,224 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-route-worker-private.h"
+
+#include "evbus-cause-private.h"
+#include "evbus-error.h"
+
+EvbusOutcome
+evbus_worker_get_outcome (const GError *error)
+{
+  if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN))
+    return EVBUS_OUTCOME_BROKEN;
+  if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_POISON))
+    return EVBUS_OUTCOME_POISON;
+  return EVBUS_OUTCOME_TRANSIENT;
+}
+
+char *
+evbus_worker_describe (EvbusWorker  *self,
+                       const char   *call,
+                       gboolean      cancelled,
+                       const GError *error)
+{
+  const char *message = error != NULL ? error->message
+                                      : "a fault of the plugin: it failed without saying why "
+                                        "(an exception, if it is written in another language)";
+
+  if (!cancelled)
+    return g_strdup (message);
+
+  return g_strdup_printf ("%s took longer than %.3g s: %s", call,
+                          self->route->spec->delivery.timeout / (double) G_USEC_PER_SEC, message);
+}
+
+/* What a publish came to, while its marks are read. */
+typedef struct {
+  EvbusLedger   outcome;
+  gsize         weight;     /* of the delivered ones */
+  guint8       *keep;       /* a byte for each event: to be tried again */
+  guint         n_kept;
+  EvbusMark     worst;      /* of those */
+  char         *reason;     /* of the first of them */
+  gboolean      halve;
+} Verdict;
+
+static void
+keep (Verdict    *verdict,
+      guint       index,
+      EvbusMark   mark,
+      const char *reason)
+{
+  verdict->keep[index] = TRUE;
+  verdict->n_kept++;
+  if (verdict->reason == NULL || mark > verdict->worst)
+    {
+      g_free (verdict->reason);
+      verdict->reason = g_strdup (reason);
+    }
+  verdict->worst = MAX (verdict->worst, mark);
+}
+
+static void
+bury (EvbusRoute *route,
+      EvbusEvent *event,
+      const char *reason)
+{
+  g_autoptr(GPtrArray) one = g_ptr_array_new ();
+
+  g_ptr_array_add (one, event);
+  evbus_route_give_up (route, one, G_STRUCT_OFFSET (EvbusLedger, dead), reason);
+}
+
+static void
+read_marks (EvbusWorker *self,
+            guint        n,
+            EvbusMark    rest,
+            const char  *rest_reason,
+            Verdict     *verdict)
+{
+  EvbusRoute *route = self->route;
+  guint n_unmarked = 0;
+
+  for (guint i = 0; i < n; i++)
+    n_unmarked += evbus_batch_get_mark (self->batch, i) == EVBUS_MARK_NONE;
+
+  for (guint i = 0; i < n; i++)
+    {
+      EvbusEvent *event = route->hand.events->pdata[i];
+      EvbusMark mark = evbus_batch_get_mark (self->batch, i);
+      const char *reason = evbus_batch_get_message (self->batch, i);
+
+      if (mark == EVBUS_MARK_NONE)
+        {
+          mark = rest;
+          reason = rest_reason;
+          if (rest == EVBUS_MARK_POISON && n_unmarked > 1)
+            {
+              /* One of them is poison; which one is found by halving. */
+              verdict->halve = TRUE;
+              self->limit = (n_unmarked + 1) / 2;
+              verdict->keep[i] = TRUE;
+              continue;
+            }
+          if (rest == EVBUS_MARK_POISON)
+            self->limit = self->max_events;
+        }
+
+      if (mark == EVBUS_MARK_CONFIRMED)
+        {
+          verdict->outcome.delivered++;
+          verdict->weight += event->weight;
+        }
+      else if (mark == EVBUS_MARK_POISON)
+        {
+          bury (route, event, reason);
+        }
+      else
+        {
+          keep (verdict, i, mark, reason);
+        }
+    }
+}
+
+/* In which state the publish leaves the route. */
+static void
+conclude (EvbusWorker *self,
+          Verdict     *verdict)
+{
+  const char *nonsense = evbus_batch_get_nonsense (self->batch);
+  g_autofree char *fault = NULL;
+
+  if (verdict->reason != NULL)
+    {
+      if (verdict->outcome.delivered > 0)
+        self->failures = 0;
+      evbus_worker_back_off (self,
+                verdict->worst == EVBUS_MARK_BROKEN ? EVBUS_ROUTE_STATE_BROKEN
+                                                    : EVBUS_ROUTE_STATE_RETRYING,
+                verdict->reason);
+      return;
+    }
+
+  self->failures = 0;
+  if (verdict->halve)
+    return;
+  if (nonsense != NULL)
+    fault = g_strdup_printf ("a fault of the plugin: %s", nonsense);
+  evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_RUNNING, fault);
+}
+
+static void
+judge (EvbusWorker  *self,
+       guint         n,
+       gboolean      returned,
+       gboolean      cancelled,
+       const GError *error)
+{
+  static const EvbusMark marks[] = {
+    [EVBUS_OUTCOME_TRANSIENT] = EVBUS_MARK_TRANSIENT,
+    [EVBUS_OUTCOME_BROKEN] = EVBUS_MARK_BROKEN,
+    [EVBUS_OUTCOME_POISON] = EVBUS_MARK_POISON,
+  };
+  EvbusRoute *route = self->route;
+  Verdict verdict = { 0 };
+  EvbusMark rest = EVBUS_MARK_TRANSIENT;
+  g_autofree char *rest_reason = NULL;
+
+  if (evbus_batch_get_n_confirmed (self->batch) == n && n == route->hand.events->len)
+    {
+      /* The common case, in which no event has to be looked at. */
+      verdict.outcome.delivered = n;
+      conclude (self, &verdict);
+      evbus_route_settle (route, &verdict.outcome, n, route->hand.weight);
+      evbus_worker_let_go_all (self);
+      return;
+    }
+
+  if (returned)
+    rest_reason = g_strdup ("a fault of the plugin: it returned success and left events unmarked");
+  else
+    {
+      rest_reason = evbus_worker_describe (self, "publish", cancelled, error);
+      rest = marks[evbus_worker_get_outcome (error)];
+    }
+
+  verdict.keep = g_new0 (guint8, n);
+  read_marks (self, n, rest, rest_reason, &verdict);
+  verdict.outcome.retried = verdict.n_kept;
+  conclude (self, &verdict);
+  evbus_route_settle (route, &verdict.outcome, verdict.outcome.delivered, verdict.weight);
+  evbus_worker_let_go (self, n, verdict.keep);
+
+  g_free (verdict.keep);
+  g_free (verdict.reason);
+}
+
+void
+evbus_worker_publish (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+  guint n = MIN (route->hand.events->len, self->limit);
+  g_autoptr(GError) error = NULL;
+  gboolean returned;
+  gboolean cancelled;
+
+  evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, n);
+  evbus_cause_set (route->hand.max_hops);
+  evbus_worker_begin_call (self);
+  returned = evbus_ingress_publish (self->ingress, self->ctx, self->batch,
+                                    self->cancellable, &error);
+  cancelled = evbus_worker_end_call (self);
+  evbus_cause_clear ();
+
+  if (!self->abandoned)
+    judge (self, n, returned, cancelled, error);
+
+  if (!evbus_batch_release (self->batch))
+    {
+      g_object_unref (self->batch);
+      self->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+    }
+}

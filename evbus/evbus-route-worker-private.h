@@ -1,0 +1,69 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-batch-private.h"
+#include "evbus-context.h"
+#include "evbus-ingress.h"
+#include "evbus-listener-private.h"
+#include "evbus-route-private.h"
+
+G_BEGIN_DECLS
+
+/* The thread of a route, in three files: -route-worker.c is the thread with
+ * its steps, -route-hand.c fills and empties its hand, -route-publish.c has the
+ * plugin publish what is in it. */
+
+/* Used by the route's thread alone. */
+typedef struct {
+  EvbusRoute    *route;
+  EvbusListener *listener;
+  GMainLoop     *loop;
+  EvbusIngress  *ingress;
+  EvbusContext  *ctx;          /* set while the ingress is open */
+  GCancellable  *cancellable;
+  EvbusBatch    *batch;
+  guint          max_events;   /* in a batch, by the settings */
+  guint          limit;        /* in the next batch: less while a batch of poison is halved */
+  guint          failures;     /* in a row */
+  gint64         not_before;   /* monotonic: the next try */
+  gboolean       hopeless;     /* no ingress can be made */
+  gboolean       abandoned;    /* the listener gave this thread up during a call */
+} EvbusWorker;
+
+/* evbus-route-worker.c: around every call into the plugin. The second returns
+ * whether the call was told to give up. */
+void         evbus_worker_begin_call  (EvbusWorker     *self);
+gboolean     evbus_worker_end_call    (EvbusWorker     *self);
+/* The next try comes after a pause; until then the route is in @state. */
+void         evbus_worker_back_off    (EvbusWorker     *self,
+                                       EvbusRouteState  state,
+                                       const char      *reason);
+
+/* evbus-route-hand.c: takes the next batch into the hand. FALSE: there is none
+ * now. */
+gboolean     evbus_worker_fetch       (EvbusWorker     *self);
+/* Lets go of the first @n held events, but for those whose byte in @keep is
+ * set. */
+void         evbus_worker_let_go      (EvbusWorker     *self,
+                                       guint            n,
+                                       const guint8    *keep);
+void         evbus_worker_let_go_all  (EvbusWorker     *self);
+/* Expires what is too old while nothing can be tried. Returns when the next
+ * one is, or -1. */
+gint64       evbus_worker_expire      (EvbusWorker     *self,
+                                       gint64           now);
+
+/* evbus-route-publish.c: publishes what is in the hand and judges what came of
+ * it. */
+void         evbus_worker_publish     (EvbusWorker     *self);
+EvbusOutcome evbus_worker_get_outcome (const GError    *error);
+/* In words for a person; @call: "open" or "publish". */
+char        *evbus_worker_describe    (EvbusWorker     *self,
+                                       const char      *call,
+                                       gboolean         cancelled,
+                                       const GError    *error);
+
+G_END_DECLS
