@@ -11,25 +11,14 @@
 
 #include "evbus-cause-private.h"
 #include "evbus-error.h"
-#include "evbus-id-private.h"
 #include "evbus-limits-private.h"
+#include "evbus-put-options-private.h"
 
 #define DEFAULT_PROFILE      "default"
 #define DEFAULT_CONTENT_TYPE "application/octet-stream"
 
 /* A thread's buffer for serialising is kept, unless a body made it large. */
 #define KEEP_BUFFER_BYTES (64u * 1024u)
-
-/* The options of put_with_options_async(). */
-typedef struct {
-  const char *id;
-  const char *content_type;
-  GVariant   *attributes;
-  guint64     max_age;      /* milliseconds */
-  guint       timeout;      /* milliseconds; G_MAXUINT: none */
-} Options;
-
-#define NO_OPTIONS { .timeout = G_MAXUINT }
 
 static gboolean
 check_name (const char  *what,
@@ -57,165 +46,11 @@ check_name (const char  *what,
   return TRUE;
 }
 
-static gboolean
-check_content_type (const char  *content_type,
-                    GError     **error)
-{
-  gsize i;
-
-  if (strcmp (content_type, "application/json") == 0)
-    return TRUE;
-
-  for (i = 0; content_type[i] != '\0'; i++)
-    {
-      if (i == EVBUS_MAX_CONTENT_TYPE || !g_ascii_isprint (content_type[i]))
-        break;
-    }
-  if (i > 0 && content_type[i] == '\0')
-    return TRUE;
-
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-               "the content type must have 1 to %u printable ASCII characters",
-               EVBUS_MAX_CONTENT_TYPE);
-  return FALSE;
-}
-
-static gboolean
-check_attributes (GVariant  *attributes,
-                  GError   **error)
-{
-  if (g_variant_n_children (attributes) <= EVBUS_MAX_ATTRIBUTES &&
-      g_variant_get_size (attributes) <= EVBUS_MAX_ATTRIBUTE_BYTES)
-    return TRUE;
-
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
-               "%" G_GSIZE_FORMAT " attributes of %" G_GSIZE_FORMAT " bytes: at most %u of %u bytes can be given",
-               g_variant_n_children (attributes), g_variant_get_size (attributes),
-               EVBUS_MAX_ATTRIBUTES, EVBUS_MAX_ATTRIBUTE_BYTES);
-  return FALSE;
-}
-
-static gboolean
-read_wait (GVariant  *value,
-           GError   **error)
-{
-  const char *wait = g_variant_get_string (value, NULL);
-
-  if (strcmp (wait, "accepted") == 0)
-    return TRUE;
-
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-               "option 'wait': '%s' is not possible without a spool; use 'accepted'", wait);
-  return FALSE;
-}
-
-static gboolean
-read_option (Options     *options,
-             const char  *name,
-             GVariant    *value,
-             GError     **error)
-{
-  if (strcmp (name, "id") == 0)
-    {
-      options->id = g_variant_get_string (value, NULL);
-      if (evbus_id_is_valid (options->id))
-        return TRUE;
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                   "option 'id' must have 1 to %u printable ASCII characters and no space",
-                   EVBUS_MAX_ID_BYTES);
-      return FALSE;
-    }
-  if (strcmp (name, "content-type") == 0)
-    {
-      options->content_type = g_variant_get_string (value, NULL);
-      return check_content_type (options->content_type, error);
-    }
-  if (strcmp (name, "attributes") == 0)
-    {
-      options->attributes = value;
-      return check_attributes (value, error);
-    }
-  if (strcmp (name, "max-age") == 0)
-    {
-      options->max_age = g_variant_get_uint64 (value);
-      return TRUE;
-    }
-  if (strcmp (name, "timeout") == 0)
-    {
-      options->timeout = g_variant_get_uint32 (value);
-      return TRUE;
-    }
-
-  return read_wait (value, error);
-}
-
-static const struct {
-  const char *name;
-  const char *type;
-} option_types[] = {
-  { "attributes", "a{ss}" },
-  { "content-type", "s" },
-  { "id", "s" },
-  { "max-age", "t" },
-  { "timeout", "u" },
-  { "wait", "s" },
-};
-
-/* @values: keeps alive what @options points to. */
-static gboolean
-read_options (GVariant   *dict,
-              Options    *options,
-              GPtrArray  *values,
-              GError    **error)
-{
-  GVariantIter iter;
-  const char *name;
-  GVariant *value;
-
-  if (!g_variant_is_of_type (dict, G_VARIANT_TYPE_VARDICT))
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                   "the options must be a{sv}, not %s", g_variant_get_type_string (dict));
-      return FALSE;
-    }
-
-  g_variant_iter_init (&iter, dict);
-  while (g_variant_iter_next (&iter, "{&sv}", &name, &value))
-    {
-      guint i;
-
-      g_ptr_array_add (values, value);
-      for (i = 0; i < G_N_ELEMENTS (option_types); i++)
-        {
-          if (strcmp (name, option_types[i].name) == 0)
-            break;
-        }
-      if (i == G_N_ELEMENTS (option_types))
-        {
-          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                       "unknown option '%s'; there are attributes, content-type, id, max-age, timeout and wait",
-                       name);
-          return FALSE;
-        }
-      if (!g_variant_is_of_type (value, G_VARIANT_TYPE (option_types[i].type)))
-        {
-          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                       "option '%s' is of type %s, and must be %s", name,
-                       g_variant_get_type_string (value), option_types[i].type);
-          return FALSE;
-        }
-      if (!read_option (options, name, value, error))
-        return FALSE;
-    }
-
-  return TRUE;
-}
-
 static EvbusEvent *
-make_event (EvbusBroker     *self,
-            const Options   *options,
-            EvbusEventInit  *init,
-            GError         **error)
+make_event (EvbusBroker            *self,
+            const EvbusPutOptions  *options,
+            EvbusEventInit         *init,
+            GError                **error)
 {
   gsize max_bytes = (gsize) g_atomic_pointer_get (&self->event_bytes);
   EvbusEvent *event;
@@ -299,12 +134,12 @@ get_buffer ( void)
 }
 
 static EvbusEvent *
-event_from_variant (EvbusBroker    *self,
-                    const char     *routing_key,
-                    GVariant       *body,
-                    const char     *profile,
-                    const Options  *options,
-                    GError        **error)
+event_from_variant (EvbusBroker            *self,
+                    const char             *routing_key,
+                    GVariant               *body,
+                    const char             *profile,
+                    const EvbusPutOptions  *options,
+                    GError                **error)
 {
   EvbusSerializer *serializer = g_atomic_pointer_get (&self->serializer);
   EvbusEventInit init = { 0 };
@@ -353,13 +188,13 @@ event_from_bytes (EvbusBroker  *self,
                   const char   *profile,
                   GError      **error)
 {
-  static const Options no_options = NO_OPTIONS;
+  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
   EvbusEventInit init = { 0 };
 
   if (content_type == NULL)
     content_type = DEFAULT_CONTENT_TYPE;
   if (!init_names (&init, routing_key, profile, error) ||
-      !check_content_type (content_type, error))
+      !evbus_put_check_content_type (content_type, error))
     return NULL;
 
   init.content_type = content_type;
@@ -399,7 +234,7 @@ put_nowait (EvbusProducer  *producer,
             const char     *profile,
             GError        **error)
 {
-  static const Options no_options = NO_OPTIONS;
+  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
   EvbusBroker *self = EVBUS_BROKER (producer);
   EvbusEvent *event;
 
@@ -441,13 +276,13 @@ new_task (EvbusBroker         *self,
 
 /* Takes over @events and @result. */
 static void
-put_events (EvbusBroker     *self,
-            GTask           *task,
-            EvbusEvent     **events,
-            guint            n_events,
-            const Options   *options,
-            gpointer         result,
-            GDestroyNotify   free_result)
+put_events (EvbusBroker            *self,
+            GTask                  *task,
+            EvbusEvent            **events,
+            guint                   n_events,
+            const EvbusPutOptions  *options,
+            gpointer                result,
+            GDestroyNotify          free_result)
 {
   g_autoptr(EvbusPut) put = evbus_put_new (task, events, n_events, result, free_result);
   GCancellable *cancellable = g_task_get_cancellable (task);
@@ -464,11 +299,11 @@ put_events (EvbusBroker     *self,
 
 /* Takes over @event and @error, of which one is NULL. */
 static void
-put_event (EvbusBroker   *self,
-           GTask         *task,
-           EvbusEvent    *event,
-           const Options *options,
-           GError        *error)
+put_event (EvbusBroker           *self,
+           GTask                 *task,
+           EvbusEvent            *event,
+           const EvbusPutOptions *options,
+           GError                *error)
 {
   EvbusEvent **events;
 
@@ -496,14 +331,14 @@ put_async (EvbusProducer       *producer,
   EvbusBroker *self = EVBUS_BROKER (producer);
   g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
   g_autoptr(GPtrArray) values = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
-  Options options = NO_OPTIONS;
+  EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
   EvbusEvent *event = NULL;
   GError *error = NULL;
 
   g_variant_ref_sink (body);
   if (dict != NULL)
     g_variant_ref_sink (dict);
-  if (dict == NULL || read_options (dict, &options, values, &error))
+  if (dict == NULL || evbus_put_options_read (&options, dict, values, &error))
     event = event_from_variant (self, routing_key, body, profile, &options, &error);
   put_event (self, task, event, &options, error);
   g_clear_pointer (&dict, g_variant_unref);
@@ -522,7 +357,7 @@ put_bytes_async (EvbusProducer       *producer,
 {
   EvbusBroker *self = EVBUS_BROKER (producer);
   g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
-  const Options options = NO_OPTIONS;
+  const EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
   GError *error = NULL;
   EvbusEvent *event = event_from_bytes (self, routing_key, body, content_type, profile, &error);
 
@@ -546,7 +381,7 @@ events_from_variant (EvbusBroker  *self,
                      GVariant     *list,
                      GError      **error)
 {
-  static const Options no_options = NO_OPTIONS;
+  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
   g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   gsize n = g_variant_n_children (list);
 
@@ -602,7 +437,7 @@ put_many_async (EvbusProducer       *producer,
   EvbusBroker *self = EVBUS_BROKER (producer);
   g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_many_async);
   g_autoptr(GVariant) events = g_variant_ref_sink (list);
-  const Options options = NO_OPTIONS;
+  const EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
   GPtrArray *made = NULL;
   GError *error = NULL;
   char **ids;

@@ -19,10 +19,6 @@
 /* Takes in a row before other sources of the loop get their turn. */
 #define TAKES_IN_A_ROW 64
 
-/* After the deadline of a stop the routes are told to end; this is how long a
- * call that is under way is given to do so. */
-#define ABORT_GRACE_US (G_USEC_PER_SEC / 2)
-
 struct _EvbusListener
 {
   gatomicrefcount  ref_count;
@@ -379,75 +375,12 @@ give_route_up (EvbusListener *self,
   forget_route (self, route);
 }
 
-/* What the watch found out about one route, read under its lock. */
-typedef struct {
-  GCancellable *cancel;     /* a call past its timeout */
-  gboolean      stuck;
-  gboolean      abort;      /* past its time to drain */
-  gboolean      give_up;
-  gint64        next;       /* when to look again; G_MAXINT64: nothing to look for */
-} Look;
-
-static void
-look_at_call (EvbusRoute *route,
-              gint64      now,
-              Look       *look)
-{
-  gint64 stuck_at = route->call_deadline + EVBUS_STUCK_GRACE_US;
-
-  if (route->call == NULL)
-    return;
-
-  if (now < route->call_deadline)
-    {
-      look->next = MIN (look->next, route->call_deadline);
-      return;
-    }
-
-  if (!g_cancellable_is_cancelled (route->call))
-    look->cancel = g_object_ref (route->call);
-  if (now >= stuck_at)
-    look->stuck = route->state != EVBUS_ROUTE_STATE_STUCK;
-  else
-    look->next = MIN (look->next, stuck_at);
-}
-
-static void
-look_at_drain (EvbusRoute *route,
-               gint64      now,
-               Look       *look)
-{
-  if (route->drain_until == 0)
-    return;
-
-  if (now >= route->drain_until + ABORT_GRACE_US ||
-      look->stuck || route->state == EVBUS_ROUTE_STATE_STUCK)
-    {
-      look->give_up = TRUE;
-      look->next = MIN (look->next, now + ABORT_GRACE_US);
-    }
-  else if (now >= route->drain_until)
-    {
-      look->abort = route->phase != EVBUS_PHASE_ABORT;
-      look->next = MIN (look->next, route->drain_until + ABORT_GRACE_US);
-    }
-  else
-    {
-      look->next = MIN (look->next, route->drain_until);
-    }
-}
-
 static gint64
 look_at_route (EvbusListener *self,
                EvbusRoute    *route,
                gint64         now)
 {
-  Look look = { .next = G_MAXINT64 };
-
-  g_mutex_lock (&route->lock);
-  look_at_call (route, now, &look);
-  look_at_drain (route, now, &look);
-  g_mutex_unlock (&route->lock);
+  EvbusLook look = evbus_route_look (route, now);
 
   if (look.cancel != NULL)
     {

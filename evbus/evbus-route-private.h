@@ -95,6 +95,18 @@ void        evbus_route_settle       (EvbusRoute        *self,
  * in a call, and will end by itself. */
 gboolean    evbus_route_abandon      (EvbusRoute      *self);
 
+/* evbus-route-look.c: what has to be done with a route now. */
+typedef struct {
+  GCancellable *cancel;     /* a call past its timeout; a reference */
+  gboolean      stuck;      /* that has not returned in time either */
+  gboolean      abort;      /* past its time to drain */
+  gboolean      give_up;
+  gint64        next;       /* monotonic: when to look again; G_MAXINT64: nothing to look for */
+} EvbusLook;
+
+EvbusLook   evbus_route_look         (EvbusRoute      *self,
+                                      gint64           now);
+
 /* In the broker's context. */
 void        evbus_route_notify_state   (EvbusRoute    *self);
 void        evbus_route_notify_figures (EvbusRoute    *self);

@@ -221,6 +221,12 @@ evbus_route_spec_new (const char  *provider,
 
   if (profile == NULL || *profile == '\0')
     profile = "default";
+  if (!g_utf8_validate (profile, -1, NULL))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+                   "a profile of provider '%s' is not valid UTF-8", provider);
+      return NULL;
+    }
   if (match_plugin == NULL)
     match_plugin = "glob";
   if (data != NULL)

@@ -129,47 +129,8 @@ evbus_route_get_property (GObject    *object,
 }
 
 static void
-evbus_route_class_init (EvbusRouteClass *klass)
+install_figures (GParamFlags flags)
 {
-  GObjectClass *object_class = G_OBJECT_CLASS (klass);
-  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
-
-  object_class->finalize = evbus_route_finalize;
-  object_class->get_property = evbus_route_get_property;
-
-  /**
-   * EvbusRoute:provider:
-   *
-   * The provider's own name, such as "file", also where an alias was written.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_PROVIDER] = g_param_spec_string ("provider", NULL, NULL, NULL, flags);
-  /**
-   * EvbusRoute:profile:
-   *
-   * The pattern that profile names must match, as it was written.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_PROFILE] = g_param_spec_string ("profile", NULL, NULL, NULL, flags);
-  /**
-   * EvbusRoute:state:
-   *
-   * How the route is doing.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_STATE] = g_param_spec_enum ("state", NULL, NULL, EVBUS_TYPE_ROUTE_STATE,
-                                              EVBUS_ROUTE_STATE_STOPPED, flags);
-  /**
-   * EvbusRoute:reason:
-   *
-   * Why the route is in its state, for a person, or %NULL.
-   *
-   * Since: 1.0
-   */
-  properties[PROP_REASON] = g_param_spec_string ("reason", NULL, NULL, NULL, flags);
   /**
    * EvbusRoute:accepted:
    *
@@ -221,6 +182,51 @@ evbus_route_class_init (EvbusRouteClass *klass)
    */
   for (guint i = PROP_ACCEPTED; i < N_PROPS; i++)
     properties[i] = g_param_spec_uint64 (figures[i].name, NULL, NULL, 0, G_MAXUINT64, 0, flags);
+}
+
+static void
+evbus_route_class_init (EvbusRouteClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+
+  object_class->finalize = evbus_route_finalize;
+  object_class->get_property = evbus_route_get_property;
+
+  /**
+   * EvbusRoute:provider:
+   *
+   * The provider's own name, such as "file", also where an alias was written.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PROVIDER] = g_param_spec_string ("provider", NULL, NULL, NULL, flags);
+  /**
+   * EvbusRoute:profile:
+   *
+   * The pattern that profile names must match, as it was written.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_PROFILE] = g_param_spec_string ("profile", NULL, NULL, NULL, flags);
+  /**
+   * EvbusRoute:state:
+   *
+   * How the route is doing.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STATE] = g_param_spec_enum ("state", NULL, NULL, EVBUS_TYPE_ROUTE_STATE,
+                                              EVBUS_ROUTE_STATE_STOPPED, flags);
+  /**
+   * EvbusRoute:reason:
+   *
+   * Why the route is in its state, for a person, or %NULL.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_REASON] = g_param_spec_string ("reason", NULL, NULL, NULL, flags);
+  install_figures (flags);
 
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }

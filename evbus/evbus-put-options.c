@@ -1,0 +1,164 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-put-options-private.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+#include "evbus-id-private.h"
+#include "evbus-limits-private.h"
+
+gboolean
+evbus_put_check_content_type (const char  *content_type,
+                              GError     **error)
+{
+  gsize i;
+
+  if (strcmp (content_type, "application/json") == 0)
+    return TRUE;
+
+  for (i = 0; content_type[i] != '\0'; i++)
+    {
+      if (i == EVBUS_MAX_CONTENT_TYPE || !g_ascii_isprint (content_type[i]))
+        break;
+    }
+  if (i > 0 && content_type[i] == '\0')
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "the content type must have 1 to %u printable ASCII characters",
+               EVBUS_MAX_CONTENT_TYPE);
+  return FALSE;
+}
+
+static gboolean
+check_attributes (GVariant  *attributes,
+                  GError   **error)
+{
+  if (g_variant_n_children (attributes) <= EVBUS_MAX_ATTRIBUTES &&
+      g_variant_get_size (attributes) <= EVBUS_MAX_ATTRIBUTE_BYTES)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+               "%" G_GSIZE_FORMAT " attributes of %" G_GSIZE_FORMAT " bytes: at most %u of %u bytes can be given",
+               g_variant_n_children (attributes), g_variant_get_size (attributes),
+               EVBUS_MAX_ATTRIBUTES, EVBUS_MAX_ATTRIBUTE_BYTES);
+  return FALSE;
+}
+
+static gboolean
+read_wait (GVariant  *value,
+           GError   **error)
+{
+  const char *wait = g_variant_get_string (value, NULL);
+
+  if (strcmp (wait, "accepted") == 0)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "option 'wait': '%s' is not possible without a spool; use 'accepted'", wait);
+  return FALSE;
+}
+
+static gboolean
+read_option (EvbusPutOptions  *options,
+             const char       *name,
+             GVariant         *value,
+             GError          **error)
+{
+  if (strcmp (name, "id") == 0)
+    {
+      options->id = g_variant_get_string (value, NULL);
+      if (evbus_id_is_valid (options->id))
+        return TRUE;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "option 'id' must have 1 to %u printable ASCII characters and no space",
+                   EVBUS_MAX_ID_BYTES);
+      return FALSE;
+    }
+  if (strcmp (name, "content-type") == 0)
+    {
+      options->content_type = g_variant_get_string (value, NULL);
+      return evbus_put_check_content_type (options->content_type, error);
+    }
+  if (strcmp (name, "attributes") == 0)
+    {
+      options->attributes = value;
+      return check_attributes (value, error);
+    }
+  if (strcmp (name, "max-age") == 0)
+    {
+      options->max_age = g_variant_get_uint64 (value);
+      return TRUE;
+    }
+  if (strcmp (name, "timeout") == 0)
+    {
+      options->timeout = g_variant_get_uint32 (value);
+      return TRUE;
+    }
+
+  return read_wait (value, error);
+}
+
+static const struct {
+  const char *name;
+  const char *type;
+} option_types[] = {
+  { "attributes", "a{ss}" },
+  { "content-type", "s" },
+  { "id", "s" },
+  { "max-age", "t" },
+  { "timeout", "u" },
+  { "wait", "s" },
+};
+
+gboolean
+evbus_put_options_read (EvbusPutOptions  *options,
+                        GVariant         *dict,
+                        GPtrArray        *values,
+                        GError          **error)
+{
+  GVariantIter iter;
+  const char *name;
+  GVariant *value;
+
+  if (!g_variant_is_of_type (dict, G_VARIANT_TYPE_VARDICT))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the options must be a{sv}, not %s", g_variant_get_type_string (dict));
+      return FALSE;
+    }
+
+  g_variant_iter_init (&iter, dict);
+  while (g_variant_iter_next (&iter, "{&sv}", &name, &value))
+    {
+      guint i;
+
+      g_ptr_array_add (values, value);
+      for (i = 0; i < G_N_ELEMENTS (option_types); i++)
+        {
+          if (strcmp (name, option_types[i].name) == 0)
+            break;
+        }
+      if (i == G_N_ELEMENTS (option_types))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "unknown option '%s'; there are attributes, content-type, id, max-age, timeout and wait",
+                       name);
+          return FALSE;
+        }
+      if (!g_variant_is_of_type (value, G_VARIANT_TYPE (option_types[i].type)))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "option '%s' is of type %s, and must be %s", name,
+                       g_variant_get_type_string (value), option_types[i].type);
+          return FALSE;
+        }
+      if (!read_option (options, name, value, error))
+        return FALSE;
+    }
+
+  return TRUE;
+}
