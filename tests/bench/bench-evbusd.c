@@ -59,7 +59,7 @@ wait_until_still (BenchService  *service,
     {
       if (!bench_process_wakeups (bench_service_get_pid (service), &before, error))
         return FALSE;
-      g_usleep (STILL_US); /* poll, for as many times as the loop allows */
+      g_usleep (bench_scale (STILL_US)); /* poll, for as many times as the loop allows */
       if (!bench_process_wakeups (bench_service_get_pid (service), &after, error))
         return FALSE;
       if (after == before)
