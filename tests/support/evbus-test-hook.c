@@ -92,6 +92,15 @@ evbus_test_hook_release (EvbusTestHook *self)
 }
 
 void
+evbus_test_hook_let_pass (EvbusTestHook *self)
+{
+  g_mutex_lock (&self->lock);
+  self->n_passes++;
+  g_cond_broadcast (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
+void
 evbus_test_hook_take (EvbusTestHook *self,
                       EvbusBatch    *batch,
                       guint          index)
@@ -218,10 +227,12 @@ hook_pass_gate (EvbusTestHook *self,
   g_mutex_lock (&self->lock);
   self->n_waiting++;
   g_cond_broadcast (&self->changed);
-  while (self->held && (self->deaf || !g_cancellable_is_cancelled (cancellable)))
+  while (self->held && self->n_passes == 0 && (self->deaf || !g_cancellable_is_cancelled (cancellable)))
     g_cond_wait (&self->changed, &self->lock);
   self->n_waiting--;
-  passed = !self->held;
+  passed = !self->held || self->n_passes > 0;
+  if (self->held && self->n_passes > 0)
+    self->n_passes--;
   if (g_cancellable_is_cancelled (cancellable))
     self->n_cancelled++;
   g_mutex_unlock (&self->lock);

@@ -38,6 +38,7 @@ struct _EvbusTestHook
   GCond changed;
   GPtrArray *events;           /* what was taken, in order */
   gboolean held;               /* publish waits for the release … */
+  guint n_passes;              /* publishes that may pass it even so */
   gboolean deaf;               /* … also when it is cancelled */
   guint n_waiting;             /* publishes at the gate */
   guint n_open;
@@ -58,6 +59,8 @@ void           evbus_test_hook_free   (EvbusTestHook  *self);
 /* The gate. While it is held, publishes wait at it. */
 void           evbus_test_hook_hold    (EvbusTestHook *self);
 void           evbus_test_hook_release (EvbusTestHook *self);
+/* One publish passes, the gate stays. */
+void           evbus_test_hook_let_pass (EvbusTestHook *self);
 
 /* Adds the event at @index to the events, and confirms it. */
 void           evbus_test_hook_take    (EvbusTestHook *self,

@@ -216,6 +216,44 @@ test_block (Fixture       *fixture,
   assert_numbers (fixture->wide_hook, 0, 24);
 }
 
+/* One that needs less room than those before it does not overtake them, be it
+ * one that waits or one that does not. */
+static void
+test_block_overtaking (Fixture       *fixture,
+                       gconstpointer  data)
+{
+  g_autoptr(GAsyncResult) many = NULL, one = NULL;
+  g_autoptr(GError) error = NULL;
+  g_auto(GStrv) ids = NULL;
+  g_autofree char *id = NULL;
+
+  hold_first (fixture);
+  evbus_test_put_numbers (fixture->broker, NULL, 1, 3);
+  evbus_producer_put_many_async (fixture->producer, g_variant_new_parsed (
+                                   "[('k', <4>, ''), ('k', <5>, ''), ('k', <6>, '')]"), NULL,
+                                 evbus_test_store_result, &many);
+  evbus_producer_put_async (fixture->producer, "k", g_variant_new_uint32 (7), NULL, NULL,
+                            evbus_test_store_result, &one);
+
+  /* Room for one: the plugin takes one event at a time. */
+  evbus_test_hook_let_pass (fixture->hook);
+  evbus_test_wait_ledger (fixture->route, "delivered=1");
+  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  assert_full (fixture);
+  evbus_test_iterate ();
+  evbus_test_assert_ledger (fixture->route, "accepted=4 delivered=1 queued=3");
+  g_assert_null (one);
+
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_until (many != NULL && one != NULL);
+  ids = evbus_producer_put_many_finish (fixture->producer, many, &error);
+  g_assert_no_error (error);
+  id = evbus_producer_put_finish (fixture->producer, one, &error);
+  g_assert_no_error (error);
+  evbus_test_wait_ledger (fixture->route, "accepted=8 delivered=8");
+  assert_numbers (fixture->hook, 0, 8);
+}
+
 /* A put that does not concern the full route does not wait for it. */
 static void
 test_block_others (Fixture       *fixture,
@@ -326,6 +364,9 @@ main (int    argc,
     { "/overflow/reject/many", SMALL ("reject"), test_reject_many },
     { "/overflow/block/in-order", SMALL ("block"), test_block },
     { "/overflow/block/others", SMALL ("block"), test_block_others },
+    { "/overflow/block/overtaking",
+      "{'overflow': <'block'>, 'window': <{'events': <4>}>, 'in_flight': <1>}",
+      test_block_overtaking },
     { "/overflow/block/too-large", SMALL ("block"), test_block_too_large },
     { "/overflow/bytes", "{'overflow': <'reject'>, 'window': <{'bytes': <'100KiB'>}>}", test_bytes },
     { "/overflow/max-age",

@@ -316,6 +316,39 @@ test_under_load (Fixture       *fixture,
   g_assert_cmpuint (evbus_test_figure (one, "delivered"), ==, producer.n_put);
 }
 
+/* The routes of an event are those of the moment in which it is accepted: one
+ * that waits for a route that goes, goes to what came instead. */
+static void
+test_waiting_put (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  g_autoptr(EvbusRoute) full = NULL, next = NULL;
+  g_autoptr(GAsyncResult) waiting = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = NULL;
+
+  evbus_test_apply (fixture->broker,
+                    "hook:\n  one: {name: a, delivery: {overflow: block, window: {events: 3}}}\n");
+  evbus_test_start (fixture->broker);
+  full = route_at (fixture, 0);
+  evbus_test_hook_hold (fixture->hooks[0]);
+  evbus_test_put_numbers (fixture->broker, "one", 0, 3);
+  evbus_producer_put_async (EVBUS_PRODUCER (fixture->broker), "number", g_variant_new_uint32 (3),
+                            "one", NULL, evbus_test_store_result, &waiting);
+  evbus_test_iterate ();
+  g_assert_null (waiting);
+
+  evbus_test_apply (fixture->broker, "hook:\n  o*e: {name: b}\n");
+  evbus_test_wait_until (waiting != NULL);
+  id = evbus_producer_put_finish (EVBUS_PRODUCER (fixture->broker), waiting, &error);
+  g_assert_no_error (error);
+  next = route_at (fixture, 0);
+  evbus_test_wait_ledger (next, "accepted=1 delivered=1");
+  g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hooks[1], 0)), ==, 3);
+  evbus_test_hook_release (fixture->hooks[0]);
+  evbus_test_wait_ledger (full, "accepted=3 delivered=3");
+}
+
 /* Each open plugin is closed, on reload and at the end. */
 static void
 test_opened_and_closed (Fixture       *fixture,
@@ -352,6 +385,7 @@ main (int    argc,
     { "/reload/bad", test_bad },
     { "/reload/missing-provider", test_missing_provider },
     { "/reload/under-load", test_under_load },
+    { "/reload/waiting-put", test_waiting_put },
     { "/reload/opened-and-closed", test_opened_and_closed },
   };
 
