@@ -12,9 +12,9 @@
 #include "bench-bus.h"
 #include "bench.h"
 
-#define N_PUT_1 4000
-#define N_PUT_256 20000
-#define N_PUT_MANY 600
+#define N_PUT_1 3000
+#define N_PUT_256 10000
+#define N_PUT_MANY 300
 
 #define CONFIG \
   "internal:\n" \

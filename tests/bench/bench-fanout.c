@@ -12,7 +12,7 @@
 #include "bench.h"
 
 #define N_ROUTES 4
-#define N_EVENTS 500000
+#define N_EVENTS 300000
 #define N_EVENTS_HELD 60000
 
 typedef struct

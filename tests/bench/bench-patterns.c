@@ -20,8 +20,8 @@
 #define N_FEW 10
 #define N_MANY 1000
 #define N_NAMES 16
-#define N_REPEATED 500000
-#define N_FRESH 20000
+#define N_REPEATED 300000
+#define N_FRESH 10000
 #define N_FRESH_RSS 100000
 
 /* Of the patterns, the names match the last alone; all begin alike, as those of

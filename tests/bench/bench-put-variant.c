@@ -8,7 +8,7 @@
 #include "bench-broker.h"
 #include "bench.h"
 
-#define N_EVENTS 200000
+#define N_EVENTS 100000
 
 static gboolean
 put_variant (EvbusProducer  *producer,

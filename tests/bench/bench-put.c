@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#define N_EVENTS 1000000
+#define N_EVENTS 500000
 #define BODY_SIZE 200
 
 /* Of an event with such a body: the body, its id and the fields beside them. */

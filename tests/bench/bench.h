@@ -8,7 +8,7 @@
 
 G_BEGIN_DECLS
 
-#define BENCH_ROUNDS 7
+#define BENCH_ROUNDS 15
 #define BENCH_MIN_ROUNDS 5
 
 /*
