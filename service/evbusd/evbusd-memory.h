@@ -8,7 +8,8 @@
 
 G_BEGIN_DECLS
 
-void evbusd_memory_init  (void);
-void evbusd_memory_watch (GListModel *routes);
+void evbusd_memory_avoid_slices (char       **argv);
+void evbusd_memory_init         (void);
+void evbusd_memory_watch        (GListModel  *routes);
 
 G_END_DECLS

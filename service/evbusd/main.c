@@ -8,6 +8,7 @@
 
 #include "evbusd-daemon.h"
 #include "evbusd-log.h"
+#include "evbusd-memory.h"
 
 #define EXIT_USAGE 2
 
@@ -78,6 +79,7 @@ main (int    argc,
   g_autoptr (GError) error = NULL;
   EvbusdOptions options;
 
+  evbusd_memory_avoid_slices (argv);
   g_set_prgname ("evbusd");
   if (!parse (&arguments, &argc, &argv, &error))
     {
