@@ -42,6 +42,9 @@ void         evbus_admission_release_locked (EvbusQueue  *self,
  * moved to @done. */
 void         evbus_waiting_pass_locked (EvbusQueue  *self,
                                       GQueue      *done);
+/* A waiting put counts with each of its routes, so that none overtakes it. */
+void         evbus_waiting_count_locked (EvbusPut  *put,
+                                      int          difference);
 /* Answers and frees what is in @done, outside the lock. */
 void         evbus_waiting_answer    (GQueue      *done);
 

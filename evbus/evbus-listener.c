@@ -39,7 +39,8 @@ struct _EvbusListener
   GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
   gboolean         stopping;
   GPtrArray       *stops;          /* the tasks that wait for the end */
-  GSource         *stop_cancelled; /* then, if it can be cancelled */
+  GCancellable    *stop_cancellable; /* then, if it can be cancelled */
+  gulong           stop_cancelled_id;
   gboolean         aborted;
   gboolean         left_over;      /* something was dropped because of the deadline */
 };
@@ -239,11 +240,10 @@ end_thread_if_done (EvbusListener *self)
         g_task_return_boolean (task, TRUE);
     }
 
-  if (self->stop_cancelled != NULL)
-    {
-      g_source_destroy (self->stop_cancelled);
-      g_clear_pointer (&self->stop_cancelled, g_source_unref);
-    }
+  if (self->stop_cancelled_id != 0)
+    g_signal_handler_disconnect (self->stop_cancellable, self->stop_cancelled_id);
+  self->stop_cancelled_id = 0;
+  g_clear_object (&self->stop_cancellable);
   g_main_loop_quit (self->loop);
 }
 
@@ -441,8 +441,7 @@ end_routes_by (EvbusListener *self,
 }
 
 static gboolean
-on_stop_cancelled (GCancellable *cancellable,
-                   gpointer      data)
+on_hurry (gpointer data)
 {
   Message *message = data;
 
@@ -451,21 +450,25 @@ on_stop_cancelled (GCancellable *cancellable,
 }
 
 static void
+on_stop_cancelled (GCancellable *cancellable,
+                   gpointer      data)
+{
+  tell (data, on_hurry, g_new0 (Message, 1));
+}
+
+/* Not a cancellable's source, which GLib 2.74 leaks if it is destroyed while
+ * another thread cancels. */
+static void
 listen_for_cancel (EvbusListener *self,
                    GCancellable  *cancellable)
 {
-  Message *message;
-
   if (cancellable == NULL)
     return;
 
-  message = g_new0 (Message, 1);
-  message->listener = evbus_listener_ref (self);
-  self->stop_cancelled = g_cancellable_source_new (cancellable);
-  g_source_set_static_name (self->stop_cancelled, "[evbus] stop cancelled");
-  g_source_set_callback (self->stop_cancelled, G_SOURCE_FUNC (on_stop_cancelled), message,
-                         (GDestroyNotify) message_free);
-  g_source_attach (self->stop_cancelled, self->context);
+  self->stop_cancellable = g_object_ref (cancellable);
+  self->stop_cancelled_id =
+    g_cancellable_connect (cancellable, G_CALLBACK (on_stop_cancelled),
+                           evbus_listener_ref (self), (GDestroyNotify) evbus_listener_unref);
 }
 
 static gboolean

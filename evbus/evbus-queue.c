@@ -186,8 +186,12 @@ resolve_waiting_locked (EvbusQueue *self,
       EvbusPut *put = link->data;
 
       next = link->next;
+      evbus_waiting_count_locked (put, -1);
       if (evbus_admission_resolve_locked (self, put, FALSE, &put->refusal))
-        continue;
+        {
+          evbus_waiting_count_locked (put, 1);
+          continue;
+        }
 
       evbus_admission_release_locked (self, put);
       put->state = EVBUS_PUT_DONE;

@@ -38,6 +38,7 @@ struct _EvbusRoute
   EvbusLedger      ledger;
   gsize            queued_weight;
   guint64          waited_for;       /* the pass over the waiting puts in which one waits for this route */
+  guint            n_waiting;        /* events of waiting puts that go here */
 
   GMutex           lock;
   /* Under @lock. */

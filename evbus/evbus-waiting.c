@@ -43,6 +43,37 @@ hold_up_later_puts (EvbusQueue *self,
     }
 }
 
+void
+evbus_waiting_count_locked (EvbusPut *put,
+                            int       difference)
+{
+  for (guint i = 0; i < put->n_events; i++)
+    {
+      EvbusRouteSet *set = put->events[i]->set;
+
+      for (guint j = 0; j < set->n_routes; j++)
+        set->routes[j]->n_waiting += difference;
+    }
+}
+
+/* The route for which a put waits that @put would overtake, or NULL. */
+static EvbusRoute *
+find_overtaking (EvbusPut *put)
+{
+  for (guint i = 0; i < put->n_events; i++)
+    {
+      EvbusRouteSet *set = put->events[i]->set;
+
+      for (guint j = 0; j < set->n_routes; j++)
+        {
+          if (set->routes[j]->n_waiting > 0)
+            return set->routes[j];
+        }
+    }
+
+  return NULL;
+}
+
 static void
 leave_locked (EvbusQueue *self,
               EvbusPut   *put)
@@ -67,9 +98,12 @@ evbus_waiting_pass_locked (EvbusQueue *self,
 
       next = link->next;
 
+      evbus_waiting_count_locked (put, -1);
       if (!waits_behind_another (self, put))
         verdict = evbus_admission_decide_locked (self, put, &error);
 
+      if (verdict == EVBUS_VERDICT_FULL_QUEUE || verdict == EVBUS_VERDICT_FULL_ROUTE)
+        evbus_waiting_count_locked (put, 1);
       if (verdict == EVBUS_VERDICT_FULL_QUEUE)
         break;
       if (verdict == EVBUS_VERDICT_FULL_ROUTE)
@@ -119,6 +153,7 @@ give_up (EvbusPut *put,
   if (put->state == EVBUS_PUT_WAITING)
     {
       g_queue_remove (&self->waiting, put);
+      evbus_waiting_count_locked (put, -1);
       leave_locked (self, put);
       evbus_put_unref (put);
     }
@@ -248,6 +283,7 @@ join_locked (EvbusQueue  *self,
   put->state = EVBUS_PUT_WAITING;
   self->waiting_weight += put->weight;
   g_queue_push_tail (&self->waiting, evbus_put_ref (put));
+  evbus_waiting_count_locked (put, 1);
   evbus_waiting_pass_locked (self, done);
   return TRUE;
 }
@@ -301,12 +337,23 @@ evbus_queue_try_put (EvbusQueue  *self,
                      GError     **error)
 {
   EvbusVerdict verdict;
+  EvbusRoute *route;
 
   evbus_queue_lock (self);
   if (!evbus_admission_resolve_locked (self, put, TRUE, error))
-    verdict = EVBUS_VERDICT_REFUSED;
+    {
+      verdict = EVBUS_VERDICT_REFUSED;
+    }
+  else if (self->waiting.length > 0 && (route = find_overtaking (put)) != NULL)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+                   "older puts wait for space on route %s", route->label);
+      verdict = EVBUS_VERDICT_FULL_ROUTE;
+    }
   else
-    verdict = evbus_admission_decide_locked (self, put, error);
+    {
+      verdict = evbus_admission_decide_locked (self, put, error);
+    }
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     evbus_admission_release_locked (self, put);
   evbus_queue_unlock (self);
