@@ -335,6 +335,8 @@ evbus_mailbox_close (EvbusMailbox *self)
  * evbus_mailbox_get_length:
  * @self: a mailbox
  *
+ * Counts what waits.
+ *
  * Returns: the number of events that wait in the mailbox now
  *
  * Since: 1.0
