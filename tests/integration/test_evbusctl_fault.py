@@ -194,8 +194,9 @@ def test_monitor_lets_no_event_steer_the_terminal(fake, environment):
     fake('hostile')
     process = monitor(environment)
     lines = [process.stdout.readline() for _ in range(6)]
+    errors = process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    process.communicate(timeout=20)
     assert process.returncode == 0
     assert [line.rstrip('\n').split('  ', 1)[1] for line in lines] == [
         'plain  default  {"null":null,"list":[]}',

@@ -255,7 +255,10 @@ PLAIN = {'MALLOC_CHECK_': '0', 'G_DEBUG': ''}
 
 @pytest.fixture
 def small(evbusd, folder):
-    return evbusd(f"internal: {{default: {{}}}}\nfile: {{default: {{path: {folder}/events.jsonl}}}}", env=PLAIN)
+    # Nothing is dropped, however slow the machine is with a burst.
+    block = 'delivery: {overflow: block}'
+    return evbusd(f"internal: {{default: {{{block}}}}}\n"
+                  f"file: {{default: {{path: {folder}/events.jsonl, {block}}}}}", env=PLAIN)
 
 
 def test_resident_memory(small, client):
