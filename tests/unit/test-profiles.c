@@ -351,12 +351,11 @@ assert_refused (const char *text,
                 const char *message)
 {
   g_autoptr(GError) error = NULL;
-  gint64 begin = g_get_monotonic_time ();
 
+  /* One whose work were not bounded would run into the test's timeout. */
   g_assert_null (evbus_profiles_new_for_data (text, -1, "p.yaml", &error));
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG);
   g_assert_cmpstr (error->message, ==, message);
-  g_assert_cmpint (g_get_monotonic_time () - begin, <, 10 * G_USEC_PER_SEC);
 }
 
 static void
