@@ -317,6 +317,48 @@ test_under_load (Fixture       *fixture,
     g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hooks[0], i)), ==, i);
 }
 
+static gpointer
+put_new_names (gpointer data)
+{
+  Producer *producer = data;
+
+  while (!g_atomic_int_get (&producer->stop) && producer->n_put < 30000)
+    {
+      g_autofree char *name = g_strdup_printf ("naaaaaaaaaa%u", producer->n_put);
+
+      evbus_test_put_numbers (producer->broker, name, producer->n_put++, 1);
+    }
+  return NULL;
+}
+
+/* Names that nobody has put before are looked up, which takes its time with such
+ * a pattern, while the routes change. */
+static void
+test_new_names (Fixture       *fixture,
+                gconstpointer  data)
+{
+  Producer producer = { .broker = fixture->broker };
+  g_autoptr(EvbusRoute) kept = NULL;
+  GThread *thread;
+
+#define KEPT "match_plugin: regex\nhook:\n  'n(a+)+': {name: b}\n" \
+             "  'n.*': {name: a, delivery: {window: {events: 100000}}}\n"
+  evbus_test_apply (fixture->broker, KEPT);
+  evbus_test_start (fixture->broker);
+  kept = route_at (fixture, 1);
+  thread = g_thread_new ("producer", put_new_names, &producer);
+  for (guint i = 0; i < 200; i++)
+    evbus_test_apply (fixture->broker, i % 2 == 0 ? KEPT "  'm.*': {name: c}\n"
+                                                  : KEPT);
+  g_atomic_int_set (&producer.stop, TRUE);
+  g_thread_join (thread);
+  evbus_test_wait_ledger (kept, "queued=0");
+  g_assert_cmpuint (evbus_test_figure (kept, "accepted"), ==, producer.n_put);
+  g_assert_cmpuint (evbus_test_figure (kept, "delivered"), ==, producer.n_put);
+  for (guint i = 0; i < producer.n_put; i++)
+    g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hooks[0], i)), ==, i);
+}
+
 /* The routes of an event are those of the moment in which it is accepted: one
  * that waits for a route that goes, goes to what came instead. */
 static void
@@ -386,6 +428,7 @@ main (int    argc,
     { "/reload/bad", test_bad },
     { "/reload/missing-provider", test_missing_provider },
     { "/reload/under-load", test_under_load },
+    { "/reload/new-names", test_new_names },
     { "/reload/waiting-put", test_waiting_put },
     { "/reload/opened-and-closed", test_opened_and_closed },
   };
