@@ -21,6 +21,7 @@ find_set_locked (EvbusQueue  *self,
                  GError     **error)
 {
   EvbusRouteTable *table = self->table;
+  guint64 generation = table->generation;
   EvbusRouteSet *set = evbus_route_table_lookup (table, profile);
   g_autoptr(GPtrArray) matched = NULL;
 
@@ -36,16 +37,18 @@ find_set_locked (EvbusQueue  *self,
       evbus_route_table_ref (table);
       evbus_queue_unlock (self);
       matched = evbus_route_table_match (table, profile, error);
-      evbus_queue_lock (self);
+      /* Before the lock: if a reload has replaced the table, its routes may go
+       * with it, and they take the lock to settle their accounts. */
       evbus_route_table_unref (table);
+      evbus_queue_lock (self);
     }
 
   if (matched == NULL)
     return NULL;
-  if (table != self->table)
+  if (generation != self->table->generation)
     return find_set_locked (self, profile, may_unlock, error);
 
-  return evbus_route_table_remember (table, profile, matched, self->garbage);
+  return evbus_route_table_remember (self->table, profile, matched, self->garbage);
 }
 
 gboolean
