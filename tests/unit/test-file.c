@@ -76,14 +76,22 @@ tear_down (Fixture       *fixture,
   g_free (fixture->path);
 }
 
+/* Under the lock that the plugin writes under: a batch that does not fit stands
+ * there in part until it is cut off again. */
 static char *
 read_text (Fixture    *fixture,
            const char *suffix)
 {
   g_autofree char *path = g_strconcat (fixture->path, suffix, NULL);
   char *text = NULL;
+  int fd = open (path, O_RDONLY | O_CLOEXEC);
 
+  if (fd < 0)
+    return NULL;
+
+  g_assert_cmpint (flock (fd, LOCK_SH), ==, 0);
   g_file_get_contents (path, &text, NULL, NULL);
+  g_assert_true (g_close (fd, NULL));
   return text;
 }
 
