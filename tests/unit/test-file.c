@@ -68,7 +68,6 @@ tear_down (Fixture       *fixture,
   while ((name = g_dir_read_name (dir)) != NULL)
     {
       g_autofree char *path = g_build_filename (fixture->folder, name, NULL);
-
       g_remove (path);
     }
   g_rmdir (fixture->folder);
@@ -88,7 +87,6 @@ read_text (Fixture    *fixture,
 
   if (fd < 0)
     return NULL;
-
   g_assert_cmpint (flock (fd, LOCK_SH), ==, 0);
   g_file_get_contents (path, &text, NULL, NULL);
   g_assert_true (g_close (fd, NULL));
@@ -104,7 +102,6 @@ read_lines (Fixture    *fixture,
   g_autofree char *text = read_text (fixture, suffix);
   g_auto(GStrv) words = NULL;
   GPtrArray *lines;
-  guint i;
 
   if (text == NULL)
     return NULL;
@@ -112,7 +109,7 @@ read_lines (Fixture    *fixture,
   g_assert_true (text[0] == '\0' || g_str_has_suffix (text, "\n"));
   lines = g_ptr_array_new_with_free_func ((GDestroyNotify) json_object_unref);
   words = g_strsplit (text, "\n", -1);
-  for (i = 0; words[i] != NULL && words[i][0] != '\0'; i++)
+  for (guint i = 0; words[i] != NULL && words[i][0] != '\0'; i++)
     {
       g_autoptr(GError) error = NULL;
       g_autoptr(JsonNode) node = json_from_string (words[i], &error);
