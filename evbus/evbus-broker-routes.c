@@ -113,10 +113,10 @@ typedef struct {
 static void
 change_clear (Change *change)
 {
-  g_ptr_array_unref (change->routes);
-  g_ptr_array_unref (change->added);
-  g_ptr_array_unref (change->predecessors);
-  g_ptr_array_unref (change->removed);
+  g_clear_pointer (&change->routes, g_ptr_array_unref);
+  g_clear_pointer (&change->added, g_ptr_array_unref);
+  g_clear_pointer (&change->predecessors, g_ptr_array_unref);
+  g_clear_pointer (&change->removed, g_ptr_array_unref);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Change, change_clear)

@@ -372,6 +372,7 @@ evbus_broker_stop_async (EvbusBroker         *self,
 {
   g_autoptr(GTask) task = NULL;
   gboolean started;
+  gboolean stopped;
 
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
@@ -383,6 +384,7 @@ evbus_broker_stop_async (EvbusBroker         *self,
 
   g_mutex_lock (&self->lock);
   started = self->started;
+  stopped = self->stopped;
   self->stopped = TRUE;
   g_mutex_unlock (&self->lock);
 
@@ -393,7 +395,9 @@ evbus_broker_stop_async (EvbusBroker         *self,
       return;
     }
 
-  evbus_listener_discard (self->listener);
+  /* Once: a second stop has nothing to discard. */
+  if (!stopped)
+    evbus_listener_discard (self->listener);
   g_task_return_boolean (task, TRUE);
 }
 

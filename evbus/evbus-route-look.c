@@ -48,6 +48,7 @@ look_at_drain (EvbusRoute *route,
   if (now >= route->drain_until + ABORT_GRACE_US ||
       look->stuck || route->state == EVBUS_ROUTE_STATE_STUCK)
     {
+      look->abort = route->phase != EVBUS_PHASE_ABORT;
       look->give_up = TRUE;
       look->next = MIN (look->next, now + ABORT_GRACE_US);
     }

@@ -5,7 +5,6 @@
 #include "evbus-route-worker-private.h"
 
 #include "evbus-context-private.h"
-#include "evbus-mailbox-private.h"
 #include "evbus-plugin-host-private.h"
 #include "evbus-retry-private.h"
 #include "evbus-source-private.h"
@@ -174,7 +173,6 @@ finish (EvbusWorker *self)
       evbus_route_drop_window (route, reason);
       if (!self->hopeless)
         evbus_route_set_state (route, EVBUS_ROUTE_STATE_STOPPED, NULL);
-      evbus_mailbox_close (route->mailbox);
       evbus_listener_finished (self->listener, route);
     }
 
@@ -227,6 +225,9 @@ work (gpointer data)
   if (g_get_monotonic_time () < self->not_before)
     {
       sleep_until (self, self->not_before);
+      /* That may have replaced the wake-up of a change of phase. */
+      if (get_phase (route, &empty) != phase)
+        evbus_source_wake (route->work);
     }
   else if (make_ingress (self))
     {

@@ -362,6 +362,7 @@ evbus_route_drop_window (EvbusRoute *self,
   evbus_window_drop_oldest (&self->window, 0, 0, dropped);
   g_mutex_unlock (&self->lock);
 
+  evbus_mailbox_close (self->mailbox);
   if (dropped->len > 0)
     evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
 }
@@ -385,6 +386,7 @@ evbus_route_abandon (EvbusRoute *self)
   evbus_window_drop_oldest (&self->window, 0, 0, dropped);
   g_mutex_unlock (&self->lock);
 
+  evbus_mailbox_close (self->mailbox);
   if (dropped->len > 0)
     evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
                          "the route was stopped, and its plugin did not return");
