@@ -116,5 +116,6 @@ def test_sources_name_no_place_of_the_build(prefix):
     for path in prefix[0].rglob('*'):
         if path.is_file() and not path.is_symlink() and path.suffix in ('.pc', '.service', '.conf', '.gir', '.plugin'):
             text = path.read_text(encoding='utf-8')
-            assert str(build_root()) not in text, path
-            assert str(source_root()) not in text, path
+            for place in build_root(), source_root():
+                # As a path of its own: '/evbus' may be the source folder, and is in '/usr/bin/evbusd'.
+                assert not re.search(rf'(?<![\w./-]){re.escape(str(place))}(?![\w.-])', text), (path, place)
