@@ -55,6 +55,8 @@ struct _EvbusRoute
   gint64           drain_until;      /* monotonic; 0: no limit */
   GCancellable    *call;             /* of the call into the plugin that is under way, or NULL */
   gint64           call_deadline;    /* monotonic */
+  gboolean         stepping;         /* its thread is in a step: what it holds may change, unless it is in
+                                      * a call; set by that thread */
 };
 
 EvbusRoute *evbus_route_new          (EvbusRouteSpec  *spec,
@@ -91,9 +93,9 @@ void        evbus_route_settle       (EvbusRoute        *self,
                                       guint              n_events,
                                       gsize              weight);
 
-/* Gives up a route whose plugin does not return: all it has is dropped, and
- * its thread will find that out when it comes back. FALSE: its thread is not
- * in a call, and will end by itself. */
+/* Gives up a route whose plugin does not return, from a call or from a source
+ * of its own: all it has is dropped, and its thread will find that out when it
+ * comes back. FALSE: its thread is busy with neither, and will end by itself. */
 gboolean    evbus_route_abandon      (EvbusRoute      *self);
 
 /* evbus-route-look.c: what has to be done with a route now. */

@@ -30,6 +30,10 @@ evbus_worker_describe (EvbusWorker  *self,
   if (!cancelled)
     return g_strdup (message);
 
+  /* Past its time it is the watch that has cancelled it. */
+  if (g_get_monotonic_time () < self->route->call_deadline)
+    return g_strdup_printf ("%s was cut short because the route was stopped: %s", call, message);
+
   return g_strdup_printf ("%s took longer than %.3g s: %s", call,
                           self->route->spec->delivery.timeout / (double) G_USEC_PER_SEC, message);
 }

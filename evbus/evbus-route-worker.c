@@ -9,6 +9,9 @@
 #include "evbus-retry-private.h"
 #include "evbus-source-private.h"
 
+/* Dispatches of the plugin's own sources after its close. */
+#define MAX_LEFTOVERS 1000
+
 void
 evbus_worker_begin_call (EvbusWorker *self)
 {
@@ -133,12 +136,14 @@ open_ingress (EvbusWorker *self)
   return FALSE;
 }
 
+/* One that was given up while its plugin did not return gets no close: another
+ * may be in its place by now. */
 static void
 close_ingress (EvbusWorker *self)
 {
   g_autoptr(GError) error = NULL;
 
-  if (self->ctx != NULL)
+  if (self->ctx != NULL && !self->abandoned)
     {
       evbus_worker_begin_call (self);
       if (!evbus_ingress_close (self->ingress, self->ctx, &error))
@@ -173,7 +178,6 @@ finish (EvbusWorker *self)
       evbus_route_drop_window (route, reason);
       if (!self->hopeless)
         evbus_route_set_state (route, EVBUS_ROUTE_STATE_STOPPED, NULL);
-      evbus_listener_finished (self->listener, route);
     }
 
   g_main_loop_quit (self->loop);
@@ -206,17 +210,37 @@ advance (EvbusWorker *self)
   evbus_source_wake (self->route->work);
 }
 
-/* One step: at most one call into the plugin, so that the plugin's own sources
- * in this context are served between any two. */
-static gboolean
-work (gpointer data)
+/* Outside of a step the thread waits or is in a source of the plugin, from which
+ * it may not return: then the route can be given up. */
+static void
+begin_step (EvbusWorker *self)
 {
-  EvbusWorker *self = data;
+  EvbusRoute *route = self->route;
+
+  g_mutex_lock (&route->lock);
+  route->stepping = TRUE;
+  self->abandoned = route->finished;
+  g_mutex_unlock (&route->lock);
+}
+
+static void
+end_step (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+
+  g_mutex_lock (&route->lock);
+  route->stepping = FALSE;
+  g_mutex_unlock (&route->lock);
+}
+
+static gboolean
+step (EvbusWorker *self)
+{
   EvbusRoute *route = self->route;
   gboolean empty;
   EvbusPhase phase = get_phase (route, &empty);
 
-  if (phase == EVBUS_PHASE_ABORT || (phase == EVBUS_PHASE_DRAIN && (empty || self->hopeless)))
+  if (self->abandoned || phase == EVBUS_PHASE_ABORT || (phase == EVBUS_PHASE_DRAIN && (empty || self->hopeless)))
     {
       finish (self);
       return G_SOURCE_REMOVE;
@@ -253,6 +277,21 @@ work (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+/* One step: at most one call into the plugin, so that the plugin's own sources
+ * in this context are served between any two. */
+static gboolean
+work (gpointer data)
+{
+  EvbusWorker *self = data;
+  gboolean goes_on;
+
+  begin_step (self);
+  goes_on = step (self);
+  end_step (self);
+
+  return goes_on;
+}
+
 static gpointer
 run (gpointer data)
 {
@@ -261,13 +300,16 @@ run (gpointer data)
 
   g_main_context_push_thread_default (route->context);
   g_main_loop_run (self->loop);
-  /* Plugins may have left something for the context to free. */
-  while (g_main_context_iteration (route->context, FALSE))
+  /* Plugins may have left something for the context to free; one that always
+   * leaves something more is not waited for. */
+  for (guint i = 0; i < MAX_LEFTOVERS && g_main_context_iteration (route->context, FALSE); i++)
     ;
   g_main_context_pop_thread_default (route->context);
 
   g_clear_object (&self->cancellable);
   g_object_unref (self->batch);
+  /* Only now: whoever hears of it relies on no code of the plugin running. */
+  evbus_listener_finished (self->listener, route);
   g_main_loop_unref (self->loop);
   evbus_listener_unref (self->listener);
   g_free (self);

@@ -373,7 +373,7 @@ evbus_route_abandon (EvbusRoute *self)
   g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
 
   g_mutex_lock (&self->lock);
-  if (self->call == NULL)
+  if (self->call == NULL && self->stepping)
     {
       g_mutex_unlock (&self->lock);
       return FALSE;

@@ -290,6 +290,9 @@ evbus_test_hook_close (EvbusIngress  *ingress,
   self->n_close++;
   hook_enter_locked (self);
   g_mutex_unlock (&self->lock);
+
+  if (self->close != NULL)
+    self->close (self, ctx);
   hook_leave (self);
   return TRUE;
 }

@@ -24,14 +24,17 @@ typedef gboolean (* EvbusTestOpen)    (EvbusTestHook  *hook,
                                        EvbusContext   *ctx,
                                        GCancellable   *cancellable,
                                        GError        **error);
+typedef void     (* EvbusTestClose)   (EvbusTestHook  *hook,
+                                       EvbusContext   *ctx);
 
 struct _EvbusTestHook
 {
   gatomicrefcount ref_count;
   char *name;
 
-  EvbusTestOpen open;          /* these three before the broker starts */
+  EvbusTestOpen open;          /* these four before the broker starts */
   EvbusTestPublish publish;
+  EvbusTestClose close;
   gpointer user_data;
 
   GMutex lock;
