@@ -375,6 +375,14 @@ put_finish (EvbusProducer  *producer,
   return g_task_propagate_pointer (G_TASK (result), error);
 }
 
+/* The queue leaves NULL where it has taken the event. */
+static void
+clear_event (gpointer event)
+{
+  if (event != NULL)
+    evbus_event_unref (event);
+}
+
 /* Returns all of the events, or NULL with what is wrong with the first bad one. */
 static GPtrArray *
 events_from_variant (EvbusBroker  *self,
@@ -382,7 +390,7 @@ events_from_variant (EvbusBroker  *self,
                      GError      **error)
 {
   static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
-  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func (clear_event);
   gsize n = g_variant_n_children (list);
 
   for (gsize i = 0; i < n; i++)
@@ -427,6 +435,38 @@ check_count (EvbusBroker  *self,
   return FALSE;
 }
 
+/* Returns the events of @list, or NULL with what is wrong with it. */
+static GPtrArray *
+make_many (EvbusBroker  *self,
+           GVariant     *list,
+           GError      **error)
+{
+  if (!g_variant_is_of_type (list, G_VARIANT_TYPE ("a(svs)")))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the events must be a(svs), not %s", g_variant_get_type_string (list));
+      return NULL;
+    }
+
+  if (!check_count (self, g_variant_n_children (list), error))
+    return NULL;
+
+  return events_from_variant (self, list, error);
+}
+
+/* Before they are put: accepted, the events may be gone at once. */
+static char **
+copy_ids (GPtrArray *events)
+{
+  char **ids = g_new (char *, events->len + 1);
+
+  for (guint i = 0; i < events->len; i++)
+    ids[i] = g_strdup (((EvbusEvent *) events->pdata[i])->id);
+  ids[events->len] = NULL;
+
+  return ids;
+}
+
 static void
 put_many_async (EvbusProducer       *producer,
                 GVariant            *list,
@@ -436,34 +476,22 @@ put_many_async (EvbusProducer       *producer,
 {
   EvbusBroker *self = EVBUS_BROKER (producer);
   g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_many_async);
-  g_autoptr(GVariant) events = g_variant_ref_sink (list);
+  g_autoptr(GVariant) held = g_variant_ref_sink (list);
   const EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
-  GPtrArray *made = NULL;
   GError *error = NULL;
+  GPtrArray *events = make_many (self, held, &error);
   char **ids;
   guint n;
 
-  if (!g_variant_is_of_type (events, G_VARIANT_TYPE ("a(svs)")))
-    {
-      g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                               "the events must be a(svs), not %s",
-                               g_variant_get_type_string (events));
-      return;
-    }
-
-  if (check_count (self, g_variant_n_children (events), &error))
-    made = events_from_variant (self, events, &error);
-  if (made == NULL)
+  if (events == NULL)
     {
       g_task_return_error (task, error);
       return;
     }
 
-  n = made->len;
-  ids = g_new0 (char *, n + 1);
-  for (guint i = 0; i < n; i++)
-    ids[i] = g_strdup (((EvbusEvent *) made->pdata[i])->id);
-  put_events (self, task, (EvbusEvent **) g_ptr_array_free (made, FALSE), n, &options,
+  n = events->len;
+  ids = copy_ids (events);
+  put_events (self, task, (EvbusEvent **) g_ptr_array_free (events, FALSE), n, &options,
               ids, (GDestroyNotify) g_strfreev);
 }
 
@@ -478,6 +506,29 @@ put_many_finish (EvbusProducer  *producer,
   return g_task_propagate_pointer (G_TASK (result), error);
 }
 
+static char **
+put_many_nowait (EvbusProducer  *producer,
+                 GVariant       *list,
+                 GError        **error)
+{
+  EvbusBroker *self = EVBUS_BROKER (producer);
+  g_autoptr(GVariant) held = g_variant_ref_sink (list);
+  g_autoptr(GPtrArray) events = make_many (self, held, error);
+  g_auto(GStrv) ids = NULL;
+  EvbusPut put = { 0 };
+
+  if (events == NULL)
+    return NULL;
+
+  ids = copy_ids (events);
+  put.events = (EvbusEvent **) events->pdata;
+  put.n_events = events->len;
+  for (guint i = 0; i < events->len; i++)
+    put.weight += put.events[i]->weight;
+
+  return evbus_queue_try_put (self->queue, &put, error) ? g_steal_pointer (&ids) : NULL;
+}
+
 void
 evbus_broker_producer_init (EvbusProducerInterface *iface)
 {
@@ -489,4 +540,5 @@ evbus_broker_producer_init (EvbusProducerInterface *iface)
   iface->put_bytes_nowait = put_bytes_nowait;
   iface->put_many_async = put_many_async;
   iface->put_many_finish = put_many_finish;
+  iface->put_many_nowait = put_many_nowait;
 }

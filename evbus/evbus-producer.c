@@ -31,6 +31,7 @@
  * @put_bytes_nowait: behind [method@Producer.put_bytes_nowait]
  * @put_many_async: behind [method@Producer.put_many_async]
  * @put_many_finish: behind [method@Producer.put_many_finish]
+ * @put_many_nowait: behind [method@Producer.put_many_nowait]
  *
  * The functions of [iface@Producer].
  *
@@ -354,4 +355,34 @@ evbus_producer_put_many_finish (EvbusProducer  *self,
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   return EVBUS_PRODUCER_GET_IFACE (self)->put_many_finish (self, result, error);
+}
+
+/**
+ * evbus_producer_put_many_nowait:
+ * @self: a producer
+ * @events: routing key, body and profile of each, `a(svs)`; a floating
+ *   reference is sunk
+ * @error: return location for a #GError
+ *
+ * Puts several events in their order if there is space for all of them now:
+ * all are accepted, or none. Never waits.
+ *
+ * The errors are those of [method@Producer.put_many_finish], but for
+ * cancellation.
+ *
+ * Returns: (transfer full) (array zero-terminated=1): the ids in the order of
+ *   the events, or %NULL with @error set
+ *
+ * Since: 1.0
+ */
+char **
+evbus_producer_put_many_nowait (EvbusProducer  *self,
+                                GVariant       *events,
+                                GError        **error)
+{
+  g_return_val_if_fail (EVBUS_IS_PRODUCER (self), NULL);
+  g_return_val_if_fail (events != NULL, NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return EVBUS_PRODUCER_GET_IFACE (self)->put_many_nowait (self, events, error);
 }

@@ -63,6 +63,9 @@ struct _EvbusProducerInterface
   char ** (* put_many_finish)         (EvbusProducer        *self,
                                        GAsyncResult         *result,
                                        GError              **error);
+  char ** (* put_many_nowait)         (EvbusProducer        *self,
+                                       GVariant             *events,
+                                       GError              **error);
 
   /*< private >*/
   gpointer padding[8];
@@ -128,6 +131,10 @@ void    evbus_producer_put_many_async         (EvbusProducer        *self,
 EVBUS_AVAILABLE_IN_1_0
 char  **evbus_producer_put_many_finish        (EvbusProducer        *self,
                                                GAsyncResult         *result,
+                                               GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+char  **evbus_producer_put_many_nowait        (EvbusProducer        *self,
+                                               GVariant             *events,
                                                GError              **error);
 
 G_END_DECLS

@@ -77,13 +77,25 @@ attempt_put_with_options (EvbusProducer  *producer,
   return attempt_put (producer, arguments, results, error);
 }
 
+/* Takes the ids. */
+static GVariant *
+results_of_ids (char **ids)
+{
+  g_auto (GStrv) owned = ids;
+
+  return owned != NULL ? g_variant_new ("(^as)", owned) : NULL;
+}
+
 static gboolean
 attempt_put_many (EvbusProducer  *producer,
                   GVariant       *arguments,
                   GVariant      **results,
                   GError        **error)
 {
-  return FALSE;
+  g_autoptr (GVariant) events = g_variant_get_child_value (arguments, 0);
+
+  *results = results_of_ids (evbus_producer_put_many_nowait (producer, events, error));
+  return *results != NULL;
 }
 
 static void
@@ -130,9 +142,7 @@ finish_put_many (EvbusProducer  *producer,
                  GAsyncResult   *result,
                  GError        **error)
 {
-  g_auto (GStrv) ids = evbus_producer_put_many_finish (producer, result, error);
-
-  return ids != NULL ? g_variant_new ("(^as)", ids) : NULL;
+  return results_of_ids (evbus_producer_put_many_finish (producer, result, error));
 }
 
 static const EvbusdMethod methods[] = {

@@ -215,6 +215,26 @@ def test_a_put_waits_for_space_and_order_holds(evbusd, client):
     client.wait_ledger(accepted=8, delivered=8)
 
 
+def test_put_many_waits_for_space_for_all_of_it(evbusd, client, folder):
+    path = folder / 'events.jsonl'
+    evbusd(SLOW % 100 + f'\nfile:\n  default: {{path: {path}}}\n')
+    client.wait_running(2)
+    answers = [client.start('Put', '(svs)', 'k', GLib.Variant('i', 0), '')]
+    answers += [client.start('PutMany', '(a(svs))', [('k', GLib.Variant('i', i + n), '') for n in range(2)])
+                for i in (1, 3, 5)]
+    ids = [client.finish(answer)[0] for answer in answers]
+    client.wait_ledger(accepted=14, delivered=14)
+    assert [event['id'] for event in read_events(path)] == [ids[0]] + ids[1] + ids[2] + ids[3]
+
+
+def test_put_many_beyond_a_blocking_route_is_too_large_at_once(evbusd, client):
+    evbusd(SLOW % 100)
+    client.wait_running(1)
+    with raises('TooLarge'):
+        client.call('PutMany', '(a(svs))', [('k', BODY, '')] * 3)
+    client.wait_ledger(accepted=0)
+
+
 def test_a_put_that_waits_too_long_is_never_delivered(evbusd, client):
     evbusd(SLOW % 60000)
     client.wait_running(1)

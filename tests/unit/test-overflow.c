@@ -168,18 +168,41 @@ test_reject (Fixture       *fixture,
   g_assert_cmpuint (fixture->n_failed, ==, 0);
 }
 
+/* One of the two has no room: neither is taken. */
+static void
+refuse_two (Fixture    *fixture,
+            gboolean    wait,
+            EvbusError  code)
+{
+  GVariant *events = g_variant_new_parsed ("[('k', <1>, ''), ('k', <2>, '')]");
+  g_autoptr(GError) error = NULL;
+
+  if (wait)
+    g_assert_null (evbus_test_put_many (fixture->broker, events, &error));
+  else
+    g_assert_null (evbus_producer_put_many_nowait (fixture->producer, events, &error));
+  g_assert_error (error, EVBUS_ERROR, (int) code);
+  evbus_test_assert_ledger (fixture->route, "accepted=3 queued=3");
+  evbus_test_assert_ledger (fixture->wide, "accepted=3 queued=3");
+}
+
 static void
 test_reject_many (Fixture       *fixture,
                   gconstpointer  data)
 {
-  g_autoptr(GError) error = NULL;
-
   evbus_test_put_numbers (fixture->broker, NULL, 0, 3);
-  g_assert_null (evbus_test_put_many (fixture->broker, g_variant_new_parsed (
-                                        "[('k', <1>, ''), ('k', <2>, '')]"), &error));
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL);
-  evbus_test_assert_ledger (fixture->route, "accepted=3 queued=3");
-  evbus_test_assert_ledger (fixture->wide, "accepted=3 queued=3");
+  refuse_two (fixture, TRUE, EVBUS_ERROR_QUEUE_FULL);
+  refuse_two (fixture, FALSE, EVBUS_ERROR_QUEUE_FULL);
+  start_and_deliver (fixture, 3);
+}
+
+/* Where put_many_async would wait, put_many_nowait fails. */
+static void
+test_block_many_nowait (Fixture       *fixture,
+                        gconstpointer  data)
+{
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 3);
+  refuse_two (fixture, FALSE, EVBUS_ERROR_QUEUE_FULL);
   start_and_deliver (fixture, 3);
 }
 
@@ -363,6 +386,7 @@ main (int    argc,
     { "/overflow/reject/one", SMALL ("reject"), test_reject },
     { "/overflow/reject/many", SMALL ("reject"), test_reject_many },
     { "/overflow/block/in-order", SMALL ("block"), test_block },
+    { "/overflow/block/many-nowait", SMALL ("block"), test_block_many_nowait },
     { "/overflow/block/others", SMALL ("block"), test_block_others },
     { "/overflow/block/overtaking",
       "{'overflow': <'block'>, 'window': <{'events': <4>}>, 'in_flight': <1>}",

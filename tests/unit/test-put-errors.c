@@ -44,6 +44,21 @@ tear_down (Fixture       *fixture,
   evbus_test_hook_free (fixture->hook);
 }
 
+static void
+refuse_many (Fixture    *fixture,
+             GVariant   *event,
+             EvbusError  code,
+             const char *says)
+{
+  g_autoptr(GVariant) events = g_variant_ref_sink (g_variant_new_array (NULL, &event, 1));
+  g_autoptr(GError) error = NULL, nowait_error = NULL;
+
+  g_assert_null (evbus_test_put_many (fixture->broker, events, &error));
+  evbus_test_assert_error (error, code, says);
+  g_assert_null (evbus_producer_put_many_nowait (fixture->producer, events, &nowait_error));
+  evbus_test_assert_error (nowait_error, code, says);
+}
+
 /* Puts it with each function that takes a value; all refuse it alike. */
 static void
 refuse (Fixture    *fixture,
@@ -55,7 +70,6 @@ refuse (Fixture    *fixture,
 {
   g_autoptr(GVariant) body = g_variant_ref_sink (floating);
   g_autoptr(GError) nowait_error = NULL, async_error = NULL, options_error = NULL;
-  g_autoptr(GError) many_error = NULL;
   g_autoptr(GAsyncResult) result = NULL;
 
   g_assert_null (evbus_producer_put_nowait (fixture->producer, routing_key, body, profile,
@@ -76,13 +90,8 @@ refuse (Fixture    *fixture,
 
   if (g_utf8_validate (routing_key, -1, NULL) &&
       (profile == NULL || g_utf8_validate (profile, -1, NULL)))
-    {
-      g_assert_null (evbus_test_put_many (fixture->broker, g_variant_new_array (NULL, (GVariant *[]) {
-                                            g_variant_new ("(svs)", routing_key, body,
-                                                           profile != NULL ? profile : ""),
-                                          }, 1), &many_error));
-      evbus_test_assert_error (many_error, code, says);
-    }
+    refuse_many (fixture, g_variant_new ("(svs)", routing_key, body, profile != NULL ? profile : ""),
+                 code, says);
 }
 
 static void

@@ -180,20 +180,51 @@ numbers (guint first,
   return g_variant_builder_end (&builder);
 }
 
+/* Neither of the two functions takes them. */
+static void
+refuse_many (Fixture    *fixture,
+             GVariant   *list,
+             EvbusError  code,
+             const char *says)
+{
+  g_autoptr(GVariant) events = g_variant_ref_sink (list);
+  g_autoptr(GError) error = NULL, nowait_error = NULL;
+
+  g_assert_null (evbus_test_put_many (fixture->broker, events, &error));
+  evbus_test_assert_error (error, code, says);
+  g_assert_null (evbus_producer_put_many_nowait (EVBUS_PRODUCER (fixture->broker), events,
+                                                 &nowait_error));
+  evbus_test_assert_error (nowait_error, code, says);
+}
+
+/* By the one function and the other in turn. */
+static char **
+put_hundred (Fixture *fixture,
+             guint    round)
+{
+  GVariant *events = numbers (round * 101, 100);
+  g_autoptr(GError) error = NULL;
+  char **ids;
+
+  if (round % 2 == 0)
+    ids = evbus_test_put_many (fixture->broker, events, &error);
+  else
+    ids = evbus_producer_put_many_nowait (EVBUS_PRODUCER (fixture->broker), events, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (g_strv_length (ids), ==, 100);
+  return ids;
+}
+
 static void
 test_many_order (Fixture       *fixture,
                  gconstpointer  data)
 {
-  g_autoptr(GError) error = NULL;
-
   evbus_test_start (fixture->broker);
   for (guint round = 0; round < 20; round++)
     {
-      g_auto(GStrv) ids = evbus_test_put_many (fixture->broker, numbers (round * 101, 100), &error);
+      g_auto(GStrv) ids = put_hundred (fixture, round);
       g_autofree char *id = NULL, *text = g_strdup_printf ("%u", round * 101 + 100);
 
-      g_assert_no_error (error);
-      g_assert_cmpuint (g_strv_length (ids), ==, 100);
       id = evbus_test_put (fixture->broker, "number", text, NULL);
       evbus_test_wait_until (evbus_test_hook_length (fixture->hook) == (round + 1) * 101);
       for (guint i = 0; i < 100; i++)
@@ -210,13 +241,18 @@ test_many_empty (Fixture       *fixture,
                  gconstpointer  data)
 {
   g_autoptr(GError) error = NULL;
-  g_auto(GStrv) ids = NULL;
+  g_auto(GStrv) ids = NULL, at_once = NULL;
 
   evbus_test_start (fixture->broker);
   ids = evbus_test_put_many (fixture->broker, g_variant_new ("a(svs)", NULL), &error);
   g_assert_no_error (error);
   g_assert_nonnull (ids);
   g_assert_null (ids[0]);
+  at_once = evbus_producer_put_many_nowait (EVBUS_PRODUCER (fixture->broker),
+                                            g_variant_new ("a(svs)", NULL), &error);
+  g_assert_no_error (error);
+  g_assert_nonnull (at_once);
+  g_assert_null (at_once[0]);
   evbus_test_assert_ledger (fixture->route, "accepted=0");
 }
 
@@ -237,13 +273,12 @@ test_many_none (Fixture       *fixture,
   id = evbus_test_put (fixture->broker, "k", "before", NULL);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
-      g_autoptr(GError) error = NULL, mistake = NULL;
-      g_autoptr(GVariant) events = NULL;
+      g_autoptr(GError) mistake = NULL;
+      GVariant *events;
 
       events = g_variant_parse (G_VARIANT_TYPE ("a(svs)"), cases[i].events, NULL, NULL, &mistake);
       g_assert_no_error (mistake);
-      g_assert_null (evbus_test_put_many (fixture->broker, events, &error));
-      evbus_test_assert_error (error, cases[i].code, cases[i].says);
+      refuse_many (fixture, events, cases[i].code, cases[i].says);
     }
   evbus_test_wait_ledger (fixture->route, "delivered=1");
   evbus_test_assert_ledger (fixture->route, "accepted=1 delivered=1");
@@ -258,13 +293,8 @@ test_many_type (Fixture       *fixture,
 
   evbus_test_start (fixture->broker);
   for (guint i = 0; i < G_N_ELEMENTS (wrong); i++)
-    {
-      g_autoptr(GError) error = NULL;
-
-      g_assert_null (evbus_test_put_many (fixture->broker, g_variant_new_parsed (wrong[i]),
-                                          &error));
-      evbus_test_assert_error (error, EVBUS_ERROR_INVALID_ARGUMENT, "a\\(svs\\)");
-    }
+    refuse_many (fixture, g_variant_new_parsed (wrong[i]), EVBUS_ERROR_INVALID_ARGUMENT,
+                 "a\\(svs\\)");
   evbus_test_assert_ledger (fixture->route, "accepted=0");
 }
 
@@ -273,11 +303,8 @@ static void
 test_many_too_large (Fixture       *fixture,
                      gconstpointer  data)
 {
-  g_autoptr(GError) error = NULL;
-
   evbus_test_start (fixture->broker);
-  g_assert_null (evbus_test_put_many (fixture->broker, numbers (0, 65537), &error));
-  evbus_test_assert_error (error, EVBUS_ERROR_TOO_LARGE, "65536|65,536");
+  refuse_many (fixture, numbers (0, 65537), EVBUS_ERROR_TOO_LARGE, "65536|65,536");
   evbus_test_assert_ledger (fixture->route, "accepted=0");
 }
 

@@ -78,6 +78,12 @@ def test_put_many_in_order(broker, route):
     assert [event.get_body().get_data() for event in taken] == [str(n).encode() for n in range(10)]
 
 
+def test_put_many_nowait(broker, route):
+    ids = broker.put_many_nowait(GLib.Variant('a(svs)', [('k', BODY, 'orders'), ('l', BODY, 'orders')]))
+    taken = [route.get_mailbox().get(None, None) for _ in range(2)]
+    assert [event.get_id() for event in taken] == ids
+
+
 def test_mailbox_get_async_and_try_get(broker, route):
     events = []
     mailbox = route.get_mailbox()
