@@ -38,13 +38,39 @@ EvbusVerdict evbus_admission_decide_locked (EvbusQueue  *self,
 void         evbus_admission_release_locked (EvbusQueue  *self,
                                       EvbusPut    *put);
 
-/* Lets in those of the waiting puts that now can, oldest first; they are
- * moved to @done. */
-void         evbus_waiting_pass_locked (EvbusQueue  *self,
+/* Where the run of events with the same routes ends that begins with the
+ * event @first of @put; the weight of the run. */
+guint        evbus_admission_next_run (EvbusPut     *put,
+                                       guint         first,
+                                       gsize        *weight);
+/* Adds up what @put needs, of each of its routes in their @tally fields. */
+void         evbus_admission_tally_locked (EvbusQueue *self,
+                                      EvbusPut    *put);
+/* Whether @route has room for a run of events now; and whether it could ever. */
+gboolean     evbus_admission_fits    (EvbusRoute   *route,
+                                      guint         n_events,
+                                      gsize         weight);
+gboolean     evbus_admission_ever_fits (EvbusRoute *route,
+                                      guint         n_events,
+                                      gsize         weight);
+
+gboolean     evbus_admission_queue_fits (EvbusQueue *self,
+                                      guint         n_events,
+                                      gsize         weight);
+
+/* Let in those of the waiting puts that now can; they are moved to @done. The
+ * cost is that of the puts let in, however many wait. */
+void         evbus_waiting_route_has_room_locked (EvbusQueue *self,
+                                      EvbusRoute  *route,
                                       GQueue      *done);
-/* A waiting put counts with each of its routes, so that none overtakes it. */
-void         evbus_waiting_count_locked (EvbusPut  *put,
-                                      int          difference);
+void         evbus_waiting_queue_has_room_locked (EvbusQueue *self,
+                                      GQueue      *done);
+/* The same after a change that concerns every put. */
+void         evbus_waiting_ask_again_locked (EvbusQueue *self,
+                                      GQueue      *done);
+/* Gives the waiting puts the routes of a new table. */
+void         evbus_waiting_resolve_locked (EvbusQueue *self,
+                                      GQueue      *done);
 /* Answers and frees what is in @done, outside the lock. */
 void         evbus_waiting_answer    (GQueue      *done);
 

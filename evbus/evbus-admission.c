@@ -110,48 +110,94 @@ couples (EvbusRoute *route)
   return overflow == EVBUS_OVERFLOW_REJECT || overflow == EVBUS_OVERFLOW_BLOCK;
 }
 
-static gboolean
-fits (EvbusRoute *route,
-      EvbusEvent *event)
+gboolean
+evbus_admission_ever_fits (EvbusRoute *route,
+                           guint       n_events,
+                           gsize       weight)
 {
   const EvbusDelivery *delivery = &route->spec->delivery;
 
-  return route->ledger.queued == 0 ||
-         (route->ledger.queued < delivery->window_events &&
-          route->queued_weight + event->weight <= delivery->window_bytes);
+  /* A single event always fits into a route that is empty. */
+  return !couples (route) || n_events <= 1 ||
+         (n_events <= delivery->window_events && weight <= delivery->window_bytes);
+}
+
+gboolean
+evbus_admission_fits (EvbusRoute *route,
+                      guint       n_events,
+                      gsize       weight)
+{
+  const EvbusDelivery *delivery = &route->spec->delivery;
+
+  return !couples (route) ||
+         (route->ledger.queued == 0 && n_events == 1) ||
+         (route->ledger.queued + n_events <= delivery->window_events &&
+          route->queued_weight + weight <= delivery->window_bytes);
+}
+
+gboolean
+evbus_admission_queue_fits (EvbusQueue *self,
+                            guint       n_events,
+                            gsize       weight)
+{
+  return self->n_events + n_events <= self->max_events &&
+         self->weight + weight <= self->max_weight;
+}
+
+guint
+evbus_admission_next_run (EvbusPut *put,
+                          guint     first,
+                          gsize    *weight)
+{
+  EvbusRouteSet *set = put->events[first]->set;
+  guint i = first;
+
+  *weight = 0;
+  do
+    *weight += put->events[i++]->weight;
+  while (i < put->n_events && put->events[i]->set == set);
+
+  return i;
 }
 
 static void
 book (EvbusRoute *route,
-      EvbusEvent *event)
+      guint       n_events,
+      gsize       weight)
 {
-  route->ledger.accepted++;
-  route->ledger.queued++;
-  route->queued_weight += event->weight;
+  route->ledger.accepted += n_events;
+  route->ledger.queued += n_events;
+  route->queued_weight += weight;
 }
 
 static void
 unbook (EvbusRoute *route,
-        EvbusEvent *event)
+        guint       n_events,
+        gsize       weight)
 {
-  route->ledger.accepted--;
-  route->ledger.queued--;
-  route->queued_weight -= event->weight;
+  route->ledger.accepted -= n_events;
+  route->ledger.queued -= n_events;
+  route->queued_weight -= weight;
 }
 
-/* Undoes what book_put() did before it met the route that is full. */
+/* Undoes what book_put() did before it met the route that is full: the runs
+ * before the event @last, and @n_routes routes of the run that begins there. */
 static void
 unbook_put (EvbusPut *put,
-            guint     n_events,
+            guint     last,
             guint     n_routes)
 {
-  for (guint i = 0; i <= n_events; i++)
-    {
-      EvbusEvent *event = put->events[i];
-      guint n = i < n_events ? event->set->n_routes : n_routes;
+  guint end;
 
-      for (guint j = 0; j < n; j++)
-        unbook (event->set->routes[j], event);
+  for (guint first = 0; first <= last; first = end)
+    {
+      EvbusRouteSet *set = put->events[first]->set;
+      gsize weight;
+      guint n = first < last ? set->n_routes : n_routes;
+
+      end = evbus_admission_next_run (put, first, &weight);
+      for (guint i = 0; i < n; i++)
+        unbook (set->routes[i], end - first, weight);
     }
 }
 
@@ -159,73 +205,134 @@ unbook_put (EvbusPut *put,
 static EvbusRoute *
 book_put (EvbusPut *put)
 {
-  for (guint i = 0; i < put->n_events; i++)
+  guint end;
+
+  for (guint first = 0; first < put->n_events; first = end)
     {
-      EvbusEvent *event = put->events[i];
+      EvbusRouteSet *set = put->events[first]->set;
+      gsize weight;
 
-      for (guint j = 0; j < event->set->n_routes; j++)
+      end = evbus_admission_next_run (put, first, &weight);
+      for (guint i = 0; i < set->n_routes; i++)
         {
-          EvbusRoute *route = event->set->routes[j];
+          EvbusRoute *route = set->routes[i];
 
-          if (couples (route) && !fits (route, event))
+          if (!evbus_admission_fits (route, end - first, weight))
             {
-              unbook_put (put, i, j);
+              unbook_put (put, first, i);
               return route;
             }
-          book (route, event);
+          book (route, end - first, weight);
         }
     }
 
   return NULL;
 }
 
-static EvbusVerdict
-refuse_full_route (EvbusPut    *put,
-                   EvbusRoute  *route,
-                   GError     **error)
+void
+evbus_admission_tally_locked (EvbusQueue *self,
+                              EvbusPut   *put)
 {
-  const EvbusDelivery *delivery = &route->spec->delivery;
+  guint end;
 
-  if (route->ledger.queued == 0)
+  self->tally++;
+  put->n_routed = 0;
+  put->routed_weight = 0;
+
+  for (guint first = 0; first < put->n_events; first = end)
     {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
-                   "%u events together are more than route %s can hold (%u events, %" G_GSIZE_FORMAT " bytes)",
-                   put->n_events, route->label, delivery->window_events, delivery->window_bytes);
-      return EVBUS_VERDICT_REFUSED;
+      EvbusRouteSet *set = put->events[first]->set;
+      gsize weight;
+
+      end = evbus_admission_next_run (put, first, &weight);
+      if (set->n_routes > 0)
+        {
+          put->n_routed += end - first;
+          put->routed_weight += weight;
+        }
+      for (guint i = 0; i < set->n_routes; i++)
+        {
+          EvbusRoute *route = set->routes[i];
+
+          if (route->tally != self->tally)
+            {
+              route->tally = self->tally;
+              route->tally_events = 0;
+              route->tally_weight = 0;
+            }
+          route->tally_events += end - first;
+          route->tally_weight += weight;
+        }
+    }
+}
+
+/* The first route of @put of which @is_it holds, or NULL. */
+static EvbusRoute *
+find_route (EvbusPut  *put,
+            gboolean (*is_it) (EvbusRoute *route))
+{
+  EvbusRouteSet *set = NULL;
+
+  for (guint i = 0; i < put->n_events; i++)
+    {
+      if (put->events[i]->set == set)
+        continue;
+      set = put->events[i]->set;
+      for (guint j = 0; j < set->n_routes; j++)
+        {
+          if (is_it (set->routes[j]))
+            return set->routes[j];
+        }
     }
 
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-               "route %s is full (%" G_GUINT64_FORMAT " events, %" G_GSIZE_FORMAT " bytes queued)",
-               route->label, route->ledger.queued, route->queued_weight);
-  return delivery->overflow == EVBUS_OVERFLOW_BLOCK ? EVBUS_VERDICT_FULL_ROUTE
-                                                    : EVBUS_VERDICT_REFUSED;
+  return NULL;
+}
+
+static gboolean
+is_too_small (EvbusRoute *route)
+{
+  return !evbus_admission_ever_fits (route, route->tally_events, route->tally_weight);
+}
+
+static gboolean
+is_waited_for (EvbusRoute *route)
+{
+  return route->waiting.length > 0;
+}
+
+/* Once a put cannot be accepted now: whether it ever could be. */
+static gboolean
+check_windows (EvbusQueue  *self,
+               EvbusPut    *put,
+               GError     **error)
+{
+  EvbusRoute *route;
+
+  if (put->n_events == 1)
+    return TRUE;
+
+  evbus_admission_tally_locked (self, put);
+  route = find_route (put, is_too_small);
+  if (route == NULL)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+               "%u events of %" G_GSIZE_FORMAT " bytes together are more than route %s can hold "
+               "(%u events, %" G_GSIZE_FORMAT " bytes)",
+               route->tally_events, route->tally_weight, route->label,
+               route->spec->delivery.window_events, route->spec->delivery.window_bytes);
+  return FALSE;
 }
 
 static EvbusVerdict
-check_queue (EvbusQueue  *self,
-             guint        n_routed,
-             gsize        weight,
-             GError     **error)
+refuse_full_route (EvbusRoute  *route,
+                   GError     **error)
 {
-  if (n_routed > self->max_events || weight > self->max_weight)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
-                   "%u events of %" G_GSIZE_FORMAT " bytes together are more than the queue can hold "
-                   "(%u events, %" G_GSIZE_FORMAT " bytes)",
-                   n_routed, weight, self->max_events, self->max_weight);
-      return EVBUS_VERDICT_REFUSED;
-    }
-
-  if (self->n_events + n_routed > self->max_events ||
-      self->weight + weight > self->max_weight)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                   "the queue is full (%u events, %" G_GSIZE_FORMAT " bytes)",
-                   self->n_events, self->weight);
-      return EVBUS_VERDICT_FULL_QUEUE;
-    }
-
-  return EVBUS_VERDICT_ACCEPTED;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+               "route %s is full (%" G_GUINT64_FORMAT " events, %" G_GSIZE_FORMAT " bytes queued)",
+               route->label, route->ledger.queued, route->queued_weight);
+  return route->spec->delivery.overflow == EVBUS_OVERFLOW_BLOCK ? EVBUS_VERDICT_FULL_ROUTE
+                                                                : EVBUS_VERDICT_REFUSED;
 }
 
 /* What can be said without asking the routes. Counts the events that have
@@ -233,11 +340,10 @@ check_queue (EvbusQueue  *self,
 static EvbusVerdict
 check_put (EvbusQueue  *self,
            EvbusPut    *put,
+           guint       *n_routed,
+           gsize       *weight,
            GError     **error)
 {
-  guint n_routed = 0;
-  gsize weight = 0;
-
   if (self->closed)
     {
       g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped");
@@ -250,8 +356,8 @@ check_put (EvbusQueue  *self,
 
       if (event->set->n_routes > 0)
         {
-          n_routed++;
-          weight += event->weight;
+          ++*n_routed;
+          *weight += event->weight;
         }
       else if (self->reject_unrouted)
         {
@@ -261,7 +367,78 @@ check_put (EvbusQueue  *self,
         }
     }
 
-  return check_queue (self, n_routed, weight, error);
+  if (*n_routed > self->max_events || *weight > self->max_weight)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
+                   "%u events of %" G_GSIZE_FORMAT " bytes together are more than the queue can hold "
+                   "(%u events, %" G_GSIZE_FORMAT " bytes)",
+                   *n_routed, *weight, self->max_events, self->max_weight);
+      return EVBUS_VERDICT_REFUSED;
+    }
+
+  return EVBUS_VERDICT_ACCEPTED;
+}
+
+/* Whether @put would overtake one that waits for what it needs. A put that
+ * waits itself is asked only when it is the first at all of its routes. */
+static EvbusVerdict
+check_turn (EvbusQueue  *self,
+            EvbusPut    *put,
+            GError     **error)
+{
+  EvbusRoute *route;
+
+  if (self->for_space.length > 0 && self->for_space.head != put->space_link)
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+                           "older puts wait for space in the queue");
+      return EVBUS_VERDICT_FULL_QUEUE;
+    }
+
+  route = put->state == EVBUS_PUT_WAITING ? NULL : find_route (put, is_waited_for);
+  if (route == NULL)
+    return EVBUS_VERDICT_ACCEPTED;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+               "older puts wait for space on route %s", route->label);
+  return EVBUS_VERDICT_FULL_ROUTE;
+}
+
+static EvbusVerdict
+check_queue (EvbusQueue  *self,
+             guint        n_routed,
+             gsize        weight,
+             GError     **error)
+{
+  if (evbus_admission_queue_fits (self, n_routed, weight))
+    return EVBUS_VERDICT_ACCEPTED;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+               "the queue is full (%u events, %" G_GSIZE_FORMAT " bytes)",
+               self->n_events, self->weight);
+  return EVBUS_VERDICT_FULL_QUEUE;
+}
+
+/* Books the put, or says what it has to wait for. */
+static EvbusVerdict
+ask_for_room (EvbusQueue  *self,
+              EvbusPut    *put,
+              guint        n_routed,
+              gsize        weight,
+              GError     **error)
+{
+  EvbusVerdict verdict = EVBUS_VERDICT_ACCEPTED;
+  EvbusRoute *full;
+
+  if (self->waiting.length > 0)
+    verdict = check_turn (self, put, error);
+  if (verdict == EVBUS_VERDICT_ACCEPTED)
+    verdict = check_queue (self, n_routed, weight, error);
+  if (verdict != EVBUS_VERDICT_ACCEPTED)
+    return verdict;
+
+  full = book_put (put);
+  return full == NULL ? EVBUS_VERDICT_ACCEPTED : refuse_full_route (full, error);
 }
 
 static void
@@ -336,7 +513,9 @@ evbus_admission_decide_locked (EvbusQueue  *self,
                                GError     **error)
 {
   EvbusVerdict verdict;
-  EvbusRoute *full;
+  guint n_routed = 0;
+  gsize weight = 0;
+  g_autoptr(GError) full = NULL;
 
   if (put->has_id && !self->closed &&
       evbus_known_ids_contains (&self->known_ids, put->events[0]->id))
@@ -345,13 +524,19 @@ evbus_admission_decide_locked (EvbusQueue  *self,
       return EVBUS_VERDICT_ACCEPTED;
     }
 
-  verdict = check_put (self, put, error);
+  verdict = check_put (self, put, &n_routed, &weight, error);
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     return verdict;
 
-  full = book_put (put);
-  if (full != NULL)
-    return refuse_full_route (put, full, error);
+  if (n_routed > 0)
+    verdict = ask_for_room (self, put, n_routed, weight, &full);
+  if (verdict != EVBUS_VERDICT_ACCEPTED)
+    {
+      if (!check_windows (self, put, error))
+        return EVBUS_VERDICT_REFUSED;
+      g_propagate_error (error, g_steal_pointer (&full));
+      return verdict;
+    }
 
   if (put->has_id)
     evbus_known_ids_add (&self->known_ids, put->events[0]->id);

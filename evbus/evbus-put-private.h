@@ -7,6 +7,7 @@
 #include <gio/gio.h>
 
 #include "evbus-event-private.h"
+#include "evbus-route.h"
 
 G_BEGIN_DECLS
 
@@ -15,6 +16,14 @@ typedef enum {
   EVBUS_PUT_WAITING,
   EVBUS_PUT_DONE,
 } EvbusPutState;
+
+/* What a put that waits needs of one of its routes. */
+typedef struct {
+  EvbusRoute *route;     /* kept by the put's events */
+  GList      *link;      /* in the route's list of those that wait */
+  guint       n_events;
+  gsize       weight;
+} EvbusNeed;
 
 /* One call of a put function: the events that are accepted together or not at
  * all. A put that has to wait lives as long as its task; others on the stack. */
@@ -28,6 +37,14 @@ typedef struct {
   gatomicrefcount ref_count;
   EvbusPutState  state;           /* under the queue's lock */
   struct _EvbusQueue *queue;      /* from when it waits */
+  GArray        *needs;           /* EvbusNeed, while it waits, one a route; this and the next six under
+                                   * the queue's lock */
+  gsize          waiting_weight;  /* as it counts while it waits */
+  guint          n_routed;        /* events that have routes */
+  gsize          routed_weight;
+  guint          n_behind;        /* routes of @needs at which an older put waits */
+  GList         *waiting_link;    /* in the queue's list of those that wait */
+  GList         *space_link;      /* in that of those that wait for the queue itself */
   GError        *refusal;         /* between lock and answer */
   GTask         *task;            /* given up when it is answered, by whoever set EVBUS_PUT_DONE */
   gpointer       result;

@@ -47,6 +47,7 @@ evbus_put_unref (EvbusPut *self)
   g_free (self->events);
   if (self->result != NULL)
     self->free_result (self->result);
+  g_clear_pointer (&self->needs, g_array_unref);
   g_clear_object (&self->cancellable);
   g_clear_pointer (&self->timeout_source, g_source_unref);
   g_clear_object (&self->task);

@@ -43,7 +43,9 @@ typedef struct _EvbusQueue {
   EvbusRouteTable *table;
   GQueue           waiting;        /* EvbusPut, oldest first; a reference of each */
   gsize            waiting_weight;
-  guint64          pass;           /* counts the passes over @waiting */
+  GQueue           for_space;      /* of @waiting, the first at all of their routes that found the queue full */
+  guint64          n_looks;        /* at puts of @waiting, whether they can come in; for the tests */
+  guint64          tally;          /* number of the put that was added up last */
   EvbusKnownIds    known_ids;
   GHashTable      *unrouted_names; /* profile names that were logged */
   GPtrArray       *to_log;         /* of those, the ones to be logged outside the lock */

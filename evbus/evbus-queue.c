@@ -21,6 +21,7 @@ evbus_queue_new (GSource *source)
   self->max_weight = EVBUS_DEFAULT_QUEUE_BYTES;
   self->table = evbus_route_table_new (no_routes, 1);
   g_queue_init (&self->waiting);
+  g_queue_init (&self->for_space);
   evbus_known_ids_init (&self->known_ids, EVBUS_KNOWN_IDS);
   self->unrouted_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->routes = g_ptr_array_new ();
@@ -140,8 +141,8 @@ evbus_queue_take (EvbusQueue *self,
 
   if (take->n_chunks == 0)
     self->awake = FALSE;
-  else if (self->waiting.length > 0)
-    evbus_waiting_pass_locked (self, &done);
+  else if (self->for_space.length > 0)
+    evbus_waiting_queue_has_room_locked (self, &done);
 
   evbus_queue_unlock (self);
 
@@ -166,41 +167,11 @@ evbus_queue_settle (EvbusQueue        *self,
   route->ledger.retried += outcome->retried;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
-  if (self->waiting.length > 0 && n_events > 0)
-    evbus_waiting_pass_locked (self, &done);
+  if (route->waiting.length > 0 && n_events > 0)
+    evbus_waiting_route_has_room_locked (self, route, &done);
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);
-}
-
-/* The waiting puts are given the routes of the new table. That is done under
- * the lock, so that none of them is overtaken; there are few, if any. */
-static void
-resolve_waiting_locked (EvbusQueue *self,
-                        GQueue     *done)
-{
-  GList *next;
-
-  for (GList *link = self->waiting.head; link != NULL; link = next)
-    {
-      EvbusPut *put = link->data;
-
-      next = link->next;
-      evbus_waiting_count_locked (put, -1);
-      if (evbus_admission_resolve_locked (self, put, FALSE, &put->refusal))
-        {
-          evbus_waiting_count_locked (put, 1);
-          continue;
-        }
-
-      evbus_admission_release_locked (self, put);
-      put->state = EVBUS_PUT_DONE;
-      self->waiting_weight -= put->weight;
-      g_queue_unlink (&self->waiting, link);
-      g_queue_push_tail_link (done, link);
-    }
-
-  evbus_waiting_pass_locked (self, done);
 }
 
 guint64
@@ -214,7 +185,7 @@ evbus_queue_set_table (EvbusQueue      *self,
   evbus_queue_lock (self);
   old = self->table;
   self->table = evbus_route_table_ref (table);
-  resolve_waiting_locked (self, &done);
+  evbus_waiting_resolve_locked (self, &done);
   evbus_route_table_forget (old, self->garbage);
   n_pushed = self->n_pushed;
   evbus_queue_unlock (self);
@@ -244,7 +215,7 @@ evbus_queue_set_budget (EvbusQueue *self,
   evbus_queue_lock (self);
   self->max_events = max_events;
   self->max_weight = max_weight;
-  evbus_waiting_pass_locked (self, &done);
+  evbus_waiting_ask_again_locked (self, &done);
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);
@@ -278,7 +249,7 @@ evbus_queue_close (EvbusQueue *self)
 
   evbus_queue_lock (self);
   self->closed = TRUE;
-  evbus_waiting_pass_locked (self, &done);   /* refuses them all */
+  evbus_waiting_ask_again_locked (self, &done);   /* refuses them all */
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);

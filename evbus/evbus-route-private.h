@@ -37,8 +37,10 @@ struct _EvbusRoute
   /* Under the queue's lock. */
   EvbusLedger      ledger;
   gsize            queued_weight;
-  guint64          waited_for;       /* the pass over the waiting puts in which one waits for this route */
-  guint            n_waiting;        /* events of waiting puts that go here */
+  GQueue           waiting;          /* EvbusPut that need this route, oldest first */
+  guint64          tally;            /* of the put that was added up last: its number, and what it … */
+  guint            tally_events;     /* … needs of this route, if the number is this put's */
+  gsize            tally_weight;
 
   GMutex           lock;
   /* Under @lock. */

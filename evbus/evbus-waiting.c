@@ -4,7 +4,13 @@
 
 /* Puts that wait for space. They come in by the order of their calls, except
  * that a put is held up only by what it needs: by the queue, or by a route of
- * its own that is full or that an older put waits for. */
+ * its own that is full or that an older put waits for.
+ *
+ * Each route has a list of the puts that need it. A put can come in when it is
+ * the first at all of its routes and these have room; then it also waits for
+ * its turn at the queue, if that is full. So whatever happens to a route or to
+ * the queue concerns one put, and what that one held up if it leaves: nobody
+ * looks through those that wait. */
 
 #include "evbus-admission-private.h"
 
@@ -12,115 +18,245 @@
 #include "evbus-limits-private.h"
 #include "evbus-route-private.h"
 
-static gboolean
-waits_behind_another (EvbusQueue *self,
-                      EvbusPut   *put)
+static void
+need_route_locked (EvbusQueue *self,
+                   EvbusPut   *put,
+                   EvbusRoute *route)
 {
+  EvbusNeed need = { route, NULL, route->tally_events, route->tally_weight };
+
+  if (route->waiting.length > 0)
+    put->n_behind++;
+  g_queue_push_tail (&route->waiting, put);
+  need.link = route->waiting.tail;
+  g_array_append_val (put->needs, need);
+}
+
+/* Takes the last place at each of the put's routes. */
+static void
+line_up_locked (EvbusQueue *self,
+                EvbusPut   *put)
+{
+  EvbusRouteSet *set = NULL;
+
+  evbus_admission_tally_locked (self, put);
+  put->n_behind = 0;
+  put->needs = g_array_new (FALSE, FALSE, sizeof (EvbusNeed));
   for (guint i = 0; i < put->n_events; i++)
     {
-      EvbusRouteSet *set = put->events[i]->set;
-
+      if (put->events[i]->set == set)
+        continue;
+      set = put->events[i]->set;
       for (guint j = 0; j < set->n_routes; j++)
         {
-          if (set->routes[j]->waited_for == self->pass)
-            return TRUE;
+          if (g_queue_peek_tail (&set->routes[j]->waiting) != put)
+            need_route_locked (self, put, set->routes[j]);
+        }
+    }
+
+  put->waiting_weight = put->weight + put->needs->len * (sizeof (EvbusNeed) + sizeof (GList));
+  self->waiting_weight += put->waiting_weight;
+}
+
+/* Gives its places up. A put that comes to be the first everywhere by that is
+ * appended to @ready. */
+static void
+step_out_locked (EvbusQueue *self,
+                 EvbusPut   *put,
+                 GQueue     *ready)
+{
+  for (guint i = 0; i < put->needs->len; i++)
+    {
+      EvbusNeed *need = &g_array_index (put->needs, EvbusNeed, i);
+      GQueue *waiting = &need->route->waiting;
+      gboolean first = waiting->head == need->link;
+      EvbusPut *next;
+
+      g_queue_delete_link (waiting, need->link);
+      next = first ? g_queue_peek_head (waiting) : NULL;
+      if (next != NULL && --next->n_behind == 0)
+        g_queue_push_tail (ready, next);
+    }
+
+  g_clear_pointer (&put->needs, g_array_unref);
+  self->waiting_weight -= put->waiting_weight;
+  if (put->space_link != NULL)
+    g_queue_delete_link (&self->for_space, g_steal_pointer (&put->space_link));
+}
+
+/* The put, which has no places any more, is no longer one that waits. Its
+ * reference is the caller's now. */
+static void
+end_waiting_locked (EvbusQueue *self,
+                    EvbusPut   *put)
+{
+  g_queue_delete_link (&self->waiting, g_steal_pointer (&put->waiting_link));
+  put->state = EVBUS_PUT_DONE;
+}
+
+/* What a large put waits for is known without adding it up again. The other
+ * verdicts are for evbus_admission_decide_locked(). */
+static gboolean
+must_wait (EvbusQueue   *self,
+           EvbusPut     *put,
+           EvbusVerdict *verdict)
+{
+  if (put->n_events == 1 || self->closed)
+    return FALSE;
+
+  if (!evbus_admission_queue_fits (self, put->n_routed, put->routed_weight))
+    {
+      *verdict = EVBUS_VERDICT_FULL_QUEUE;
+      return put->n_routed <= self->max_events && put->routed_weight <= self->max_weight;
+    }
+
+  for (guint i = 0; i < put->needs->len; i++)
+    {
+      EvbusNeed *need = &g_array_index (put->needs, EvbusNeed, i);
+
+      if (!evbus_admission_fits (need->route, need->n_events, need->weight))
+        {
+          *verdict = EVBUS_VERDICT_FULL_ROUTE;
+          return need->route->spec->delivery.overflow == EVBUS_OVERFLOW_BLOCK &&
+                 evbus_admission_ever_fits (need->route, need->n_events, need->weight);
         }
     }
 
   return FALSE;
 }
 
-static void
-hold_up_later_puts (EvbusQueue *self,
-                    EvbusPut   *put)
+/* @put is the first at all of its routes: lets it in, or sees what it waits
+ * for now. FALSE: for the queue. */
+static gboolean
+look_locked (EvbusQueue *self,
+             EvbusPut   *put,
+             GQueue     *ready,
+             GQueue     *done)
 {
-  for (guint i = 0; i < put->n_events; i++)
+  g_autoptr(GError) error = NULL;
+  EvbusVerdict verdict;
+
+  self->n_looks++;
+  if (!must_wait (self, put, &verdict))
+    verdict = evbus_admission_decide_locked (self, put, &error);
+
+  if (verdict == EVBUS_VERDICT_FULL_QUEUE)
     {
-      EvbusRouteSet *set = put->events[i]->set;
-
-      for (guint j = 0; j < set->n_routes; j++)
-        set->routes[j]->waited_for = self->pass;
-    }
-}
-
-void
-evbus_waiting_count_locked (EvbusPut *put,
-                            int       difference)
-{
-  for (guint i = 0; i < put->n_events; i++)
-    {
-      EvbusRouteSet *set = put->events[i]->set;
-
-      for (guint j = 0; j < set->n_routes; j++)
-        set->routes[j]->n_waiting += difference;
-    }
-}
-
-/* The route for which a put waits that @put would overtake, or NULL. */
-static EvbusRoute *
-find_overtaking (EvbusPut *put)
-{
-  for (guint i = 0; i < put->n_events; i++)
-    {
-      EvbusRouteSet *set = put->events[i]->set;
-
-      for (guint j = 0; j < set->n_routes; j++)
+      if (put->space_link == NULL)
         {
-          if (set->routes[j]->n_waiting > 0)
-            return set->routes[j];
+          g_queue_push_tail (&self->for_space, put);
+          put->space_link = self->for_space.tail;
         }
+      return FALSE;
+    }
+  if (verdict == EVBUS_VERDICT_FULL_ROUTE)
+    {
+      if (put->space_link != NULL)
+        g_queue_delete_link (&self->for_space, g_steal_pointer (&put->space_link));
+      return TRUE;
     }
 
-  return NULL;
+  if (verdict == EVBUS_VERDICT_REFUSED)
+    {
+      evbus_admission_release_locked (self, put);
+      put->refusal = g_steal_pointer (&error);
+    }
+  step_out_locked (self, put, ready);
+  end_waiting_locked (self, put);
+  g_queue_push_tail (done, put);
+  return TRUE;
 }
 
+/* Lets in who can come in of those in @ready, of those that they held up, and
+ * of those that wait for the queue. */
 static void
-leave_locked (EvbusQueue *self,
-              EvbusPut   *put)
+let_in_locked (EvbusQueue *self,
+               GQueue     *ready,
+               GQueue     *done)
 {
-  put->state = EVBUS_PUT_DONE;
-  self->waiting_weight -= put->weight;
+  for (;;)
+    {
+      EvbusPut *put = g_queue_pop_head (ready);
+      gboolean next_at_queue = put == NULL;
+
+      if (next_at_queue)
+        put = g_queue_peek_head (&self->for_space);
+      if (put == NULL)
+        break;
+      if (!look_locked (self, put, ready, done) && next_at_queue)
+        break;
+    }
 }
 
 void
-evbus_waiting_pass_locked (EvbusQueue *self,
-                           GQueue     *done)
+evbus_waiting_route_has_room_locked (EvbusQueue *self,
+                                     EvbusRoute *route,
+                                     GQueue     *done)
 {
+  GQueue ready = G_QUEUE_INIT;
+  EvbusPut *put = g_queue_peek_head (&route->waiting);
+
+  if (put == NULL || put->n_behind > 0 || put->space_link != NULL)
+    return;
+
+  g_queue_push_tail (&ready, put);
+  let_in_locked (self, &ready, done);
+}
+
+void
+evbus_waiting_queue_has_room_locked (EvbusQueue *self,
+                                     GQueue     *done)
+{
+  GQueue ready = G_QUEUE_INIT;
+
+  let_in_locked (self, &ready, done);
+}
+
+void
+evbus_waiting_ask_again_locked (EvbusQueue *self,
+                                GQueue     *done)
+{
+  GQueue ready = G_QUEUE_INIT;
+
+  for (GList *link = self->waiting.head; link != NULL; link = link->next)
+    {
+      if (((EvbusPut *) link->data)->n_behind == 0)
+        g_queue_push_tail (&ready, link->data);
+    }
+
+  let_in_locked (self, &ready, done);
+}
+
+/* It is done under the lock, so that none of them is overtaken; there are few,
+ * if any. */
+void
+evbus_waiting_resolve_locked (EvbusQueue *self,
+                              GQueue     *done)
+{
+  GQueue ready = G_QUEUE_INIT;
   GList *next;
 
-  self->pass++;
+  /* All leave the routes before one comes back, so that their order stays. */
+  for (GList *link = self->waiting.head; link != NULL; link = link->next)
+    step_out_locked (self, link->data, &ready);
+  g_queue_clear (&ready);
 
   for (GList *link = self->waiting.head; link != NULL; link = next)
     {
       EvbusPut *put = link->data;
-      g_autoptr(GError) error = NULL;
-      EvbusVerdict verdict = EVBUS_VERDICT_FULL_ROUTE;
 
       next = link->next;
-
-      evbus_waiting_count_locked (put, -1);
-      if (!waits_behind_another (self, put))
-        verdict = evbus_admission_decide_locked (self, put, &error);
-
-      if (verdict == EVBUS_VERDICT_FULL_QUEUE || verdict == EVBUS_VERDICT_FULL_ROUTE)
-        evbus_waiting_count_locked (put, 1);
-      if (verdict == EVBUS_VERDICT_FULL_QUEUE)
-        break;
-      if (verdict == EVBUS_VERDICT_FULL_ROUTE)
+      if (evbus_admission_resolve_locked (self, put, FALSE, &put->refusal))
         {
-          hold_up_later_puts (self, put);
+          line_up_locked (self, put);
           continue;
         }
-
-      if (verdict == EVBUS_VERDICT_REFUSED)
-        {
-          evbus_admission_release_locked (self, put);
-          put->refusal = g_steal_pointer (&error);
-        }
-      leave_locked (self, put);
-      g_queue_unlink (&self->waiting, link);
-      g_queue_push_tail_link (done, link);
+      evbus_admission_release_locked (self, put);
+      end_waiting_locked (self, put);
+      g_queue_push_tail (done, put);
     }
+
+  evbus_waiting_ask_again_locked (self, done);
 }
 
 void
@@ -141,6 +277,8 @@ give_up (EvbusPut *put,
          GError   *error)
 {
   EvbusQueue *self = put->queue;
+  GQueue ready = G_QUEUE_INIT;
+  GQueue done = G_QUEUE_INIT;
 
   evbus_queue_lock (self);
   if (put->state == EVBUS_PUT_DONE)
@@ -152,16 +290,17 @@ give_up (EvbusPut *put,
 
   if (put->state == EVBUS_PUT_WAITING)
     {
-      g_queue_remove (&self->waiting, put);
-      evbus_waiting_count_locked (put, -1);
-      leave_locked (self, put);
-      evbus_put_unref (put);
+      step_out_locked (self, put, &ready);
+      end_waiting_locked (self, put);
+      let_in_locked (self, &ready, &done);
+      evbus_put_unref (put);   /* the caller has one */
     }
   put->state = EVBUS_PUT_DONE;
   evbus_admission_release_locked (self, put);
   evbus_queue_unlock (self);
 
   evbus_put_answer (put, error);
+  evbus_waiting_answer (&done);
 }
 
 static void
@@ -224,31 +363,18 @@ connect_cancellable (EvbusQueue *self,
     g_signal_handler_disconnect (put->cancellable, id);
 }
 
-/* Accepts or refuses at once what need not wait behind others. */
 static EvbusVerdict
 decide_at_once_locked (EvbusQueue  *self,
                        EvbusPut    *put,
                        GError     **error)
 {
-  EvbusVerdict verdict;
+  EvbusVerdict verdict = EVBUS_VERDICT_REFUSED;
 
-  if (!evbus_admission_resolve_locked (self, put, TRUE, error))
-    {
-      verdict = EVBUS_VERDICT_REFUSED;
-    }
-  else if (self->waiting.length > 0)
-    {
-      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                           "other puts are waiting for space");
-      verdict = EVBUS_VERDICT_FULL_QUEUE;
-    }
-  else
-    {
-      verdict = evbus_admission_decide_locked (self, put, error);
-    }
-
+  if (evbus_admission_resolve_locked (self, put, TRUE, error))
+    verdict = evbus_admission_decide_locked (self, put, error);
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     evbus_admission_release_locked (self, put);
+
   return verdict;
 }
 
@@ -258,6 +384,8 @@ join_locked (EvbusQueue  *self,
              GQueue      *done,
              GError     **error)
 {
+  GQueue ready = G_QUEUE_INIT;
+
   if (!evbus_admission_resolve_locked (self, put, TRUE, error))
     {
       evbus_admission_release_locked (self, put);
@@ -281,10 +409,12 @@ join_locked (EvbusQueue  *self,
     }
 
   put->state = EVBUS_PUT_WAITING;
-  self->waiting_weight += put->weight;
   g_queue_push_tail (&self->waiting, evbus_put_ref (put));
-  evbus_waiting_count_locked (put, 1);
-  evbus_waiting_pass_locked (self, done);
+  put->waiting_link = self->waiting.tail;
+  line_up_locked (self, put);
+  if (put->n_behind == 0)
+    look_locked (self, put, &ready, done);
+  let_in_locked (self, &ready, done);
   return TRUE;
 }
 
@@ -337,25 +467,9 @@ evbus_queue_try_put (EvbusQueue  *self,
                      GError     **error)
 {
   EvbusVerdict verdict;
-  EvbusRoute *route;
 
   evbus_queue_lock (self);
-  if (!evbus_admission_resolve_locked (self, put, TRUE, error))
-    {
-      verdict = EVBUS_VERDICT_REFUSED;
-    }
-  else if (self->waiting.length > 0 && (route = find_overtaking (put)) != NULL)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                   "older puts wait for space on route %s", route->label);
-      verdict = EVBUS_VERDICT_FULL_ROUTE;
-    }
-  else
-    {
-      verdict = evbus_admission_decide_locked (self, put, error);
-    }
-  if (verdict != EVBUS_VERDICT_ACCEPTED)
-    evbus_admission_release_locked (self, put);
+  verdict = decide_at_once_locked (self, put, error);
   evbus_queue_unlock (self);
 
   return verdict == EVBUS_VERDICT_ACCEPTED;
