@@ -317,7 +317,8 @@ evbus_broker_new (void)
  * Starts delivering. Returns at once; how the routes fare is in their states.
  *
  * Errors: %EVBUS_ERROR_EXISTS if the broker runs already, %EVBUS_ERROR_CLOSED
- * if it was stopped: a broker runs once.
+ * if it was stopped: a broker runs once; %G_THREAD_ERROR_AGAIN if the system
+ * gives it no thread, after which the start can be tried again.
  *
  * Returns: %TRUE if it was started
  *
@@ -327,6 +328,8 @@ gboolean
 evbus_broker_start (EvbusBroker  *self,
                     GError      **error)
 {
+  gboolean started;
+
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
@@ -342,17 +345,16 @@ evbus_broker_start (EvbusBroker  *self,
                                    : "the broker was started already");
       return FALSE;
     }
-  self->started = TRUE;
-  evbus_listener_start (self->listener);
+  self->started = started = evbus_listener_start (self->listener, error);
   g_mutex_unlock (&self->lock);
 
-  return TRUE;
+  return started;
 }
 
 /**
  * evbus_broker_stop_async:
  * @self: a broker
- * @cancellable: (nullable): to stop at once, without delivering the rest
+ * @cancellable: (nullable): cancelled, what is left is not waited for
  * @callback: (scope async): called when the broker has stopped
  * @user_data: for @callback
  *
@@ -360,7 +362,12 @@ evbus_broker_start (EvbusBroker  *self,
  * accepted is delivered, for as long as the property `stop-timeout` says. What
  * is left then is dropped, with `event-failed` for each.
  *
- * Called again it waits for the stop that is under way, if it still is.
+ * Called again it waits for the stop that is under way, if it still is, and is
+ * given the same answer.
+ *
+ * To cancel any of these calls is to hurry the stop, for all of them: what is
+ * left is dropped now. The stop is still carried out and answered as described
+ * here, never with %G_IO_ERROR_CANCELLED.
  *
  * Since: 1.0
  */
@@ -389,16 +396,10 @@ evbus_broker_stop_async (EvbusBroker         *self,
   g_mutex_unlock (&self->lock);
 
   evbus_queue_close (self->queue);
-  if (started)
-    {
-      evbus_listener_stop (self->listener, task, evbus_broker_get_stop_timeout (self));
-      return;
-    }
-
-  /* Once: a second stop has nothing to discard. */
-  if (!stopped)
+  /* Once: a second stop has nothing to discard, but may have to wait for it. */
+  if (!started && !stopped)
     evbus_listener_discard (self->listener);
-  g_task_return_boolean (task, TRUE);
+  evbus_listener_stop (self->listener, task, evbus_broker_get_stop_timeout (self));
 }
 
 /**
@@ -409,9 +410,12 @@ evbus_broker_stop_async (EvbusBroker         *self,
  *
  * Finishes [method@Broker.stop_async].
  *
- * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped.
+ * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped, be
+ * it for want of time or because its route could not deliver anything, or the
+ * broker was never started; it says how many events, one for each route that
+ * had it.
  *
- * Returns: %TRUE if everything was delivered
+ * Returns: %TRUE if nothing was dropped
  *
  * Since: 1.0
  */

@@ -21,7 +21,9 @@ void           evbus_listener_unref  (EvbusListener  *self);
 
 EvbusQueue    *evbus_listener_get_queue (EvbusListener *self);
 
-void           evbus_listener_start  (EvbusListener  *self);
+/* FALSE with a G_THREAD_ERROR: there is no thread now; it can be tried again. */
+gboolean       evbus_listener_start  (EvbusListener  *self,
+                                      GError        **error);
 
 /* Starts the route's thread; if @after is given, once that one has finished. */
 void           evbus_listener_add    (EvbusListener  *self,
@@ -35,7 +37,8 @@ void           evbus_listener_retire (EvbusListener  *self,
                                       guint           timeout);
 /* Drains the closed queue and every route within @timeout milliseconds, ends
  * the thread, and returns TRUE from @task, or EVBUS_ERROR_TIMED_OUT if
- * something was left over. Cancelling the task ends the draining. */
+ * something was dropped. Cancelling any such task ends the draining. Once the
+ * listener has ended, or was discarded, the task is answered at once. */
 void           evbus_listener_stop   (EvbusListener  *self,
                                       GTask          *task,
                                       guint           timeout);

@@ -4,9 +4,8 @@
 
 #include "evbus-listener-private.h"
 
-#include "evbus-error.h"
-#include "evbus-limits-private.h"
 #include "evbus-source-private.h"
+#include "evbus-stops-private.h"
 
 /* After it has taken something the listener lets more come together before it
  * looks again, and meanwhile no put has to wake it. An eager one takes a few
@@ -38,11 +37,8 @@ struct _EvbusListener
   GPtrArray       *routes;         /* with a thread, or about to have one; a reference of each */
   GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
   gboolean         stopping;
-  GPtrArray       *stops;          /* the tasks that wait for the end */
-  GCancellable    *stop_cancellable; /* then, if it can be cancelled */
-  gulong           stop_cancelled_id;
   gboolean         aborted;
-  gboolean         left_over;      /* something was dropped because of the deadline */
+  EvbusStops       stops;          /* what it says does not change once @ended is set */
 };
 
 static gboolean on_queue (gpointer data);
@@ -59,7 +55,7 @@ evbus_listener_new (void)
   self->context = g_main_context_new ();
   self->loop = g_main_loop_new (self->context, FALSE);
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);
-  self->stops = g_ptr_array_new_with_free_func (g_object_unref);
+  evbus_stops_init (&self->stops);
   self->successors = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
   self->source = evbus_source_new ("[evbus] queue", on_queue, self, NULL);
   self->watch = evbus_source_new ("[evbus] watch", on_watch, self, NULL);
@@ -89,7 +85,7 @@ evbus_listener_unref (EvbusListener *self)
   g_source_unref (self->watch);
   evbus_queue_unref (self->queue);
   g_ptr_array_unref (self->routes);
-  g_ptr_array_unref (self->stops);
+  evbus_stops_clear (&self->stops);
   g_hash_table_unref (self->successors);
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);
@@ -234,21 +230,7 @@ end_thread_if_done (EvbusListener *self)
   if ((!self->stopping && !self->aborted) || self->routes->len > 0)
     return;
 
-  while (self->stops->len > 0)
-    {
-      g_autoptr(GTask) task = g_ptr_array_steal_index (self->stops, 0);
-
-      if (self->left_over)
-        g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT,
-                                 "not everything could be delivered in time; what was left was dropped");
-      else
-        g_task_return_boolean (task, TRUE);
-    }
-
-  if (self->stop_cancelled_id != 0)
-    g_signal_handler_disconnect (self->stop_cancellable, self->stop_cancelled_id);
-  self->stop_cancelled_id = 0;
-  g_clear_object (&self->stop_cancellable);
+  evbus_stops_answer_all (&self->stops);
   g_main_loop_quit (self->loop);
 }
 
@@ -258,6 +240,8 @@ forget_route (EvbusListener *self,
 {
   evbus_queue_retire (self->queue, route);
   start_successor (self, route);
+  if (self->stopping)
+    evbus_stops_end (&self->stops, route);
   g_ptr_array_remove (self->routes, route);
   end_thread_if_done (self);
 }
@@ -289,7 +273,10 @@ on_add (gpointer data)
   EvbusListener *self = message->listener;
 
   if (self->aborted)
-    return G_SOURCE_REMOVE;
+    {
+      evbus_route_drop_window (message->route, "the broker was stopped");
+      return G_SOURCE_REMOVE;
+    }
 
   g_ptr_array_add (self->routes, g_object_ref (message->route));
   if (message->after != NULL && !has_finished (self, message->after))
@@ -397,10 +384,7 @@ look_at_route (EvbusListener *self,
                            "the plugin was told to give up and has not returned; "
                            "its events are kept");
   if (look.abort)
-    {
-      self->left_over = TRUE;
-      evbus_route_set_phase (route, EVBUS_PHASE_ABORT);
-    }
+    evbus_route_set_phase (route, EVBUS_PHASE_ABORT);
   if (look.give_up)
     give_route_up (self, route);
 
@@ -420,7 +404,12 @@ on_watch (gpointer data)
   g_mutex_unlock (&self->lock);
 
   for (guint i = 0; i < routes->len; i++)
-    next = MIN (next, look_at_route (self, routes->pdata[i], now));
+    {
+      /* Not inside of MIN(), which would look twice. */
+      gint64 route_next = look_at_route (self, routes->pdata[i], now);
+
+      next = MIN (next, route_next);
+    }
 
   if (next != G_MAXINT64)
     evbus_listener_watch (self, next);
@@ -461,21 +450,6 @@ on_stop_cancelled (GCancellable *cancellable,
   tell (data, on_hurry, g_new0 (Message, 1));
 }
 
-/* Not a cancellable's source, which GLib 2.74 leaks if it is destroyed while
- * another thread cancels. */
-static void
-listen_for_cancel (EvbusListener *self,
-                   GCancellable  *cancellable)
-{
-  if (cancellable == NULL)
-    return;
-
-  self->stop_cancellable = g_object_ref (cancellable);
-  self->stop_cancelled_id =
-    g_cancellable_connect (cancellable, G_CALLBACK (on_stop_cancelled),
-                           evbus_listener_ref (self), (GDestroyNotify) evbus_listener_unref);
-}
-
 static gboolean
 on_stop (gpointer data)
 {
@@ -485,19 +459,20 @@ on_stop (gpointer data)
   if (self->aborted)
     {
       /* It has ended before it heard of this. */
-      g_task_return_boolean (message->task, TRUE);
+      evbus_stops_answer (&self->stops, message->task);
       return G_SOURCE_REMOVE;
     }
 
   while (take_and_hand_on (self))
     ;
 
-  g_ptr_array_add (self->stops, g_object_ref (message->task));
+  evbus_stops_add (&self->stops, message->task, G_CALLBACK (on_stop_cancelled),
+                   evbus_listener_ref (self), (GDestroyNotify) evbus_listener_unref);
   if (!self->stopping)
     {
       self->stopping = TRUE;
-      self->left_over = FALSE;
-      listen_for_cancel (self, g_task_get_cancellable (message->task));
+      for (guint i = 0; i < self->routes->len; i++)
+        evbus_stops_begin (&self->stops, self->routes->pdata[i]);
       end_routes_by (self, g_get_monotonic_time () + message->timeout * (gint64) 1000);
     }
   end_thread_if_done (self);
@@ -514,7 +489,7 @@ evbus_listener_stop (EvbusListener *self,
   message->task = g_object_ref (task);
   message->timeout = timeout;
   if (!tell (self, on_stop, message))
-    g_task_return_boolean (task, TRUE);
+    evbus_stops_answer (&self->stops, task);
 }
 
 static gboolean
@@ -546,7 +521,10 @@ evbus_listener_discard (EvbusListener *self)
           EvbusRouteSet *set = self->take.sets[i];
 
           for (guint j = 0; j < set->n_routes; j++)
-            evbus_route_drop_window (set->routes[j], "the broker was stopped");
+            {
+              evbus_route_drop_window (set->routes[j], "the broker was stopped");
+              evbus_stops_count (&self->stops, set->routes[j], self->take.chunks[i]->n_events);
+            }
         }
       hand_on (&self->take);
     }
@@ -585,9 +563,23 @@ run (gpointer data)
   return NULL;
 }
 
-void
-evbus_listener_start (EvbusListener *self)
+gboolean
+evbus_listener_start (EvbusListener  *self,
+                      GError        **error)
 {
+  GThread *thread;
+
+  /* Before, as the thread may be the one that drops the broker. */
   g_atomic_int_set (&self->started, TRUE);
-  g_thread_unref (g_thread_new ("evbus-listener", run, evbus_listener_ref (self)));
+  thread = g_thread_try_new ("evbus-listener", run, evbus_listener_ref (self), error);
+  if (thread == NULL)
+    {
+      g_atomic_int_set (&self->started, FALSE);
+      evbus_listener_unref (self);
+      g_prefix_error (error, "no thread for the broker, which is not started: ");
+      return FALSE;
+    }
+
+  g_thread_unref (thread);
+  return TRUE;
 }

@@ -13,10 +13,12 @@ evbus_retry_delay (guint  failures,
                    gint64 max)
 {
   gint64 ceiling = min;
+  gint64 delay;
 
   while (failures-- > 0 && ceiling < max)
     ceiling *= 2;
   ceiling = MIN (ceiling, max);
 
-  return MAX (FLOOR_US, (gint64) (g_random_double () * ceiling));
+  delay = (gint64) (g_random_double () * ceiling);
+  return MAX (FLOOR_US, delay);
 }

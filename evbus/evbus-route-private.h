@@ -32,6 +32,7 @@ struct _EvbusRoute
   GMainContext    *context;          /* of the route's thread */
   GSource         *work;             /* in @context: woken when there is something to do */
   gboolean         from_profiles;    /* else from add_route(), and a reload leaves it alone */
+  guint64          dropped_before_stop; /* used on the listener's thread alone */
   int              figures_moved;    /* atomic; set by who settles, cleared by the notifier */
 
   /* Under the queue's lock. */

@@ -47,8 +47,14 @@ EvbusRoute  *evbus_test_add_hook      (EvbusBroker   *broker,
 void         evbus_test_apply         (EvbusBroker   *broker,
                                        const char    *yaml);
 void         evbus_test_start         (EvbusBroker   *broker);
-/* Stops, also what was stopped already, and asserts that every ledger balances. */
+/* Stops, and asserts that nothing was left over and every ledger balances. Also
+ * for what was stopped already, where it asserts the same answer once more. */
 void         evbus_test_stop          (EvbusBroker   *broker);
+/* For who calls stop_async: asserts that the answer is that of the first stop,
+ * and that an error is that of what is left over. */
+gboolean     evbus_test_stop_finish   (EvbusBroker   *broker,
+                                       GAsyncResult  *result,
+                                       GError       **error);
 /* The same where some events cannot be delivered, within 4 s. */
 void         evbus_test_stop_anyhow   (EvbusBroker   *broker);
 /* The same where something is left over, which is dropped. */
@@ -79,6 +85,9 @@ char       **evbus_test_put_many      (EvbusBroker   *broker,
 void         evbus_test_store_result  (GObject       *source,
                                        GAsyncResult  *result,
                                        gpointer       user_data);
+
+/* Whether the system refuses the process any more threads. */
+void         evbus_test_refuse_threads (gboolean       refuse);
 
 /* The text of an event's body as a number. */
 guint        evbus_test_event_number  (EvbusEvent    *event);

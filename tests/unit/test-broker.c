@@ -111,7 +111,7 @@ test_stop_drains (Fixture       *fixture,
   g_assert_null (stopped);
   evbus_test_hook_release (fixture->hook);
   evbus_test_wait_until (stopped != NULL);
-  g_assert_true (evbus_broker_stop_finish (fixture->broker, stopped, &error));
+  g_assert_true (evbus_test_stop_finish (fixture->broker, stopped, &error));
   g_assert_no_error (error);
   evbus_test_assert_ledger (fixture->route, "accepted=3000 delivered=3000");
   g_assert_cmpuint (fixture->n_failed, ==, 0);
@@ -132,7 +132,7 @@ test_stop_deadline (Fixture       *fixture,
   wait_at_gate (fixture);
   evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &stopped);
   evbus_test_wait_until (stopped != NULL);
-  g_assert_false (evbus_broker_stop_finish (fixture->broker, stopped, &error));
+  g_assert_false (evbus_test_stop_finish (fixture->broker, stopped, &error));
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT);
   evbus_test_wait_until (fixture->n_failed == 20);
   evbus_test_assert_ledger (fixture->route, "accepted=20 dropped=20");
@@ -156,7 +156,7 @@ test_stop_cancelled (Fixture       *fixture,
   g_assert_null (stopped);
   g_cancellable_cancel (cancellable);
   evbus_test_wait_until (stopped != NULL);
-  g_assert_false (evbus_broker_stop_finish (fixture->broker, stopped, NULL));
+  g_assert_false (evbus_test_stop_finish (fixture->broker, stopped, NULL));
   g_assert_cmpint (g_get_monotonic_time () - start, <, 20 * G_USEC_PER_SEC);
   evbus_test_assert_ledger (fixture->route, "accepted=20 dropped=20");
 }
