@@ -198,6 +198,18 @@ evbus_delivery_expand (EvbusNode *profile)
     }
 }
 
+/* What the route's thread has in hand cannot be dropped. If that were all of
+ * the window, the oldest would be kept and the newest would go. */
+static void
+leave_room_for_newest (EvbusDelivery *delivery)
+{
+  if (delivery->overflow != EVBUS_OVERFLOW_DROP_OLDEST)
+    return;
+
+  delivery->batch_events = MIN (delivery->batch_events, MAX (delivery->window_events / 2, 1));
+  delivery->batch_bytes = MIN (delivery->batch_bytes, delivery->window_bytes / 2);
+}
+
 void
 evbus_delivery_read (GVariant         *data,
                      const EvbusPlace *place,
@@ -205,6 +217,7 @@ evbus_delivery_read (GVariant         *data,
                      EvbusReport      *report)
 {
   read_fields (delivery_fields, G_N_ELEMENTS (delivery_fields), data, delivery);
+  leave_room_for_newest (delivery);
 
   if (delivery->retry_max > 0 && delivery->retry_min > delivery->retry_max)
     {

@@ -302,25 +302,6 @@ evbus_route_give_up (EvbusRoute *self,
     evbus_notifier_event_failed (self->notifier, self, events->pdata[i], reason);
 }
 
-/* Keeps the window, with what the route's thread holds, within its budget. */
-static void
-shrink_window_locked (EvbusRoute *self,
-                      GPtrArray  *out)
-{
-  const EvbusDelivery *delivery = &self->spec->delivery;
-  guint max_events = delivery->window_events - MIN (delivery->window_events, self->n_held);
-  gsize max_weight = delivery->window_bytes - MIN (delivery->window_bytes, self->held_weight);
-
-  /* A single event always fits, however large. */
-  if (self->n_held == 0 && self->window.n_events == 1)
-    return;
-
-  if (delivery->overflow == EVBUS_OVERFLOW_DROP_OLDEST)
-    evbus_window_drop_oldest (&self->window, max_events, max_weight, out);
-  else if (delivery->overflow == EVBUS_OVERFLOW_DROP_NEWEST)
-    evbus_window_drop_newest (&self->window, max_events, max_weight, out);
-}
-
 void
 evbus_route_push (EvbusRoute *self,
                   EvbusChunk *chunk)
@@ -330,13 +311,8 @@ evbus_route_push (EvbusRoute *self,
   gboolean finished;
 
   g_mutex_lock (&self->lock);
-  evbus_window_push (&self->window, chunk);
-  if (self->window.n_events + self->n_held > self->spec->delivery.window_events ||
-      self->window.weight + self->held_weight > self->spec->delivery.window_bytes)
-    {
-      dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-      shrink_window_locked (self, dropped);
-    }
+  dropped = evbus_window_push_within (&self->window, chunk, &self->spec->delivery,
+                                      self->n_held, self->held_weight);
   wake = !self->awake;
   self->awake = TRUE;
   finished = self->finished;
@@ -346,7 +322,7 @@ evbus_route_push (EvbusRoute *self,
     evbus_route_drop_window (self, "the route was stopped");
   else if (wake)
     evbus_source_wake (self->work);
-  if (dropped != NULL && dropped->len > 0)
+  if (dropped != NULL)
     evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
                          "the route's window is full");
 }

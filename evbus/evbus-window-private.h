@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include "evbus-delivery-private.h"
 #include "evbus-event-private.h"
 
 G_BEGIN_DECLS
@@ -75,15 +76,20 @@ void  evbus_window_take        (EvbusWindow *self,
                                 gsize        max_weight,
                                 EvbusHand   *hand);
 
-/* Shrink the window to the limits, from one end; references of what was
- * pushed out are appended to @out, oldest first. */
+/* Shrinks the window to the limits; references of what was pushed out are
+ * appended to @out, oldest first. */
 void  evbus_window_drop_oldest (EvbusWindow *self,
                                 guint        max_events,
                                 gsize        max_weight,
                                 GPtrArray   *out);
-void  evbus_window_drop_newest (EvbusWindow *self,
-                                guint        max_events,
-                                gsize        max_weight,
-                                GPtrArray   *out);
+/* Pushes the chunk's events as if they came one by one, each with the overflow
+ * policy and the budget of @delivery, of which the route's thread holds some.
+ * A single event always fits, however large. Returns references of what was
+ * dropped, oldest first, or NULL. */
+GPtrArray *evbus_window_push_within (EvbusWindow         *self,
+                                     EvbusChunk          *chunk,
+                                     const EvbusDelivery *delivery,
+                                     guint                n_held,
+                                     gsize                held_weight);
 
 G_END_DECLS

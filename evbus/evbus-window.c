@@ -283,29 +283,70 @@ evbus_window_drop_oldest (EvbusWindow *self,
     }
 }
 
-void
-evbus_window_drop_newest (EvbusWindow *self,
-                          guint        max_events,
-                          gsize        max_weight,
-                          GPtrArray   *out)
+/* Pushes those of the chunk's events that fit, each when its turn comes; the
+ * first in any case with @one_fits. What is kept goes into a chunk of its own,
+ * so that it does not keep alive what was dropped. */
+static void
+push_fitting (EvbusWindow *self,
+              EvbusChunk  *chunk,
+              guint        max_events,
+              gsize        max_weight,
+              gboolean     one_fits,
+              GPtrArray   *out)
 {
-  guint first = out->len;
+  EvbusChunk *kept = evbus_chunk_new (NULL, chunk->n_events);
 
-  while (is_over (self, max_events, max_weight))
+  kept->picked_up = chunk->picked_up;
+  for (guint i = 0; i < chunk->n_events; i++)
     {
-      Slice *slice = g_queue_peek_tail (&self->slices);
+      EvbusEvent *event = evbus_event_ref (chunk->events[i]);
+      guint n_events = self->n_events + kept->n_events;
+      gsize weight = self->weight + kept->weight;
 
-      account_dropped (self, slice->chunk->events[--slice->to], out);
-      if (slice->from == slice->to)
-        slice_free (g_queue_pop_tail (&self->slices));
+      if ((one_fits && n_events == 0) ||
+          (n_events < max_events && weight + event->weight <= max_weight))
+        evbus_chunk_append (kept, event);
+      else
+        g_ptr_array_add (out, event);
     }
 
-  /* They came off the end, newest first. */
-  for (guint i = first, j = out->len; i + 1 < j; i++)
-    {
-      gpointer event = out->pdata[i];
+  if (kept->n_events > 0)
+    evbus_window_push (self, kept);
+  evbus_chunk_unref (kept);
+}
 
-      out->pdata[i] = out->pdata[--j];
-      out->pdata[j] = event;
+GPtrArray *
+evbus_window_push_within (EvbusWindow         *self,
+                          EvbusChunk          *chunk,
+                          const EvbusDelivery *delivery,
+                          guint                n_held,
+                          gsize                held_weight)
+{
+  guint max_events = delivery->window_events - MIN (delivery->window_events, n_held);
+  gsize max_weight = delivery->window_bytes - MIN (delivery->window_bytes, held_weight);
+  g_autoptr(GPtrArray) out = NULL;
+
+  if (self->n_events + chunk->n_events <= max_events && self->weight + chunk->weight <= max_weight)
+    {
+      evbus_window_push (self, chunk);
+      return NULL;
     }
+
+  out = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  if (delivery->overflow == EVBUS_OVERFLOW_DROP_NEWEST)
+    {
+      push_fitting (self, chunk, max_events, max_weight, n_held == 0, out);
+    }
+  else
+    {
+      EvbusEvent *newest = chunk->events[chunk->n_events - 1];
+
+      evbus_window_push (self, chunk);
+      /* The newest event always stays, or a route whose thread holds all that
+       * its window may have would drop whatever comes. */
+      if (delivery->overflow == EVBUS_OVERFLOW_DROP_OLDEST)
+        evbus_window_drop_oldest (self, MAX (max_events, 1), MAX (max_weight, newest->weight), out);
+    }
+
+  return out->len > 0 ? g_steal_pointer (&out) : NULL;
 }

@@ -121,6 +121,27 @@ test_drop_oldest (Fixture       *fixture,
   evbus_test_assert_says (fixture->last_reason, "drop|full|overflow|window");
 }
 
+/* During an outage the newest are kept, though a batch would hold all of the
+ * window. */
+static void
+test_drop_oldest_batch (Fixture       *fixture,
+                        gconstpointer  data)
+{
+  guint length;
+
+  evbus_test_hook_hold (fixture->hook);
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 4);
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  evbus_test_put_numbers (fixture->broker, NULL, 4, 96);
+  evbus_test_wait_ledger (fixture->route, "accepted=100 dropped=96 queued=4");
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_ledger (fixture->route, "queued=0");
+  length = evbus_test_hook_length (fixture->hook);
+  g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hook, length - 1)), ==, 99);
+  g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hook, length - 2)), ==, 98);
+}
+
 static void
 test_drop_newest (Fixture       *fixture,
                   gconstpointer  data)
@@ -381,6 +402,7 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/overflow/drop-oldest", SMALL ("drop_oldest"), test_drop_oldest },
+    { "/overflow/drop-oldest/batch", SMALL ("drop_oldest"), test_drop_oldest_batch },
     { "/overflow/default", "{'window': <{'events': <4>}>}", test_drop_oldest },
     { "/overflow/drop-newest", SMALL ("drop_newest"), test_drop_newest },
     { "/overflow/reject/one", SMALL ("reject"), test_reject },
