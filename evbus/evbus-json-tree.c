@@ -22,12 +22,15 @@ write_serialised (EvbusJsonWriter *self,
                   guint            depth)
 {
   EvbusView view;
+  gboolean success;
 
   if (!evbus_walk_view (value, &view))
     return evbus_walk_corrupt (&self->walk);
   /* Numbers grow as text and padding goes away: mostly this is enough. */
-  return evbus_json_writer_reserve (self, view.size + view.size / 4) &&
-         evbus_json_writer_view (self, &view, depth);
+  success = evbus_json_writer_reserve (self, view.size + view.size / 4) &&
+            evbus_json_writer_view (self, &view, depth);
+  evbus_walk_close (&view);
+  return success;
 }
 
 static gboolean
@@ -39,6 +42,7 @@ write_entry (EvbusJsonWriter *self,
   g_autoptr(GVariant) value = g_variant_get_child_value (entry, 1);
   EvbusView view;
 
+  /* A key is of a short type, so nothing is to be closed. */
   if (!evbus_walk_view (key, &view))
     return evbus_walk_corrupt (&self->walk);
   if (!evbus_json_writer_key (self, &view) ||

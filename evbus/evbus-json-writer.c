@@ -432,10 +432,13 @@ write_variant (EvbusJsonWriter *self,
                guint            depth)
 {
   EvbusView child;
+  gboolean success;
 
   if (!evbus_walk_open_variant (variant, &child))
     return evbus_walk_corrupt (&self->walk);
-  return evbus_json_writer_view (self, &child, depth);
+  success = evbus_json_writer_view (self, &child, depth);
+  evbus_walk_close (&child);
+  return success;
 }
 
 gboolean

@@ -8,6 +8,6 @@
 
 #include "evbus-variant-walk-private.h"
 
-gboolean evbus_msgpack_write (const EvbusView  *body,
-                              GByteArray       *buffer,
-                              GError          **error);
+gboolean evbus_msgpack_write (GVariant    *body,
+                              GByteArray  *buffer,
+                              GError     **error);

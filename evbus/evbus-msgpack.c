@@ -148,13 +148,22 @@ static gboolean
 write_tuple (Writer          *self,
              const EvbusView *tuple)
 {
-  const char *type = tuple->type + 1;
-  gsize count;
-
-  for (count = 0; *type != ')'; count++)
-    type = evbus_type_info (type).end;
-  return packed (self, msgpack_pack_array (&self->packer, count)) &&
+  return packed (self, msgpack_pack_array (&self->packer, evbus_walk_count_members (tuple))) &&
          write_members (self, tuple);
+}
+
+static gboolean
+write_variant (Writer          *self,
+               const EvbusView *variant)
+{
+  EvbusView child;
+  gboolean success;
+
+  if (!evbus_walk_open_variant (variant, &child))
+    return evbus_walk_corrupt (&self->walk);
+  success = write_value (self, &child);
+  evbus_walk_close (&child);
+  return success;
 }
 
 static gboolean
@@ -182,8 +191,7 @@ write_value (Writer          *self,
         return evbus_walk_corrupt (&self->walk);
       return present ? write_value (self, &child) : packed (self, msgpack_pack_nil (&self->packer));
     case 'v':
-      return evbus_walk_open_variant (view, &child) ? write_value (self, &child)
-                                                    : evbus_walk_corrupt (&self->walk);
+      return write_variant (self, view);
     default:
       return write_plain (self, view);
     }
@@ -191,13 +199,18 @@ write_value (Writer          *self,
 
 /* Appends; on failure the caller restores the buffer. */
 gboolean
-evbus_msgpack_write (const EvbusView  *body,
-                     GByteArray       *buffer,
-                     GError          **error)
+evbus_msgpack_write (GVariant    *body,
+                     GByteArray  *buffer,
+                     GError     **error)
 {
   Writer self = { { NULL, }, };
+  EvbusView view;
+  gboolean success;
 
   self.buffer = buffer;
   msgpack_packer_init (&self.packer, buffer, append);
-  return evbus_walk_finish (&self.walk, write_value (&self, body), error);
+  success = evbus_walk_view (body, &view) ? write_value (&self, &view)
+                                          : evbus_walk_corrupt (&self.walk);
+  evbus_walk_close (&view);
+  return evbus_walk_finish (&self.walk, success, error);
 }

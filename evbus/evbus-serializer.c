@@ -79,13 +79,12 @@ G_DEFINE_FINAL_TYPE_WITH_CODE (EvbusBuiltinSerializer, evbus_builtin_serializer,
 
 /* What the formats other than JSON, which checks as it writes, begin with. */
 static GVariant *
-begin_checked (GVariant   *body,
-               EvbusView  *view,
-               GError    **error)
+begin_checked (GVariant  *body,
+               GError   **error)
 {
-  g_autoptr(GVariant) held = evbus_walk_begin (body, view);
+  g_autoptr(GVariant) held = evbus_walk_begin (body);
 
-  if (!evbus_walk_check (view, error))
+  if (!evbus_walk_check (held, error))
     return NULL;
   return g_steal_pointer (&held);
 }
@@ -98,21 +97,16 @@ serialize_gvariant (GVariant    *body,
   g_autoptr(GVariant) held = NULL;
   g_autoptr(GVariant) swapped = NULL;
   const char *type;
-  EvbusView view;
 
-  held = begin_checked (body, &view, error);
+  held = begin_checked (body, error);
   if (held == NULL)
     return FALSE;
 
   type = g_variant_get_type_string (held);
-  if (G_BYTE_ORDER == G_BIG_ENDIAN)
-    {
-      swapped = g_variant_byteswap (held);
-      view.data = g_variant_get_data (swapped);
-    }
+  swapped = G_BYTE_ORDER == G_BIG_ENDIAN ? g_variant_byteswap (held) : g_variant_ref (held);
 
   /* The serialised form of the variant that would box it, without making one. */
-  g_byte_array_append (buffer, view.data, view.size);
+  g_byte_array_append (buffer, g_variant_get_data (swapped), g_variant_get_size (swapped));
   g_byte_array_append (buffer, (const guint8 *) "", 1);
   g_byte_array_append (buffer, (const guint8 *) type, strlen (type));
   return TRUE;
@@ -123,11 +117,9 @@ serialize_msgpack (GVariant    *body,
                    GByteArray  *buffer,
                    GError     **error)
 {
-  g_autoptr(GVariant) held = NULL;
-  EvbusView view;
+  g_autoptr(GVariant) held = begin_checked (body, error);
 
-  held = begin_checked (body, &view, error);
-  return held != NULL && evbus_msgpack_write (&view, buffer, error);
+  return held != NULL && evbus_msgpack_write (held, buffer, error);
 }
 
 static char *
@@ -165,9 +157,8 @@ serialize_str (GVariant    *body,
 {
   g_autoptr(GVariant) held = NULL;
   g_autofree char *text = NULL;
-  EvbusView view;
 
-  held = begin_checked (body, &view, error);
+  held = begin_checked (body, error);
   if (held == NULL)
     return FALSE;
 

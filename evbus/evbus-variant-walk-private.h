@@ -12,14 +12,8 @@
 #include <gio/gio.h>
 #include <string.h>
 
-/* A value within the serialised form. The type is not terminated at its end:
- * it may stand in the middle of a longer type, or of the data. */
-typedef struct
-{
-  const char   *type;
-  const guint8 *data;
-  gsize         size;
-} EvbusView;
+/* Of a type that is scanned wherever it occurs. */
+#define EVBUS_SHORT_TYPE 16
 
 typedef struct
 {
@@ -28,9 +22,20 @@ typedef struct
   gsize       mask;     /* alignment - 1 */
 } EvbusTypeInfo;
 
+/* A value within the serialised form. The type is not terminated at its end:
+ * it may stand in the middle of a longer type, or of the data. */
 typedef struct
 {
   const char    *type;
+  EvbusTypeInfo *layout;        /* at each type within, what it is; NULL: so short that it is scanned */
+  const guint8  *data;
+  gsize          size;
+} EvbusView;
+
+typedef struct
+{
+  const char    *type;
+  EvbusTypeInfo *layout;
   const guint8  *data;
   EvbusTypeInfo  element;
   gsize          offsets;       /* where the framing offsets begin */
@@ -42,13 +47,12 @@ typedef struct
 
 typedef struct
 {
-  const char   *type;           /* of the next member, or the closing bracket */
-  const guint8 *data;
-  gsize         size;
-  gsize         start;
-  gsize         offsets;        /* where the framing offsets read so far begin */
-  guint         offset_size;
-  char          close;
+  const EvbusView *tuple;
+  const char      *type;        /* of the next member, or the closing bracket */
+  gsize            start;
+  gsize            offsets;     /* where the framing offsets read so far begin */
+  guint            offset_size;
+  char             close;
 } EvbusTupleIter;
 
 /* What went wrong, and the way to it, which is collected while unwinding. */
@@ -61,8 +65,7 @@ typedef struct
 
 gboolean       evbus_walk_view           (GVariant        *value,
                                           EvbusView       *view);
-GVariant      *evbus_walk_begin          (GVariant        *body,
-                                          EvbusView       *view);
+GVariant      *evbus_walk_begin          (GVariant        *body);
 gboolean       evbus_walk_fail           (EvbusWalk       *walk,
                                           int              code,
                                           const char      *format,
@@ -79,12 +82,18 @@ gboolean       evbus_walk_finish         (EvbusWalk       *walk,
                                           GError         **error);
 gboolean       evbus_walk_keys_are_unique (EvbusWalk       *walk,
                                           const EvbusView *dictionary);
-gboolean       evbus_walk_check          (const EvbusView *body,
+gboolean       evbus_walk_check          (GVariant        *body,
                                           GError         **error);
-EvbusTypeInfo  evbus_type_info_container (const char      *type);
+EvbusTypeInfo  evbus_type_info_container (const char      *type,
+                                          EvbusTypeInfo   *layout);
+EvbusTypeInfo *evbus_type_layout_new     (const char      *type,
+                                          gsize            length);
 
+/* A type is looked at again for each value that has it: a long one is scanned
+ * once, or an array of a thousand elements would scan it a thousand times. */
 static inline EvbusTypeInfo
-evbus_type_info (const char *type)
+evbus_type_info (const char          *type,
+                 const EvbusTypeInfo *layout)
 {
   switch (*type)
     {
@@ -109,8 +118,31 @@ evbus_type_info (const char *type)
     case 'v':
       return (EvbusTypeInfo) { type + 1, 0, 7 };
     default:
-      return evbus_type_info_container (type);
+      return G_LIKELY (layout == NULL) ? evbus_type_info_container (type, NULL) : *layout;
     }
+}
+
+/* To be undone by evbus_walk_close(). */
+static inline void
+evbus_walk_lay_out (EvbusView *view,
+                    gsize      length)
+{
+  view->layout = G_LIKELY (length <= EVBUS_SHORT_TYPE) ? NULL : evbus_type_layout_new (view->type, length);
+}
+
+static inline void
+evbus_walk_close (EvbusView *view)
+{
+  if (G_UNLIKELY (view->layout != NULL))
+    g_free (view->layout);
+}
+
+/* The layout of a type that begins n bytes further on. */
+static inline EvbusTypeInfo *
+evbus_layout_at (EvbusTypeInfo *layout,
+                 gsize          n)
+{
+  return G_LIKELY (layout == NULL) ? NULL : layout + n;
 }
 
 static inline guint
@@ -156,8 +188,9 @@ evbus_array_iter_init (EvbusArrayIter  *iter,
   gsize tail;
 
   iter->type = array->type + 1;
+  iter->layout = evbus_layout_at (array->layout, 1);
   iter->data = array->data;
-  iter->element = evbus_type_info (iter->type);
+  iter->element = evbus_type_info (iter->type, iter->layout);
   iter->start = 0;
   iter->index = 0;
   iter->offsets = array->size;
@@ -193,6 +226,7 @@ evbus_array_iter_next (EvbusArrayIter *iter,
   gsize end;
 
   child->type = iter->type;
+  child->layout = iter->layout;
   child->data = iter->data + iter->start;
   if (iter->element.size != 0)
     {
@@ -218,9 +252,8 @@ evbus_tuple_iter_init (EvbusTupleIter  *iter,
                        const EvbusView *tuple)
 {
   iter->close = *tuple->type == '{' ? '}' : ')';
+  iter->tuple = tuple;
   iter->type = tuple->type + 1;
-  iter->data = tuple->data;
-  iter->size = tuple->size;
   iter->start = 0;
   iter->offsets = tuple->size;
   iter->offset_size = evbus_walk_offset_size (tuple->size);
@@ -237,10 +270,13 @@ static inline gboolean
 evbus_tuple_iter_next (EvbusTupleIter *iter,
                        EvbusView      *child)
 {
-  EvbusTypeInfo info = evbus_type_info (iter->type);
+  const EvbusView *tuple = iter->tuple;
+  EvbusTypeInfo info;
   gsize end;
 
   child->type = iter->type;
+  child->layout = evbus_layout_at (tuple->layout, iter->type - tuple->type);
+  info = evbus_type_info (child->type, child->layout);
   iter->type = info.end;
   iter->start = (iter->start + info.mask) & ~info.mask;
 
@@ -253,15 +289,26 @@ evbus_tuple_iter_next (EvbusTupleIter *iter,
   else
     {
       iter->offsets -= iter->offset_size;
-      end = evbus_walk_read_offset (iter->data + iter->offsets, iter->offset_size);
+      end = evbus_walk_read_offset (tuple->data + iter->offsets, iter->offset_size);
     }
 
   if (end > iter->offsets || iter->start > end)
     return FALSE;
-  child->data = iter->data + iter->start;
+  child->data = tuple->data + iter->start;
   child->size = end - iter->start;
   iter->start = end;
   return TRUE;
+}
+
+static inline gsize
+evbus_walk_count_members (const EvbusView *tuple)
+{
+  const char *type = tuple->type + 1;
+  gsize count;
+
+  for (count = 0; *type != ')'; count++)
+    type = evbus_type_info (type, evbus_layout_at (tuple->layout, type - tuple->type)).end;
+  return count;
 }
 
 /* Sets child to the value within, and present to whether there is one. */
@@ -270,23 +317,43 @@ evbus_walk_open_maybe (const EvbusView *maybe,
                        EvbusView       *child,
                        gboolean        *present)
 {
-  EvbusTypeInfo info = evbus_type_info (maybe->type + 1);
+  EvbusTypeInfo info;
 
   *present = maybe->size != 0;
   child->type = maybe->type + 1;
+  child->layout = evbus_layout_at (maybe->layout, 1);
+  info = evbus_type_info (child->type, child->layout);
   child->data = maybe->data;
   /* A value whose size varies has a zero byte behind it: it may itself be empty. */
   child->size = info.size != 0 || maybe->size == 0 ? maybe->size : maybe->size - 1;
   return info.size == 0 || maybe->size == 0 || maybe->size == info.size;
 }
 
+/* Whether a complete type stands from type to end. */
+static inline gboolean
+evbus_type_is_whole (const char *type,
+                     const char *end)
+{
+#define LETTER(c) (1u << ((c) - 'a'))
+  static const guint32 letters = LETTER ('b') | LETTER ('y') | LETTER ('n') | LETTER ('q') | LETTER ('i') |
+                                 LETTER ('u') | LETTER ('x') | LETTER ('t') | LETTER ('h') | LETTER ('d') |
+                                 LETTER ('s') | LETTER ('o') | LETTER ('g') | LETTER ('v');
+#undef LETTER
+  const char *limit;
+
+  /* Nearly always. */
+  if (end - type == 1 && *type >= 'a' && *type <= 'z')
+    return (letters >> (*type - 'a')) & 1;
+  return g_variant_type_string_scan (type, end, &limit) && limit == end;
+}
+
+/* After TRUE, evbus_walk_close() when done with child. */
 static inline gboolean
 evbus_walk_open_variant (const EvbusView *variant,
                          EvbusView       *child)
 {
   const guint8 *end = variant->data + variant->size;
   const guint8 *zero = NULL;
-  const char *limit;
   gsize fixed;
 
   /* Nearly always the type is one letter. */
@@ -300,11 +367,13 @@ evbus_walk_open_variant (const EvbusView *variant,
   child->type = (const char *) zero + 1;
   child->data = variant->data;
   child->size = zero - variant->data;
-  if (!g_variant_type_string_scan (child->type, (const char *) end, &limit) ||
-      limit != (const char *) end)
+  if (!evbus_type_is_whole (child->type, (const char *) end))
     return FALSE;
-  fixed = evbus_type_info (child->type).size;
-  return fixed == 0 || fixed == child->size;
+  fixed = evbus_type_info (child->type, NULL).size;
+  if (fixed != 0 && fixed != child->size)
+    return FALSE;
+  evbus_walk_lay_out (child, end - (const guint8 *) child->type);
+  return TRUE;
 }
 
 /* Without the zero byte at the end. */

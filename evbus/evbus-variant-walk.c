@@ -21,9 +21,22 @@ typedef struct
   gsize         size;
 } Key;
 
+/* layout: where to note what is found, or NULL. */
 static EvbusTypeInfo
-tuple_info (const char *type,
-            char        close)
+note_info (const char    *type,
+           EvbusTypeInfo *layout)
+{
+  if (layout == NULL)
+    return evbus_type_info (type, NULL);
+  *layout = strchr ("({am", *type) != NULL ? evbus_type_info_container (type, layout)
+                                           : evbus_type_info (type, NULL);
+  return *layout;
+}
+
+static EvbusTypeInfo
+tuple_info (const char    *type,
+            EvbusTypeInfo *layout,
+            char           close)
 {
   EvbusTypeInfo info = { type + 1, 0, 0 };
   EvbusTypeInfo member;
@@ -31,7 +44,7 @@ tuple_info (const char *type,
 
   while (*info.end != close)
     {
-      member = evbus_type_info (info.end);
+      member = note_info (info.end, evbus_layout_at (layout, info.end - type));
       fixed = fixed && member.size != 0;
       info.size = ((info.size + member.mask) & ~member.mask) + member.size;
       info.mask |= member.mask;
@@ -49,19 +62,20 @@ tuple_info (const char *type,
 }
 
 EvbusTypeInfo
-evbus_type_info_container (const char *type)
+evbus_type_info_container (const char    *type,
+                           EvbusTypeInfo *layout)
 {
   EvbusTypeInfo info;
 
   switch (*type)
     {
     case '(':
-      return tuple_info (type, ')');
+      return tuple_info (type, layout, ')');
     case '{':
-      return tuple_info (type, '}');
+      return tuple_info (type, layout, '}');
     case 'a':
     case 'm':
-      info = evbus_type_info (type + 1);
+      info = note_info (type + 1, evbus_layout_at (layout, 1));
       info.size = 0;
       return info;
     default:
@@ -69,7 +83,18 @@ evbus_type_info_container (const char *type)
     }
 }
 
-/* FALSE where the data is not that of the type. */
+/* At the place of each type within: what evbus_type_info() says of it. */
+EvbusTypeInfo *
+evbus_type_layout_new (const char *type,
+                       gsize       length)
+{
+  EvbusTypeInfo *layout = g_new (EvbusTypeInfo, length);
+
+  note_info (type, layout);
+  return layout;
+}
+
+/* FALSE where the data is not that of the type. evbus_walk_close() after both. */
 gboolean
 evbus_walk_view (GVariant  *value,
                  EvbusView *view)
@@ -77,6 +102,7 @@ evbus_walk_view (GVariant  *value,
   gsize fixed;
 
   view->type = g_variant_get_type_string (value);
+  view->layout = NULL;
   view->data = g_variant_get_data (value);
   view->size = g_variant_get_size (value);
 
@@ -86,30 +112,30 @@ evbus_walk_view (GVariant  *value,
         return FALSE;
       view->data = (const guint8 *) "";
     }
-  fixed = evbus_type_info (view->type).size;
-  return fixed == 0 || fixed == view->size;
+  fixed = evbus_type_info (view->type, NULL).size;
+  if (fixed != 0 && fixed != view->size)
+    return FALSE;
+  if (view->type[0] != '\0' && view->type[1] != '\0')
+    evbus_walk_lay_out (view, strlen (view->type));
+  return TRUE;
 }
 
-/* Returns what holds the data that view points into, in normal form, so that
- * strings are known to be UTF-8 and every offset to be in its place. Nothing is
- * taken on trust: GDBus vouches for booleans that are, as bytes, neither 0 nor 1,
- * and two such keys of a dictionary would be equal and not look it. */
+/* Returns the body in one piece and in normal form, so that strings are
+ * known to be UTF-8 and every offset to be in its place. Nothing is taken on
+ * trust: GDBus vouches for booleans that are, as bytes, neither 0 nor 1, and two
+ * such keys of a dictionary would be equal and not look it. */
 GVariant *
-evbus_walk_begin (GVariant  *body,
-                  EvbusView *view)
+evbus_walk_begin (GVariant *body)
 {
   g_autoptr(GVariant) normal = g_variant_get_normal_form (body);
   g_autoptr(GVariant) untrusted = NULL;
   const guint8 *data = g_variant_get_data (normal);
   gsize size = data != NULL ? g_variant_get_size (normal) : 0;
-  GVariant *held;
 
   untrusted = g_variant_new_from_data (g_variant_get_type (normal), data, size, FALSE,
                                        (GDestroyNotify) g_variant_unref, g_variant_ref (normal));
   g_variant_ref_sink (untrusted);
-  held = g_variant_get_normal_form (untrusted);
-  evbus_walk_view (held, view);
-  return held;
+  return g_variant_get_normal_form (untrusted);
 }
 
 gboolean
@@ -216,7 +242,7 @@ duplicate_key (EvbusWalk       *walk,
                const EvbusView *dictionary,
                const Key       *key)
 {
-  EvbusView view = { dictionary->type + 2, key->data, key->size };
+  EvbusView view = { dictionary->type + 2, NULL, key->data, key->size };
   g_autofree char *text = key_to_text (&view);
 
   return evbus_walk_fail (walk, EVBUS_ERROR_INVALID_BODY,
@@ -358,6 +384,7 @@ check_array (EvbusWalk       *walk,
 {
   EvbusArrayIter iter;
   EvbusView child;
+  gsize count;
   gsize i;
 
   if (evbus_walk_is_dictionary (array))
@@ -368,11 +395,10 @@ check_array (EvbusWalk       *walk,
   if (!evbus_array_iter_init (&iter, array))
     return evbus_walk_corrupt (walk);
 
-  /* Plain numbers have nothing to check. */
-  if (strchr ("bynqiuxtd", array->type[1]) != NULL)
-    return TRUE;
-
-  for (i = 0; i < iter.count; i++)
+  /* Of fixed size are numbers, handles and tuples of them: one is as good, and
+   * as deep, as the other. */
+  count = iter.element.size != 0 ? MIN (iter.count, 1) : iter.count;
+  for (i = 0; i < count; i++)
     {
       if (!evbus_array_iter_next (&iter, &child))
         return evbus_walk_corrupt (walk);
@@ -394,6 +420,7 @@ check_value (EvbusWalk       *walk,
 {
   EvbusView child;
   gboolean present;
+  gboolean success;
   gsize length;
 
   switch (*view->type)
@@ -431,7 +458,9 @@ check_value (EvbusWalk       *walk,
     default:
       if (!evbus_walk_open_variant (view, &child))
         return evbus_walk_corrupt (walk);
-      return check_value (walk, &child, depth + 1);
+      success = check_value (walk, &child, depth + 1);
+      evbus_walk_close (&child);
+      return success;
     }
 }
 
@@ -439,10 +468,15 @@ check_value (EvbusWalk       *walk,
  * EVBUS_MAX_NESTING. Every array, tuple, maybe and variant counts as a
  * container; a dictionary counts once, together with its entries. */
 gboolean
-evbus_walk_check (const EvbusView  *body,
-                  GError          **error)
+evbus_walk_check (GVariant  *body,
+                  GError   **error)
 {
   EvbusWalk walk = { NULL, };
+  EvbusView view;
+  gboolean success;
 
-  return evbus_walk_finish (&walk, check_value (&walk, body, 0), error);
+  success = evbus_walk_view (body, &view) ? check_value (&walk, &view, 0)
+                                          : evbus_walk_corrupt (&walk);
+  evbus_walk_close (&view);
+  return evbus_walk_finish (&walk, success, error);
 }

@@ -6,6 +6,7 @@
 #include <json-glib/json-glib.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct
 {
@@ -284,6 +285,53 @@ test_nesting (void)
     }
 }
 
+/* As many empty arrays as the type of their elements is long: were it scanned for
+ * each, that would be some 10^11 steps, minutes on any machine. */
+static void
+test_long_type (void)
+{
+  static const char * const serializers[] = { "json", "msgpack", "gvariant" };
+  const gsize n = 300000;
+  g_autofree char *members = g_strnfill (n, 'y');
+  g_autofree char *type = g_strdup_printf ("aa(%s)", members);
+  g_autofree guint8 *offsets = g_malloc0 (n * 4);
+  g_autoptr(GVariant) body = NULL;
+  clock_t start;
+
+  /* Each element is empty; all there is are the framing offsets, of four bytes. */
+  body = g_variant_ref_sink (g_variant_new_from_data (G_VARIANT_TYPE (type), offsets, n * 4, FALSE, NULL, NULL));
+  body = g_variant_ref_sink (g_variant_new_variant (g_steal_pointer (&body)));
+  g_variant_get_data (body);
+  start = clock ();
+  for (guint i = 0; i < G_N_ELEMENTS (serializers); i++)
+    {
+      g_autoptr(EvbusSerializer) serializer = evbus_serializer_lookup (serializers[i], NULL);
+      g_autoptr(GError) error = NULL;
+      g_autoptr(GBytes) bytes = evbus_serializer_to_bytes (serializer, body, &error);
+
+      g_assert_no_error (error);
+      g_assert_cmpuint (g_bytes_get_size (bytes), >=, n);
+    }
+  g_assert_cmpint ((clock () - start) / CLOCKS_PER_SEC, <, 30);
+}
+
+/* Types that are too long to be scanned at each place, and too short. */
+static void
+test_layouts (void)
+{
+  static const Case cases[] = {
+    { NULL, "((((((((((byte 1, 'a'), @mi 2), [('b', byte 3)]), {'c': <4>}), @ms nothing), 5), 6), 'd'), @as []), ())",
+      "[[[[[[[[[[1,\"a\"],2],[[\"b\",3]]],{\"c\":4}],null],5],6],\"d\"],[]],[]]" },
+    { NULL, "[<(('a', byte 1, (int64 2, (3, 'b'))), {'x': [(('c', true), 'd')]})>, <(1, 2)>]",
+      "[[[\"a\",1,[2,[3,\"b\"]]],{\"x\":[[[\"c\",true],\"d\"]]}],[1,2]]" },
+    { NULL, "[((((((byte 1, int64 -1),),),), @ms 'm'), 's'), ((((((2, -2),),),), nothing), '')]",
+      "[[[[[[[1,-1]]]],\"m\"],\"s\"],[[[[[[2,-2]]]],null],\"\"]]" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    assert_both_forms (&cases[i]);
+}
+
 /* Text that grows sixfold stops at the limit. */
 static void
 test_output_limit (void)
@@ -394,6 +442,8 @@ main (int    argc,
   add_cases ("refused", refused, G_N_ELEMENTS (refused), test_refused);
   g_test_add_func ("/json-writer/many-keys", test_many_keys);
   g_test_add_func ("/json-writer/nesting", test_nesting);
+  g_test_add_func ("/json-writer/long-type", test_long_type);
+  g_test_add_func ("/json-writer/layouts", test_layouts);
   g_test_add_func ("/json-writer/output-limit", test_output_limit);
   g_test_add_func ("/json-writer/not-normal", test_not_normal);
   g_test_add_func ("/json-writer/trusted-lies", test_trusted_lies);
