@@ -54,6 +54,12 @@ evbus_place_to_string (const EvbusPlace *place)
   return g_strdup_printf ("%s:%u:%u", place->file, place->line, place->column);
 }
 
+static void add_line (EvbusReport      *self,
+                      GPtrArray        *lines,
+                      const EvbusPlace *place,
+                      const char       *format,
+                      va_list           args) G_GNUC_PRINTF (4, 0);
+
 static void
 add_line (EvbusReport      *self,
           GPtrArray        *lines,
