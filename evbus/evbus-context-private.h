@@ -9,11 +9,12 @@
 
 G_BEGIN_DECLS
 
-/* Resolves the secrets that @spec refers to, which may read files: for the
- * route's own thread. Errors are EVBUS_ERROR_BROKEN and name the reference,
+/* Resolves the secrets that @spec refers to, which may read files and ask the
+ * keyring: for the route's own thread. Errors are EVBUS_ERROR_BROKEN and name the reference,
  * never the value. */
 EvbusContext *evbus_context_new (EvbusRouteSpec  *spec,
                                  EvbusMailbox    *mailbox,
+                                 GCancellable    *cancellable,
                                  GError         **error);
 
 G_END_DECLS

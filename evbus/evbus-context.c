@@ -72,6 +72,7 @@ static GVariant *resolve_value (EvbusRouteSpec  *spec,
                                 const char      *name,
                                 gboolean         secret,
                                 GVariant        *value,
+                                GCancellable    *cancellable,
                                 GError         **error);
 
 static gboolean
@@ -96,6 +97,7 @@ resolve_children (EvbusRouteSpec  *spec,
                   const char      *name,
                   gboolean         secret,
                   GVariant        *value,
+                  GCancellable    *cancellable,
                   GError         **error)
 {
   gboolean mapping = g_variant_is_of_type (value, G_VARIANT_TYPE_VARDICT);
@@ -116,7 +118,7 @@ resolve_children (EvbusRouteSpec  *spec,
         g_variant_get_child (value, i, "v", &inner);
       path = mapping && *name != '\0' ? g_strdup_printf ("%s.%s", name, key)
                                       : g_strdup (mapping ? key : name);
-      resolved = resolve_value (spec, path, secret || is_secret (spec, path), inner, error);
+      resolved = resolve_value (spec, path, secret || is_secret (spec, path), inner, cancellable, error);
       if (resolved == NULL)
         {
           g_variant_builder_clear (&builder);
@@ -135,25 +137,27 @@ resolve_value (EvbusRouteSpec  *spec,
                const char      *name,
                gboolean         secret,
                GVariant        *value,
+               GCancellable    *cancellable,
                GError         **error)
 {
   GVariant *resolved;
 
   if (secret && evbus_secret_is_reference (value))
     {
-      resolved = evbus_secret_resolve (value, error);
+      resolved = evbus_secret_resolve (value, cancellable, error);
       if (resolved == NULL)
         g_prefix_error (error, "the secret '%s': ", name);
       return resolved;
     }
   if (g_variant_is_of_type (value, G_VARIANT_TYPE_VARDICT) || g_variant_is_of_type (value, G_VARIANT_TYPE ("av")))
-    return resolve_children (spec, name, secret, value, error);
+    return resolve_children (spec, name, secret, value, cancellable, error);
   return g_variant_ref (value);
 }
 
 EvbusContext *
 evbus_context_new (EvbusRouteSpec  *spec,
                    EvbusMailbox    *mailbox,
+                   GCancellable    *cancellable,
                    GError         **error)
 {
   g_autoptr(GVariant) resolved = NULL;
@@ -161,7 +165,7 @@ evbus_context_new (EvbusRouteSpec  *spec,
 
   g_return_val_if_fail (spec != NULL && spec->info != NULL, NULL);
 
-  resolved = resolve_value (spec, "", FALSE, spec->data, error);
+  resolved = resolve_value (spec, "", FALSE, spec->data, cancellable, error);
   if (resolved == NULL)
     return NULL;
 

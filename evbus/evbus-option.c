@@ -458,7 +458,7 @@ evbus_option_get_required (EvbusOption *self)
  * @self: an option
  *
  * Tells whether the value is a secret, which a profile had better refer to
- * than hold: `{file: PATH}`, `{env: NAME}` or `{credential: NAME}`.
+ * than hold: `{file: PATH}`, `{env: NAME}`, `{credential: NAME}` or `{keyring: {ATTRIBUTE: VALUE}}`.
  *
  * Returns: %TRUE if so
  *

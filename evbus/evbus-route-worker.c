@@ -114,13 +114,12 @@ open_ingress (EvbusWorker *self)
   if (self->ctx != NULL)
     return TRUE;
 
-  ctx = evbus_context_new (route->spec, route->mailbox, &error);
+  /* The secrets too are read within the time that a call has. */
+  evbus_worker_begin_call (self);
+  ctx = evbus_context_new (route->spec, route->mailbox, self->cancellable, &error);
   if (ctx != NULL)
-    {
-      evbus_worker_begin_call (self);
-      opened = evbus_ingress_open (self->ingress, ctx, self->cancellable, &error);
-      cancelled = evbus_worker_end_call (self);
-    }
+    opened = evbus_ingress_open (self->ingress, ctx, self->cancellable, &error);
+  cancelled = evbus_worker_end_call (self);
   if (opened)
     {
       self->ctx = g_steal_pointer (&ctx);

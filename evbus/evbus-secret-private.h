@@ -8,8 +8,8 @@
 
 G_BEGIN_DECLS
 
-/* A secret by reference is a mapping of one key: {file: PATH}, {env: NAME} or
- * {credential: NAME}. */
+/* A secret by reference is a mapping of one key: {file: PATH}, {env: NAME},
+ * {credential: NAME} or {keyring: {ATTRIBUTE: VALUE, …}}. */
 
 /* Checks @node as a reference given for the option @name; a{sv}, floating, or
  * NULL after an error. */
@@ -33,8 +33,17 @@ gboolean  evbus_secret_check_member    (const char      *name,
 gboolean  evbus_secret_is_reference    (GVariant        *value);
 
 /* The text that @reference stands for, as a GVariant whose memory is cleared
- * when it is freed. EVBUS_ERROR_BROKEN names the reference. */
+ * when it is freed. It may wait: for a file, and for a person who unlocks the
+ * keyring. EVBUS_ERROR_BROKEN names the reference. */
 GVariant *evbus_secret_resolve         (GVariant        *reference,
+                                        GCancellable    *cancellable,
+                                        GError         **error);
+
+/* What the keyring of the session has under @attributes, a{sv} of texts, in
+ * memory that the caller clears. Only in a build with libsecret. */
+char     *evbus_secret_read_keyring    (GVariant        *attributes,
+                                        gsize           *length,
+                                        GCancellable    *cancellable,
                                         GError         **error);
 
 /* A copy of @value in memory that is cleared when it is freed. */

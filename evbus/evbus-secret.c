@@ -31,7 +31,7 @@ static gboolean read_credential (const char *name, Secret *secret, GError **erro
 
 static const struct {
   const char *key;
-  ReadFunc    read;   /* NULL: a form for which this version has no reader */
+  ReadFunc    read;   /* NULL: the keyring, which takes attributes instead of a name */
 } sources[] = {
   { "file", read_file },
   { "env", read_env },
@@ -39,7 +39,9 @@ static const struct {
   { "keyring", NULL },
 };
 
-static const char * const source_keys[] = { "file", "env", "credential", NULL };
+static const char * const source_keys[] = { "file", "env", "credential", "keyring", NULL };
+
+#define FORMS "{file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}"
 
 static int
 find_source (const char *key)
@@ -70,6 +72,57 @@ name_problem (const char *key,
   return NULL;
 }
 
+static gboolean
+check_attributes (const char      *name,
+                  const EvbusNode *attributes,
+                  EvbusReport     *report)
+{
+  if (attributes->kind != EVBUS_NODE_MAPPING || attributes->keys->len == 0)
+    {
+      evbus_report_error (report, &attributes->place, "'%s.keyring' must be the attributes that the secret is "
+                          "stored under, as in {keyring: {service: amqp, user: evbus}}", name);
+      return FALSE;
+    }
+  for (guint i = 0; i < attributes->keys->len; i++)
+    {
+      const EvbusNode *key = g_ptr_array_index (attributes->keys, i);
+      const EvbusNode *value = g_ptr_array_index (attributes->values, i);
+
+      if (value->kind != EVBUS_NODE_STRING)
+        {
+          evbus_report_error (report, &value->place, "'%s.keyring.%s' must be a text%s", name, key->text,
+                              value->text != NULL ? "; put it into quotes" : "");
+          return FALSE;
+        }
+    }
+#ifdef EVBUS_HAVE_LIBSECRET
+  return TRUE;
+#else
+  evbus_report_error (report, &attributes->place, "'%s': this evbus was built without libsecret and reads no secrets "
+                      "from the keyring; use {file: PATH}, {env: NAME} or {credential: NAME}", name);
+  return FALSE;
+#endif
+}
+
+static gboolean
+check_name (const char      *name,
+            const char      *key,
+            const EvbusNode *value,
+            EvbusReport     *report)
+{
+  const char *problem;
+
+  if (value->kind != EVBUS_NODE_STRING)
+    {
+      evbus_report_error (report, &value->place, "'%s.%s' must be a text", name, key);
+      return FALSE;
+    }
+  problem = name_problem (key, value->text);
+  if (problem != NULL)
+    evbus_report_error (report, &value->place, "'%s.%s' %s, not '%s'", name, key, problem, value->text);
+  return problem == NULL;
+}
+
 GVariant *
 evbus_secret_check_reference (const char      *name,
                               const EvbusNode *node,
@@ -77,13 +130,12 @@ evbus_secret_check_reference (const char      *name,
 {
   const EvbusNode *key = node->keys->len > 0 ? g_ptr_array_index (node->keys, 0) : NULL;
   const EvbusNode *value = key != NULL ? g_ptr_array_index (node->values, 0) : NULL;
-  const char *problem;
+  gboolean fine;
   int source;
 
   if (node->keys->len != 1)
     {
-      evbus_report_error (report, &node->place, "'%s' refers to a secret by one key: "
-                          "{file: PATH}, {env: NAME} or {credential: NAME}", name);
+      evbus_report_error (report, &node->place, "'%s' refers to a secret by one key: " FORMS, name);
       return NULL;
     }
   source = find_source (key->text);
@@ -92,29 +144,14 @@ evbus_secret_check_reference (const char      *name,
       const char *nearest = evbus_nearest (key->text, source_keys);
 
       /* Not what stands there: "{secret}" is a mapping with that key. */
-      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env' or 'credential'%s%s%s",
+      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env', 'credential' or 'keyring'%s%s%s",
                           name, nearest != NULL ? "; did you mean '" : "",
                           nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
       return NULL;
     }
-  if (sources[source].read == NULL)
-    {
-      evbus_report_error (report, &key->place, "'%s': this version reads no secrets from the %s; "
-                          "use {file: PATH}, {env: NAME} or {credential: NAME}", name, key->text);
-      return NULL;
-    }
-  if (value->kind != EVBUS_NODE_STRING)
-    {
-      evbus_report_error (report, &value->place, "'%s.%s' must be a text", name, key->text);
-      return NULL;
-    }
-  problem = name_problem (key->text, value->text);
-  if (problem != NULL)
-    {
-      evbus_report_error (report, &value->place, "'%s.%s' %s, not '%s'", name, key->text, problem, value->text);
-      return NULL;
-    }
-  return evbus_node_to_variant (node);
+  fine = sources[source].read != NULL ? check_name (name, key->text, value, report)
+                                      : check_attributes (name, value, report);
+  return fine ? evbus_node_to_variant (node) : NULL;
 }
 
 /* In a mapping of many values, those that are likely to be the secrets. */
@@ -137,8 +174,7 @@ warn_inline (const char      *name,
 {
   /* Made in code: then the program has it from somewhere. */
   if (node->place.file != NULL)
-    evbus_report_warning (report, &node->place, "the secret '%s' stands in the file; better refer to it: "
-                          "{file: PATH}, {env: NAME} or {credential: NAME}", name);
+    evbus_report_warning (report, &node->place, "the secret '%s' stands in the file; better refer to it: " FORMS, name);
 }
 
 gboolean
@@ -183,16 +219,41 @@ evbus_secret_check_member (const char      *name,
   return evbus_secret_check_inline (name, value, report);
 }
 
+static gboolean
+are_attributes (GVariant *value)
+{
+  GVariantIter iter;
+  GVariant *inner;
+
+  if (!g_variant_is_of_type (value, G_VARIANT_TYPE_VARDICT))
+    return FALSE;
+  g_variant_iter_init (&iter, value);
+  while (g_variant_iter_next (&iter, "{sv}", NULL, &inner))
+    {
+      gboolean text = g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING);
+
+      g_variant_unref (inner);
+      if (!text)
+        return FALSE;
+    }
+  return TRUE;
+}
+
 gboolean
 evbus_secret_is_reference (GVariant *value)
 {
   g_autoptr(GVariant) inner = NULL;
   const char *key;
+  int source;
 
   if (!g_variant_is_of_type (value, G_VARIANT_TYPE_VARDICT) || g_variant_n_children (value) != 1)
     return FALSE;
   g_variant_get_child (value, 0, "{&sv}", &key, &inner);
-  return find_source (key) >= 0 && g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING);
+  source = find_source (key);
+  if (source < 0)
+    return FALSE;
+  return sources[source].read != NULL ? g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING)
+                                      : are_attributes (inner);
 }
 
 /* Not g_file_get_contents(), which leaves copies of what it read behind and
@@ -325,29 +386,71 @@ text_to_variant (Secret  *secret,
   return NULL;
 }
 
+/* As it was written. */
+static char *
+describe (const char *key,
+          GVariant   *inner)
+{
+  g_autoptr(GString) text = g_string_new (NULL);
+  GVariantIter iter;
+  const char *name;
+  GVariant *value;
+
+  if (g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING))
+    return g_strdup_printf ("{%s: %s}", key, g_variant_get_string (inner, NULL));
+
+  g_variant_iter_init (&iter, inner);
+  while (g_variant_iter_next (&iter, "{&sv}", &name, &value))
+    {
+      g_string_append_printf (text, "%s%s: %s", text->len > 0 ? ", " : "", name, g_variant_get_string (value, NULL));
+      g_variant_unref (value);
+    }
+  return g_strdup_printf ("{%s: {%s}}", key, text->str);
+}
+
+static gboolean
+read_source (const char    *key,
+             GVariant      *inner,
+             Secret        *secret,
+             GCancellable  *cancellable,
+             GError       **error)
+{
+  ReadFunc read_name = sources[find_source (key)].read;
+
+  if (read_name != NULL)
+    return read_name (g_variant_get_string (inner, NULL), secret, error);
+#ifdef EVBUS_HAVE_LIBSECRET
+  secret->text = evbus_secret_read_keyring (inner, &secret->length, cancellable, error);
+  return secret->text != NULL;
+#else
+  g_return_val_if_reached (FALSE);
+#endif
+}
+
 GVariant *
-evbus_secret_resolve (GVariant  *reference,
-                      GError   **error)
+evbus_secret_resolve (GVariant      *reference,
+                      GCancellable  *cancellable,
+                      GError       **error)
 {
   g_autoptr(GVariant) inner = NULL;
+  g_autofree char *shown = NULL;
   GVariant *result = NULL;
   Secret secret = { NULL, 0 };
   const char *key;
-  int source;
 
   g_return_val_if_fail (evbus_secret_is_reference (reference), NULL);
 
   g_variant_get_child (reference, 0, "{&sv}", &key, &inner);
-  source = find_source (key);
-  g_return_val_if_fail (sources[source].read != NULL, NULL);
-
-  if (sources[source].read (g_variant_get_string (inner, NULL), &secret, error))
+  if (read_source (key, inner, &secret, cancellable, error))
     {
       chop_newline (&secret);
       result = text_to_variant (&secret, error);
     }
   if (result == NULL)
-    g_prefix_error (error, "{%s: %s}: ", key, g_variant_get_string (inner, NULL));
+    {
+      shown = describe (key, inner);
+      g_prefix_error (error, "%s: ", shown);
+    }
   if (secret.text != NULL)
     explicit_bzero (secret.text, secret.length);
   g_free (secret.text);

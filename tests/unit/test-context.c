@@ -21,7 +21,7 @@ make_context (const char  *provider,
   g_assert_no_error (local_error);
   spec = evbus_route_spec_new (provider, "orders-*", "glob", variant, &local_error);
   g_assert_no_error (local_error);
-  return evbus_context_new (spec, NULL, error);
+  return evbus_context_new (spec, NULL, NULL, error);
 }
 
 static void

@@ -290,9 +290,12 @@ static const struct {
   { "pika: {a: {connection: {heartbeat: soon}}}", "p.yaml:1:36: pika profile 'a': 'connection.heartbeat' must be a duration (seconds, or as in 500ms, 30s, 5m, 12h, 7d), not the text 'soon'" },
   { "pika: {a: {connection: {heartbeat: 1ms}}}", "p.yaml:1:36: pika profile 'a': 'connection.heartbeat' must be between 1s and 1h, not 1ms" },
   { "pika: {a: {connection: {password: [hunter2]}}}", "p.yaml:1:35: pika profile 'a': 'connection.password' must be a text, not a list" },
-  { "pika: {a: {connection: {password: {fil: /x}}}}", "p.yaml:1:36: pika profile 'a': 'connection.password' refers to a secret by 'file', 'env' or 'credential'; did you mean 'file'?" },
-  { "pika: {a: {connection: {password: {}}}}", "p.yaml:1:35: pika profile 'a': 'connection.password' refers to a secret by one key: {file: PATH}, {env: NAME} or {credential: NAME}" },
-  { "pika: {a: {connection: {password: {keyring: {a: b}}}}}", "p.yaml:1:36: pika profile 'a': 'connection.password': this version reads no secrets from the keyring; use {file: PATH}, {env: NAME} or {credential: NAME}" },
+  { "pika: {a: {connection: {password: {fil: /x}}}}", "p.yaml:1:36: pika profile 'a': 'connection.password' refers to a secret by 'file', 'env', 'credential' or 'keyring'; did you mean 'file'?" },
+  { "pika: {a: {connection: {password: {}}}}", "p.yaml:1:35: pika profile 'a': 'connection.password' refers to a secret by one key: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}" },
+  { "pika: {a: {connection: {password: {keyring: x}}}}", "p.yaml:1:45: pika profile 'a': 'connection.password.keyring' must be the attributes that the secret is stored under, as in {keyring: {service: amqp, user: evbus}}" },
+  { "pika: {a: {connection: {password: {keyring: {}}}}}", "p.yaml:1:45: pika profile 'a': 'connection.password.keyring' must be the attributes that the secret is stored under, as in {keyring: {service: amqp, user: evbus}}" },
+  { "pika: {a: {connection: {password: {keyring: {port: 5672}}}}}", "p.yaml:1:52: pika profile 'a': 'connection.password.keyring.port' must be a text; put it into quotes" },
+  { "pika: {a: {connection: {password: {keyring: {port: []}}}}}", "p.yaml:1:52: pika profile 'a': 'connection.password.keyring.port' must be a text" },
   { "pika: {a: {connection: {password: {file: x}}}}", "p.yaml:1:42: pika profile 'a': 'connection.password.file' must be an absolute path, not 'x'" },
   { "pika: {a: {connection: {password: {credential: ../x}}}}", "p.yaml:1:48: pika profile 'a': 'connection.password.credential' must be the name of a credential, without a path, not '../x'" },
   { "pika: {a: {connection: {password: {env: ''}}}}", "p.yaml:1:41: pika profile 'a': 'connection.password.env' must not be empty, not ''" },
@@ -431,9 +434,9 @@ test_missing_and_warnings (void)
     "p.yaml:4:10: carrier-pigeon profile 'coop': the key 'delivry' is passed on as it is; did you mean 'delivery'?",
     "p.yaml:5:1: no profile under 'kafka', so it gets no events",
     "p.yaml:7:36: pika profile 'default': the secret 'connection.password' stands in the file; "
-    "better refer to it: {file: PATH}, {env: NAME} or {credential: NAME}",
+    "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
     "p.yaml:9:36: shape profile 'default': the secret 'headers.X-Api-Token' stands in the file; "
-    "better refer to it: {file: PATH}, {env: NAME} or {credential: NAME}",
+    "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
     NULL
   };
 
