@@ -376,11 +376,12 @@ set_missing (GPtrArray      *providers,
   const char *nearest = nearest_name (providers, name);
   g_auto(GStrv) folders = search_path ();
   g_autofree char *searched = g_strjoinv (", ", folders);
+  gboolean is_alias = known != NULL && strcmp (name, known->name) != 0;
 
   if (known != NULL)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NO_PROVIDER,
-                 "the plugin for the provider '%s' (%s) is not installed; searched in %s",
-                 name, known->description, searched);
+                 "the provider '%s' (%s%s%s) is known, but its plugin is not installed; searched in %s",
+                 known->name, is_alias ? name : "", is_alias ? ": " : "", known->description, searched);
   else if (nearest != NULL)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
                  "unknown provider '%s'; did you mean '%s'?", name, nearest);

@@ -112,7 +112,7 @@ def test_status_is_a_table(service, evbusctl):
         'file audit* running 1 1 0 0 0 0'.split(),
         'kafka orders-* failed 0 0 0 0 0 0'.split(),
     ]
-    assert "no plugin for the provider 'kafka'" in lines[9]
+    assert "the provider 'kafka' (Apache Kafka) is known, but its plugin is not installed" in lines[9]
     assert not re.search(r'[ \x1b]$|\x1b', result.stdout, re.MULTILINE)
 
 
@@ -138,7 +138,7 @@ def test_routes_shows_state_and_reason(service, evbusctl):
     lines = evbusctl('routes').stdout.splitlines()
     assert lines[0].split() == ['PROVIDER', 'PROFILE', 'STATE', 'REASON']
     assert lines[1].split() == ['internal', 'default', 'running']
-    assert re.match(r"kafka +orders-\* +failed +there is no plugin for the provider 'kafka'", lines[4])
+    assert re.match(r"kafka +orders-\* +failed +the provider 'kafka' \(Apache Kafka\) is known", lines[4])
 
 
 def test_explain_shows_where_an_event_goes(service, evbusctl):
@@ -184,7 +184,13 @@ def test_reload_takes_the_new_configuration_or_says_what_is_wrong(service, evbus
     ('internal: {default: {max_events: many}}', 1, ':1:'),
     ('internal: [', 1, ':1:'),
     ('', 1, ''),
-    ('kafka: {default: {topic: a}}', 3, "no plugin for the provider 'kafka'"),
+    ('kafka: {default: {topic: a}}', 3, "the provider 'kafka' (Apache Kafka) is known, but its plugin is not installed"),
+    ('pika:\n- orders-*: {connection: {host: localhost}}', 3, ":2:3: pika profile 'orders-*': the provider 'amqp' (pika: RabbitMQ"),
+    ('rabbitmq: {default: {}}', 3, "the provider 'amqp' (rabbitmq: RabbitMQ"),
+    ('webhook: {default: {}}', 3, "the provider 'http' (webhook: HTTP"),
+    ('nats: {default: }\nmqtt: {default: }\nredis: {default: }', 3, ":3:9: redis profile 'default': the provider 'redis'"),
+    ('rabitmq: {default: {}}', 1, ":1:1: unknown provider 'rabitmq'; did you mean 'rabbitmq'?"),
+    ('carrier-pigeon: {default: {}}', 3, "there is no plugin for the provider 'carrier-pigeon'"),
     ('kafka: {default: {}}\ninternal: {default: {x: 1}}', 1, "unknown key 'x'"),
 ])
 def test_check_config(evbusctl, folder, text, status, message):
@@ -360,7 +366,7 @@ def test_tables_fit_the_terminal(service, environment, columns):
     text = terminal_output(['status'], environment, columns)
     table = text[text.index('PROVIDER'):].split('\r\n')
     words = ' '.join(text.split())
-    assert "there is no plugin for the provider 'kafka'" in words
+    assert "the provider 'kafka' (Apache Kafka) is known, but its plugin is not installed" in words
     if columns >= 80:
         for line in table:
             assert len(line) <= columns or ' ' not in line.strip()

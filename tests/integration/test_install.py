@@ -24,6 +24,7 @@ EXPECTED = [
     'lib/*/evbus-1/plugins/file/libevbus-file.so',
     'lib/*/evbus-1/plugins/internal/internal.plugin',
     'lib/*/evbus-1/plugins/internal/libevbus-internal.so',
+    'lib/*/evbus-1/plugins/known/amqp.provider',
     'lib/*/evbus-1/plugins/python-example/evbus_example.py',
     'share/bash-completion/completions/evbusctl',
     'share/dbus-1/interfaces/org.evbus1.Broker.xml',
@@ -114,7 +115,7 @@ def test_headers_export_what_the_library_does(prefix):
 def test_sources_name_no_place_of_the_build(prefix):
     """What is installed works elsewhere: no path of the build or the source folder."""
     for path in prefix[0].rglob('*'):
-        if path.is_file() and not path.is_symlink() and path.suffix in ('.pc', '.service', '.conf', '.gir', '.plugin'):
+        if path.is_file() and not path.is_symlink() and path.suffix in ('.pc', '.service', '.conf', '.gir', '.plugin', '.provider'):
             text = path.read_text(encoding='utf-8')
             for place in build_root(), source_root():
                 # As a path of its own: '/evbus' may be the source folder, and is in '/usr/bin/evbusd'.

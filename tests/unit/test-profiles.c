@@ -441,8 +441,8 @@ test_missing_and_warnings (void)
   };
 
   g_assert_cmpuint (evbus_profiles_get_n_routes (profiles), ==, 4);
-  g_assert_true (g_str_has_prefix (missing[0], "p.yaml:2:3: redis profile 'default': the plugin for the provider "
-                                               "'redis' (Redis streams) is not installed; searched in /"));
+  g_assert_true (g_str_has_prefix (missing[0], "p.yaml:2:3: redis profile 'default': the provider 'redis' "
+                                               "(Redis streams) is known, but its plugin is not installed; searched in /"));
   g_assert_true (g_str_has_prefix (missing[1], "p.yaml:4:3: carrier-pigeon profile 'coop': there is no plugin for the "
                                                "provider 'carrier-pigeon'; searched in /"));
   g_assert_null (missing[2]);

@@ -89,8 +89,8 @@ test_lookup_errors (void)
     { "kafak", EVBUS_ERROR_INVALID_CONFIG, "unknown provider 'kafak'; did you mean 'kafka'?" },
     { "rabbit_mq", EVBUS_ERROR_INVALID_CONFIG, "unknown provider 'rabbit_mq'; did you mean 'rabbitmq'?" },
     { "reddis", EVBUS_ERROR_INVALID_CONFIG, "unknown provider 'reddis'; did you mean 'redis'?" },
-    { "redis", EVBUS_ERROR_NO_PROVIDER, "the plugin for the provider 'redis' (Redis streams) is not installed; searched in /" },
-    { "valkey", EVBUS_ERROR_NO_PROVIDER, "the plugin for the provider 'valkey' (Redis streams) is not installed; searched in /" },
+    { "redis", EVBUS_ERROR_NO_PROVIDER, "the provider 'redis' (Redis streams) is known, but its plugin is not installed; searched in /" },
+    { "valkey", EVBUS_ERROR_NO_PROVIDER, "the provider 'redis' (valkey: Redis streams) is known, but its plugin is not installed; searched in /" },
     { "carrier-pigeon", EVBUS_ERROR_NO_PROVIDER, "there is no plugin for the provider 'carrier-pigeon'; searched in /" },
     { "", EVBUS_ERROR_NO_PROVIDER, "there is no plugin for the provider ''; searched in /" },
   };

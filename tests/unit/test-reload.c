@@ -261,6 +261,26 @@ test_missing_provider (Fixture       *fixture,
   evbus_test_assert_error (error, EVBUS_ERROR_NO_PROVIDER, "carrier-pigeon");
 }
 
+/* What pop-evbus knew is no mistake, and nothing else waits for it. */
+static void
+test_known_provider (Fixture       *fixture,
+                     gconstpointer  data)
+{
+  g_autoptr(EvbusRoute) known = NULL, one = NULL;
+  g_autofree char *reason = NULL;
+
+  evbus_test_apply (fixture->broker, "pika:\n- one: {connection: {host: localhost}}\nhook:\n  one: {name: a}\n");
+  evbus_test_start (fixture->broker);
+  known = route_at (fixture, 0);
+  one = route_at (fixture, 1);
+  g_assert_cmpint (evbus_route_get_state (known), ==, EVBUS_ROUTE_STATE_FAILED);
+  reason = evbus_route_dup_reason (known);
+  evbus_test_assert_says (reason, "the provider 'amqp' \\(pika: .*\\) is known, but its plugin is not installed");
+  evbus_test_put_numbers (fixture->broker, "one", 0, 5);
+  evbus_test_wait_ledger (one, "accepted=5 delivered=5");
+  evbus_test_assert_ledger (known, "accepted=5 queued=5");
+}
+
 typedef struct {
   EvbusBroker *broker;
   gint stop;
@@ -427,6 +447,7 @@ main (int    argc,
     { "/reload/removed-with-events", test_removed_with_events },
     { "/reload/bad", test_bad },
     { "/reload/missing-provider", test_missing_provider },
+    { "/reload/known-provider", test_known_provider },
     { "/reload/under-load", test_under_load },
     { "/reload/new-names", test_new_names },
     { "/reload/waiting-put", test_waiting_put },
