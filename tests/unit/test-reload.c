@@ -279,6 +279,8 @@ test_known_provider (Fixture       *fixture,
   evbus_test_put_numbers (fixture->broker, "one", 0, 5);
   evbus_test_wait_ledger (one, "accepted=5 delivered=5");
   evbus_test_assert_ledger (known, "accepted=5 queued=5");
+  evbus_test_apply (fixture->broker, "hook:\n  one: {name: a}\n");
+  evbus_test_wait_ledger (known, "accepted=5 dropped=5");
 }
 
 typedef struct {
