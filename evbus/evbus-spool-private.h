@@ -1,0 +1,210 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The durable log: one SQLite database that holds every accepted event until
+ * each of its routes has settled it, with one cursor for each route, the dead
+ * letters, and the ledgers.
+ *
+ * Threads. "Writer" is the thread that commits, the listener's (any one thread
+ * before it is started): it alone calls the functions of the first group.
+ * Routes read with a reader of their own, and say how far they are with
+ * evbus_spool_settle(), from any thread; that is written with the next commit. */
+
+#pragma once
+
+#include "evbus-event-private.h"
+#include "evbus-ledger.h"
+
+G_BEGIN_DECLS
+
+typedef struct _EvbusSpool       EvbusSpool;
+typedef struct _EvbusSpoolRoute  EvbusSpoolRoute;    /* owned by the spool, lives as long */
+typedef struct _EvbusSpoolReader EvbusSpoolReader;
+
+/* What was found when the spool was opened. */
+typedef enum {
+  EVBUS_SPOOL_NEW,
+  EVBUS_SPOOL_INTACT,
+  EVBUS_SPOOL_MIGRATED,       /* written by an older version */
+  EVBUS_SPOOL_RECOVERED,      /* damaged: set aside, what could be read was taken over */
+} EvbusSpoolCondition;
+
+/* Opens the spool in @directory, or makes it (folder 0700, files 0600). Blocks.
+ *
+ * A damaged or foreign database is set aside under a new name in the same
+ * folder, what can be read of it (each record has a checksum) is taken over into
+ * a new one. Errors: %EVBUS_ERROR_BUSY, naming its process, if another one has
+ * the spool; %EVBUS_ERROR_SPOOL_FAILED if it was written by a newer version (it
+ * is left untouched), or if folder or file cannot be made. */
+EvbusSpool  *evbus_spool_open          (const char   *directory,
+                                        GError      **error);
+EvbusSpool  *evbus_spool_ref           (EvbusSpool   *self);
+/* The last one closes the database; a clean close leaves no WAL behind. */
+void         evbus_spool_unref         (EvbusSpool   *self);
+const char  *evbus_spool_get_directory (EvbusSpool   *self);
+/* @note: for a person: what was set aside and how much was taken over; NULL if
+ * there is nothing to say. */
+EvbusSpoolCondition
+             evbus_spool_get_condition (EvbusSpool   *self,
+                                        const char  **note);
+
+/* ---- Writer: routes */
+
+/* The route of that key (a name, or provider and pattern), made if there is none
+ * yet: a new route starts at the present. It is no orphan from now on. The row is
+ * written with the next commit. */
+EvbusSpoolRoute *evbus_spool_adopt_route  (EvbusSpool       *self,
+                                           const char       *key);
+/* Its configuration is gone: it keeps its backlog and gets no new events. */
+void             evbus_spool_orphan_route (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *route);
+/* All routes that were stored, orphans too; borrowed. */
+GPtrArray       *evbus_spool_list_routes  (EvbusSpool       *self);
+/* Forgets an orphan: its queued events and dead letters are dropped. Commits. */
+gboolean         evbus_spool_forget_route (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *route,
+                                           GError          **error);
+
+/* From any thread. */
+const char      *evbus_spool_route_get_key   (EvbusSpoolRoute *route);
+gboolean         evbus_spool_route_is_orphan (EvbusSpoolRoute *route);
+/* The ledger as it is, or will be, on disk: it counts an event once it is
+ * committed. @queued_weight: (nullable). */
+void             evbus_spool_route_get_ledger (EvbusSpoolRoute *route,
+                                               EvbusLedger     *ledger,
+                                               guint64         *queued_weight);
+/* The sequence number of the newest event stored for the route (0: none), and
+ * whether there are events at or before it that the route has not read. */
+gint64           evbus_spool_route_get_last  (EvbusSpoolRoute *route);
+
+/* ---- Writer: a transaction
+ *
+ * begin, any number of appends, then commit or roll_back. What routes have
+ * settled meanwhile, new dead letters and a share of the deletion of events that
+ * all their routes have settled go into the same transaction. */
+
+void         evbus_spool_begin        (EvbusSpool       *self);
+/* Stores @event for @routes (sorted by nothing in particular, no route twice) and
+ * sets its seq, which is greater than that of every event before. Errors are
+ * kept for the commit. @known_id: the producer gave the id, which is stored so that
+ * it is known after a restart. */
+void         evbus_spool_append       (EvbusSpool       *self,
+                                       EvbusEvent       *event,
+                                       EvbusSpoolRoute **routes,
+                                       guint             n_routes,
+                                       gboolean          known_id);
+/* Returns once everything is on disk. FALSE: nothing that was appended since
+ * begin is stored, sequence numbers and ledgers are as before. Errors:
+ * %EVBUS_ERROR_SPOOL_FULL (the disk is full; settlements are still written, with
+ * the help of a reserve that is given up for them), %EVBUS_ERROR_SPOOL_FAILED
+ * (an I/O error: whether the events are stored is not known). */
+gboolean     evbus_spool_commit       (EvbusSpool       *self,
+                                       GError          **error);
+/* A transaction without events: settlements, deletions, returning of space,
+ * checkpoints that are due. Returns whether there is more to do now. */
+gboolean     evbus_spool_maintain     (EvbusSpool       *self);
+/* Whether there is something for evbus_spool_maintain() to write. Any thread. */
+gboolean     evbus_spool_is_dirty     (EvbusSpool       *self);
+
+/* Over its budget a route loses its own oldest events: marks as expired those
+ * after what it has read until at most @max_weight is queued; at most @max_events
+ * at a time. They are appended to @expired (EvbusEvent, transfer full; may be
+ * NULL). Returns how many. The route must not have them in memory: a route that
+ * is not behind has its whole backlog in memory and cannot be expired so. */
+guint        evbus_spool_expire_oldest (EvbusSpool      *self,
+                                        EvbusSpoolRoute *route,
+                                        guint64          max_weight,
+                                        guint            max_events,
+                                        GPtrArray       *expired);
+/* Bytes of the events and dead letters that are stored. Any thread. */
+guint64      evbus_spool_get_weight    (EvbusSpool      *self);
+
+/* The ids that producers gave, oldest first (GPtrArray of char *, transfer
+ * full): at most %EVBUS_KNOWN_IDS. */
+GPtrArray   *evbus_spool_load_known_ids (EvbusSpool     *self);
+
+/* ---- Routes: from any thread */
+
+/* An event a route gives up on. */
+typedef struct {
+  EvbusEvent *event;       /* borrowed */
+  const char *reason;
+} EvbusSpoolDeath;
+
+/* Says how far a route is: every event of its own up to @position is settled, but
+ * for those of @pending (sequence numbers, ascending). @change is added to its
+ * ledger (delivered, dead, expired, dropped, retried count up; queued is what is
+ * left, it is set by the spool to balance), @weight off its queued weight. The
+ * @deaths become dead letters in the same transaction. Never blocks on the disk. */
+void         evbus_spool_settle        (EvbusSpool            *self,
+                                        EvbusSpoolRoute       *route,
+                                        gint64                 position,
+                                        const gint64          *pending,
+                                        guint                  n_pending,
+                                        const EvbusLedger     *change,
+                                        guint64                weight,
+                                        const EvbusSpoolDeath *deaths,
+                                        guint                  n_deaths);
+
+/* A reader of one route's backlog, with a connection of its own, for one thread.
+ * It begins with the pending events of the route, then goes on after its
+ * position, as they are when the reader is made. */
+EvbusSpoolReader *evbus_spool_reader_new  (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *route,
+                                           GError          **error);
+/* Appends the next events, at most so many and so much (at least one, if there is
+ * one), to @events (EvbusEvent, transfer full, seq set), oldest first. No
+ * transaction is open afterwards. An event whose record is damaged is left out
+ * and counted in @n_damaged. FALSE: error. */
+gboolean     evbus_spool_reader_read      (EvbusSpoolReader *self,
+                                           guint             max_events,
+                                           gsize             max_weight,
+                                           GPtrArray        *events,
+                                           guint            *n_damaged,
+                                           GError          **error);
+/* Up to which sequence number it has read. */
+gint64       evbus_spool_reader_get_position (EvbusSpoolReader *self);
+/* Skips to @position, if that is later: those between were settled otherwise. */
+void         evbus_spool_reader_skip      (EvbusSpoolReader *self,
+                                           gint64            position);
+void         evbus_spool_reader_free      (EvbusSpoolReader *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpool, evbus_spool_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpoolReader, evbus_spool_reader_free)
+
+/* ---- Dead letters: from any thread, with a connection of its own; block. */
+
+typedef struct {
+  gint64      number;        /* of the dead letter, ascending with its death */
+  char       *route;         /* the route's key */
+  char       *reason;
+  gint64      died;          /* microseconds since 1970 UTC */
+  EvbusEvent *event;
+} EvbusSpoolDead;
+
+void         evbus_spool_dead_free     (EvbusSpoolDead   *dead);
+
+/* Those after number @after, at most @max_events, of one route or (NULL) of all:
+ * a page (GPtrArray of EvbusSpoolDead). */
+GPtrArray   *evbus_spool_list_dead     (EvbusSpool       *self,
+                                        const char       *route_key,
+                                        gint64            after,
+                                        guint             max_events,
+                                        GError          **error);
+
+/* Writer. A dead letter goes back to its route's queue (ledger: dead to queued),
+ * as the newest event of that route, under its old id; commits. @event: (out,
+ * transfer full): with its new seq, to be handed to the route. FALSE with
+ * %EVBUS_ERROR_NOT_FOUND if it is not there any more. */
+gboolean     evbus_spool_replay_dead   (EvbusSpool       *self,
+                                        gint64            number,
+                                        EvbusSpoolRoute **route,
+                                        EvbusEvent      **event,
+                                        GError          **error);
+/* Writer. Dropped by a person (ledger: dead to dropped); commits. */
+gboolean     evbus_spool_drop_dead     (EvbusSpool       *self,
+                                        gint64            number,
+                                        GError          **error);
+
+G_END_DECLS
