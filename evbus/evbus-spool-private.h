@@ -108,15 +108,22 @@ gboolean     evbus_spool_maintain     (EvbusSpool       *self);
 gboolean     evbus_spool_is_dirty     (EvbusSpool       *self);
 
 /* Over its budget a route loses its own oldest events: marks as expired those
- * after what it has read until at most @max_weight is queued; at most @max_events
- * at a time. They are appended to @expired (EvbusEvent, transfer full; may be
- * NULL). Returns how many. The route must not have them in memory: a route that
- * is not behind has its whole backlog in memory and cannot be expired so. */
+ * after @after (what the route has in memory ends there) until at most
+ * @max_weight is queued; at most @max_events at a time. They are appended to
+ * @expired (EvbusEvent, transfer full; may be NULL). Returns how many.
+ *
+ * What is skipped so is one range (after, to], stored with the route beside its
+ * position: @after is the same until the route has read past it, and then the
+ * range is merged into the position. Its ledger is booked here. */
 guint        evbus_spool_expire_oldest (EvbusSpool      *self,
                                         EvbusSpoolRoute *route,
+                                        gint64           after,
                                         guint64          max_weight,
                                         guint            max_events,
                                         GPtrArray       *expired);
+/* The end of that range: a reader goes on after it. 0: there is none. Any
+ * thread. */
+gint64       evbus_spool_route_get_skipped (EvbusSpoolRoute *route);
 /* Bytes of the events and dead letters that are stored. Any thread. */
 guint64      evbus_spool_get_weight    (EvbusSpool      *self);
 
@@ -136,7 +143,13 @@ typedef struct {
  * for those of @pending (sequence numbers, ascending). @change is added to its
  * ledger (delivered, dead, expired, dropped, retried count up; queued is what is
  * left, it is set by the spool to balance), @weight off its queued weight. The
- * @deaths become dead letters in the same transaction. Never blocks on the disk. */
+ * @deaths become dead letters in the same transaction; the events are encoded here
+ * and now. A @position before the last one does not take it back. Never blocks on
+ * the disk.
+ *
+ * Of an event's age: its record holds the wall clock and the boot time (with the
+ * boot's id) of its put; one that is read back in the same boot is as old as the
+ * boot time says, in another boot as the wall clock says, at least 0. */
 void         evbus_spool_settle        (EvbusSpool            *self,
                                         EvbusSpoolRoute       *route,
                                         gint64                 position,
