@@ -49,19 +49,29 @@ EvbusSpoolCondition
              evbus_spool_get_condition (EvbusSpool   *self,
                                         const char  **note);
 
-/* ---- Writer: routes */
+/* The last settlements are written, the database is closed and the lock given
+ * back; for the writer, once no reader is left. Calls of evbus_spool_settle() that
+ * come later (from a thread that was given up) change nothing. */
+void         evbus_spool_close         (EvbusSpool   *self);
 
-/* The route of that key (a name, or provider and pattern), made if there is none
- * yet: a new route starts at the present. It is no orphan from now on. The row is
- * written with the next commit. */
+/* ---- Routes: these change memory alone, under the spool's mutex, from any
+ * thread; the rows are written with the next commit. */
+
+/* The route of that key, made if there is none yet: a new route starts at the
+ * present. It is no orphan from now on. */
 EvbusSpoolRoute *evbus_spool_adopt_route  (EvbusSpool       *self,
+                                           const char       *key);
+/* Gives the route another key, which no other one has; it is no orphan from now
+ * on. */
+void             evbus_spool_rename_route (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *route,
                                            const char       *key);
 /* Its configuration is gone: it keeps its backlog and gets no new events. */
 void             evbus_spool_orphan_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route);
-/* All routes that were stored, orphans too; borrowed. */
+/* All routes that were stored, orphans too: a new array of borrowed ones. */
 GPtrArray       *evbus_spool_list_routes  (EvbusSpool       *self);
-/* Forgets an orphan: its queued events and dead letters are dropped. Commits. */
+/* Writer. Forgets an orphan: its queued events and dead letters are dropped. Commits. */
 gboolean         evbus_spool_forget_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route,
                                            GError          **error);
