@@ -31,6 +31,11 @@
  *   a person mends something
  * @EVBUS_ERROR_POISON: from [method@Ingress.publish]: the destination will
  *   never take these events
+ * @EVBUS_ERROR_SPOOL_FULL: no space on the disk for the spool; the event was not
+ *   accepted
+ * @EVBUS_ERROR_SPOOL_FAILED: reading or writing the spool failed; after a put it
+ *   is not known whether the event was accepted
+ * @EVBUS_ERROR_BUSY: another process has the spool
  *
  * The errors of evbus. Each is known on D-Bus as `org.evbus1.Error.` and its
  * name in camel case, such as `org.evbus1.Error.QueueFull`.
@@ -58,9 +63,12 @@ static const GDBusErrorEntry entries[] = {
   { EVBUS_ERROR_TRANSIENT,        "org.evbus1.Error.Transient" },
   { EVBUS_ERROR_BROKEN,           "org.evbus1.Error.Broken" },
   { EVBUS_ERROR_POISON,           "org.evbus1.Error.Poison" },
+  { EVBUS_ERROR_SPOOL_FULL,       "org.evbus1.Error.SpoolFull" },
+  { EVBUS_ERROR_SPOOL_FAILED,     "org.evbus1.Error.SpoolFailed" },
+  { EVBUS_ERROR_BUSY,             "org.evbus1.Error.Busy" },
 };
 
-G_STATIC_ASSERT (G_N_ELEMENTS (entries) == EVBUS_ERROR_POISON + 1);
+G_STATIC_ASSERT (G_N_ELEMENTS (entries) == EVBUS_ERROR_BUSY + 1);
 
 /**
  * evbus_error_quark:

@@ -16,6 +16,8 @@ struct _EvbusEvent
   guint          hops;
   gint64         time;          /* microseconds since 1970 UTC */
   gint64         max_age;       /* microseconds; 0: the route's own */
+  gint64         seq;           /* in the spool; 0: it is not there. Written by the spool before anyone else has it */
+  gint64         since;         /* read from the spool: the monotonic time at which it was put; else 0 */
   EvbusRouteSet *set;           /* until it is accepted, under the queue's lock */
   GVariant      *attributes;    /* a{ss} or NULL */
   GBytes        *bytes;         /* holds @data where it is not in @storage */

@@ -77,6 +77,8 @@ evbus_event_new (const EvbusEventInit *init)
   self->hops = init->hops;
   self->time = g_get_real_time ();
   self->max_age = init->max_age;
+  self->seq = 0;
+  self->since = 0;
   self->set = NULL;
   self->attributes = init->attributes != NULL ? g_variant_ref_sink (init->attributes) : NULL;
   self->bytes = share ? g_bytes_ref (init->bytes) : NULL;

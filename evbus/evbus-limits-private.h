@@ -37,3 +37,7 @@
 #define EVBUS_MAX_WAITING           4096u                    /* puts that wait for space, and at most the queue's bytes */
 #define EVBUS_UNROUTED_NAMES        1024u                    /* unrouted profile names that are logged */
 #define EVBUS_MAX_FAILURES_PENDING  1024u                    /* event-failed emissions under way */
+#define EVBUS_SPOOL_SETS            256u                     /* sets of more than one route that are stored at once */
+#define EVBUS_SPOOL_COMMIT_BYTES    (16u * 1024u * 1024u)    /* of the events of one transaction of the spool */
+#define EVBUS_SPOOL_RESERVE_BYTES   (4u * 1024u * 1024u)     /* on the disk, given up when it is full */
+#define EVBUS_SPOOL_WAL_BYTES       (64u * 1024u * 1024u)    /* of the spool's write-ahead log */

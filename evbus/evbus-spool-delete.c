@@ -1,0 +1,203 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* An event goes when all routes of its set have settled it. What a route has
+ * settled is a few ranges: all up to its position but for what is pending, and
+ * what it skips. */
+
+#include "evbus-spool-store-private.h"
+
+/* Of one transaction. */
+#define MAX_ROWS 4096
+#define MAX_BYTES (4 * 1024 * 1024)
+
+/* Gaps between so many pending events are looked at: each is a look into the tree. */
+#define MAX_PENDING 64
+
+static void
+add_range (GArray *ranges,
+           gint64  after,
+           gint64  to)
+{
+  EvbusSpoolRange *last = ranges->len > 0 ? &g_array_index (ranges, EvbusSpoolRange, ranges->len - 1) : NULL;
+  EvbusSpoolRange range = { after, to };
+
+  if (after >= to)
+    return;
+  if (last != NULL && last->to >= after)
+    last->to = MAX (last->to, to);
+  else
+    g_array_append_val (ranges, range);
+}
+
+void
+evbus_spool_settled_ranges (EvbusSpoolRoute *route,
+                            GArray          *ranges)
+{
+  const EvbusSpoolCursor *cursor = &route->stored;
+  guint n = MIN (cursor->pending->len, MAX_PENDING);
+  gint64 after = 0;
+
+  g_array_set_size (ranges, 0);
+  for (guint i = 0; i < n; i++)
+    {
+      gint64 pending = g_array_index (cursor->pending, gint64, i);
+
+      add_range (ranges, after, pending - 1);
+      after = pending;
+    }
+  if (cursor->pending->len > n)
+    return;
+
+  add_range (ranges, after, cursor->position);
+  for (guint i = 0; i < cursor->skipped->len; i++)
+    {
+      const EvbusSpoolRange *skipped = &g_array_index (cursor->skipped, EvbusSpoolRange, i);
+
+      add_range (ranges, MAX (skipped->after, after), skipped->to);
+    }
+}
+
+static void
+intersect (GArray       *ranges,
+           const GArray *other)
+{
+  g_autoptr(GArray) both = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
+  guint i = 0, j = 0;
+
+  while (i < ranges->len && j < other->len)
+    {
+      const EvbusSpoolRange *a = &g_array_index (ranges, EvbusSpoolRange, i);
+      const EvbusSpoolRange *b = &g_array_index (other, EvbusSpoolRange, j);
+
+      add_range (both, MAX (a->after, b->after), MIN (a->to, b->to));
+      if (a->to < b->to)
+        i++;
+      else
+        j++;
+    }
+  g_array_set_size (ranges, 0);
+  if (both->len > 0)
+    g_array_append_vals (ranges, both->data, both->len);
+}
+
+static void
+get_deletable (EvbusSpoolSet *set,
+               GArray        *ranges)
+{
+  g_autoptr(GArray) of_route = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
+
+  g_array_set_size (ranges, 0);
+  add_range (ranges, 0, EVBUS_SPOOL_MAX_SEQ);
+  for (guint i = 0; i < set->n_routes && ranges->len > 0; i++)
+    {
+      evbus_spool_settled_ranges (set->routes[i], of_route);
+      intersect (ranges, of_route);
+    }
+}
+
+/* @n_rows: how many may still go; less what went. FALSE: error. */
+static gboolean
+delete_range (EvbusSpool             *self,
+              EvbusSpoolSet          *set,
+              const EvbusSpoolRange  *range,
+              gint64                 *n_rows,
+              gint64                 *n_bytes,
+              GError                **error)
+{
+  gint64 after = EVBUS_SPOOL_PLACE (set->id, range->after);
+  gint64 to = EVBUS_SPOOL_PLACE (set->id, range->to);
+  /* A few at a time, because their bytes are known only afterwards. */
+  gint64 step = MIN (*n_rows, 512);
+  sqlite3_stmt *weigh = evbus_sql_get (self->sql, EVBUS_SQL_WEIGH_EVENTS, error);
+  gint64 last, count, bytes;
+
+  if (weigh == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (weigh, 1, after);
+  sqlite3_bind_int64 (weigh, 2, to);
+  sqlite3_bind_int64 (weigh, 3, step);
+  if (evbus_sql_step (self->sql, weigh, error) < 0)
+    return FALSE;
+  last = sqlite3_column_int64 (weigh, 0);
+  count = sqlite3_column_int64 (weigh, 1);
+  bytes = (gint64) sqlite3_column_double (weigh, 2);
+  sqlite3_reset (weigh);
+
+  if (count == 0)
+    return TRUE;
+  if (!evbus_sql_call (self->sql, EVBUS_SQL_DELETE_EVENTS, error, "ii", after, last))
+    return FALSE;
+  self->weight_removed += bytes;
+  *n_rows -= count;
+  *n_bytes -= bytes;
+  return count < step || *n_rows <= 0 || *n_bytes <= 0 || delete_range (self, set, range, n_rows, n_bytes, error);
+}
+
+static gboolean
+delete_from_set (EvbusSpool     *self,
+                 EvbusSpoolSet  *set,
+                 GArray         *ranges,
+                 gint64         *n_rows,
+                 gint64         *n_bytes,
+                 GError        **error)
+{
+  get_deletable (set, ranges);
+  for (guint i = 0; i < ranges->len; i++)
+    {
+      const EvbusSpoolRange *range = &g_array_index (ranges, EvbusSpoolRange, i);
+
+      if (!delete_range (self, set, range, n_rows, n_bytes, error))
+        return FALSE;
+      if (*n_rows <= 0 || *n_bytes <= 0)
+        return TRUE;
+    }
+
+  set->deletable = FALSE;
+  set->empty = set->n_appended == 0 && ranges->len == 1 &&
+               g_array_index (ranges, EvbusSpoolRange, 0).after == 0 &&
+               g_array_index (ranges, EvbusSpoolRange, 0).to >= set->last;
+  return TRUE;
+}
+
+void
+evbus_spool_restart_deletion (EvbusSpool *self)
+{
+  GHashTableIter iter;
+  EvbusSpoolSet *set;
+
+  g_hash_table_iter_init (&iter, self->sets_by_id);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
+    {
+      set->deletable = TRUE;
+      set->empty = FALSE;
+    }
+  self->more_to_delete = TRUE;
+}
+
+gboolean
+evbus_spool_delete_settled (EvbusSpool  *self,
+                            GError     **error)
+{
+  g_autoptr(GArray) ranges = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
+  gint64 n_rows = MAX_ROWS, n_bytes = MAX_BYTES;
+  GHashTableIter iter;
+  EvbusSpoolSet *set;
+
+  g_hash_table_iter_init (&iter, self->sets_by_id);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
+    {
+      if (!set->deletable)
+        continue;
+      if (n_rows <= 0 || n_bytes <= 0)
+        return TRUE;
+      if (!delete_from_set (self, set, ranges, &n_rows, &n_bytes, error))
+        return FALSE;
+    }
+
+  if (n_rows > 0 && n_bytes > 0)
+    self->more_to_delete = FALSE;
+  self->n_settled = 0;
+  return TRUE;
+}

@@ -1,0 +1,458 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Reading a route's backlog. The route is in several sets, each of which has its
+ * events in order: they are merged. Only what is committed is looked at, as the
+ * Writer has said it under the lock; so nothing can come up behind the reader. */
+
+#include "evbus-spool-store-private.h"
+
+#include "evbus-error.h"
+
+static const char lane_text[] = "SELECT place, record FROM event WHERE place > ?1 AND place <= ?2 ORDER BY place";
+
+typedef struct {
+  sqlite3_stmt *rows;
+  gint64        seq;    /* of the row it stands at; 0: it has not been read yet, or is at the end */
+} Lane;
+
+static void
+lane_free (Lane *lane)
+{
+  sqlite3_finalize (lane->rows);
+  g_free (lane);
+}
+
+void
+evbus_spool_scan_init (EvbusSpoolScan *self,
+                       EvbusSql       *sql)
+{
+  self->sql = sql;
+  self->lanes = g_ptr_array_new_with_free_func ((GDestroyNotify) lane_free);
+  self->n_lanes = 0;
+}
+
+void
+evbus_spool_scan_clear (EvbusSpoolScan *self)
+{
+  g_clear_pointer (&self->lanes, g_ptr_array_unref);
+}
+
+static gboolean
+step_lane (EvbusSpoolScan  *self,
+           Lane            *lane,
+           GError         **error)
+{
+  int row = evbus_sql_step (self->sql, lane->rows, error);
+
+  lane->seq = row > 0 ? sqlite3_column_int64 (lane->rows, 0) & EVBUS_SPOOL_MAX_SEQ : G_MAXINT64;
+  return row >= 0;
+}
+
+static gboolean
+begin_lane (EvbusSpoolScan  *self,
+            guint32          set,
+            gint64           after,
+            gint64           to,
+            GError         **error)
+{
+  Lane *lane;
+
+  if (self->n_lanes == self->lanes->len)
+    {
+      lane = g_new0 (Lane, 1);
+      g_ptr_array_add (self->lanes, lane);
+      if (sqlite3_prepare_v3 (self->sql->db, lane_text, -1, SQLITE_PREPARE_PERSISTENT, &lane->rows, NULL) != SQLITE_OK)
+        {
+          evbus_sql_fail (self->sql, lane_text, error);
+          g_ptr_array_set_size (self->lanes, self->n_lanes);
+          return FALSE;
+        }
+    }
+  lane = self->lanes->pdata[self->n_lanes++];
+  sqlite3_bind_int64 (lane->rows, 1, EVBUS_SPOOL_PLACE (set, after));
+  sqlite3_bind_int64 (lane->rows, 2, EVBUS_SPOOL_PLACE (set, to));
+  return step_lane (self, lane, error);
+}
+
+/* The numbers of the route's sets that have events after @after. */
+static GArray *
+get_sets (EvbusSpoolRoute *route,
+          gint64           after,
+          gint64          *horizon)
+{
+  GArray *sets = g_array_new (FALSE, FALSE, sizeof (guint32));
+
+  g_mutex_lock (&route->spool->lock);
+  *horizon = route->spool->horizon;
+  for (guint i = 0; i < route->sets->len; i++)
+    {
+      EvbusSpoolSet *set = route->sets->pdata[i];
+
+      if (set->last > after)
+        g_array_append_val (sets, set->id);
+    }
+  g_mutex_unlock (&route->spool->lock);
+  return sets;
+}
+
+gboolean
+evbus_spool_scan_begin (EvbusSpoolScan   *self,
+                        EvbusSpoolRoute  *route,
+                        gint64            after,
+                        gint64            to,
+                        GError          **error)
+{
+  gint64 horizon;
+  g_autoptr(GArray) sets = get_sets (route, after, &horizon);
+
+  self->n_lanes = 0;
+  to = MIN (to, horizon);
+  for (guint i = 0; i < sets->len && after < to; i++)
+    {
+      if (!begin_lane (self, g_array_index (sets, guint32, i), after, to, error))
+        {
+          evbus_spool_scan_end (self);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+int
+evbus_spool_scan_next (EvbusSpoolScan  *self,
+                       gint64          *seq,
+                       const guint8   **record,
+                       gsize           *size,
+                       GError         **error)
+{
+  Lane *first = NULL;
+
+  /* What was handed out last is gone on from now, not before. */
+  for (guint i = 0; i < self->n_lanes; i++)
+    {
+      Lane *lane = self->lanes->pdata[i];
+
+      if (lane->seq == *seq && !step_lane (self, lane, error))
+        return -1;
+      if (lane->seq != G_MAXINT64 && (first == NULL || lane->seq < first->seq))
+        first = lane;
+    }
+  if (first == NULL)
+    return 0;
+
+  *seq = first->seq;
+  *record = sqlite3_column_blob (first->rows, 1);
+  *size = sqlite3_column_bytes (first->rows, 1);
+  if (*record == NULL && sqlite3_errcode (self->sql->db) == SQLITE_NOMEM)
+    {
+      evbus_sql_fail (self->sql, lane_text, error);
+      return -1;
+    }
+  return 1;
+}
+
+void
+evbus_spool_scan_end (EvbusSpoolScan *self)
+{
+  for (guint i = 0; i < self->n_lanes; i++)
+    sqlite3_reset (((Lane *) self->lanes->pdata[i])->rows);
+  self->n_lanes = 0;
+}
+
+struct _EvbusSpoolReader
+{
+  EvbusSpool      *spool;
+  EvbusSpoolRoute *route;
+  EvbusSql        *sql;
+  EvbusSpoolScan   scan;
+  gint64           position;
+  GArray          *pending;      /* gint64: to be read first */
+  guint            n_pending;    /* of those, how many were */
+};
+
+EvbusSpoolReader *
+evbus_spool_reader_new (EvbusSpool       *spool,
+                        EvbusSpoolRoute  *route,
+                        GError          **error)
+{
+  EvbusSql *sql = evbus_spool_schema_open_reader (spool, error);
+  EvbusSpoolReader *self;
+
+  if (sql == NULL)
+    return NULL;
+  self = g_new0 (EvbusSpoolReader, 1);
+  self->spool = evbus_spool_ref (spool);
+  self->route = route;
+  self->sql = sql;
+  evbus_spool_scan_init (&self->scan, sql);
+  g_mutex_lock (&spool->lock);
+  self->position = route->now.position;
+  self->pending = g_array_copy (route->now.pending);
+  g_mutex_unlock (&spool->lock);
+  return self;
+}
+
+void
+evbus_spool_reader_free (EvbusSpoolReader *self)
+{
+  evbus_spool_scan_clear (&self->scan);
+  evbus_sql_close (self->sql);
+  g_array_unref (self->pending);
+  evbus_spool_unref (self->spool);
+  g_free (self);
+}
+
+gint64
+evbus_spool_reader_get_position (EvbusSpoolReader *self)
+{
+  return self->position;
+}
+
+void
+evbus_spool_reader_skip (EvbusSpoolReader *self,
+                         gint64            position)
+{
+  self->position = MAX (self->position, position);
+}
+
+/* Moves the position over ranges that the route skips. Returns up to where there
+ * is none. */
+static gint64
+pass_skipped (EvbusSpoolReader *self)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->spool->lock);
+  GArray *skipped = self->route->now.skipped;
+
+  for (guint i = 0; i < skipped->len; i++)
+    {
+      EvbusSpoolRange *range = &g_array_index (skipped, EvbusSpoolRange, i);
+
+      if (self->position < range->after)
+        return range->after;
+      self->position = MAX (self->position, range->to);
+    }
+  return EVBUS_SPOOL_MAX_SEQ;
+}
+
+/* What is still wanted, and what was found. */
+typedef struct {
+  GPtrArray *events;
+  guint      max_events;
+  gsize      max_weight;
+  guint     *n_damaged;
+} Reading;
+
+/* FALSE: there is enough; the event was not taken. */
+static gboolean
+take_record (Reading      *reading,
+             const guint8 *record,
+             gsize         size)
+{
+  EvbusEvent *event;
+
+  if (reading->max_events == 0)
+    return FALSE;
+  event = record != NULL ? evbus_record_parse (record, size, NULL) : NULL;
+  if (event == NULL)
+    {
+      (*reading->n_damaged)++;
+      return TRUE;
+    }
+  if (event->weight > reading->max_weight && reading->events->len > 0)
+    {
+      evbus_event_unref (event);
+      return FALSE;
+    }
+
+  g_ptr_array_add (reading->events, event);
+  reading->max_events--;
+  reading->max_weight -= MIN (event->weight, reading->max_weight);
+  return TRUE;
+}
+
+/* 1: it was found and taken; 0: it is in no set; -1: error; 2: there is enough. */
+static int
+read_one (EvbusSpoolReader  *self,
+          GArray            *sets,
+          gint64             seq,
+          Reading           *reading,
+          GError           **error)
+{
+  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_GET_EVENT, error);
+
+  for (guint i = 0; i < sets->len && row != NULL; i++)
+    {
+      gboolean taken;
+      int found;
+
+      sqlite3_bind_int64 (row, 1, EVBUS_SPOOL_PLACE (g_array_index (sets, guint32, i), seq));
+      found = evbus_sql_step (self->sql, row, error);
+      if (found < 0)
+        return -1;
+      if (found == 0)
+        continue;
+      taken = take_record (reading, sqlite3_column_blob (row, 0), sqlite3_column_bytes (row, 0));
+      sqlite3_reset (row);
+      return taken ? 1 : 2;
+    }
+  return row != NULL ? 0 : -1;
+}
+
+/* FALSE: error. */
+static gboolean
+read_pending (EvbusSpoolReader  *self,
+              Reading           *reading,
+              GError           **error)
+{
+  gint64 horizon;
+  g_autoptr(GArray) sets = get_sets (self->route, 0, &horizon);
+
+  while (self->n_pending < self->pending->len)
+    {
+      int found = read_one (self, sets, g_array_index (self->pending, gint64, self->n_pending), reading, error);
+
+      if (found < 0)
+        return FALSE;
+      if (found == 2)
+        return TRUE;
+      if (found == 0)
+        (*reading->n_damaged)++;
+      self->n_pending++;
+    }
+  return TRUE;
+}
+
+/* -1: error; 0: there is enough; 1: up to @to everything was read. */
+static int
+read_range (EvbusSpoolReader  *self,
+            gint64             to,
+            Reading           *reading,
+            GError           **error)
+{
+  const guint8 *record = NULL;
+  gsize size = 0;
+  gint64 seq = -1;
+  int found = -1;
+
+  if (!evbus_spool_scan_begin (&self->scan, self->route, self->position, to, error))
+    return -1;
+  while (reading->max_events > 0 &&
+         (found = evbus_spool_scan_next (&self->scan, &seq, &record, &size, error)) > 0 &&
+         take_record (reading, record, size))
+    self->position = seq;
+  evbus_spool_scan_end (&self->scan);
+
+  if (reading->max_events == 0)
+    return 0;
+  return found < 0 ? -1 : found == 0;
+}
+
+gboolean
+evbus_spool_reader_read (EvbusSpoolReader  *self,
+                         guint              max_events,
+                         gsize              max_weight,
+                         GPtrArray         *events,
+                         guint             *n_damaged,
+                         GError           **error)
+{
+  guint n_lost = 0;
+  GPtrArray *found = g_ptr_array_new ();
+  Reading reading = { found, max_events, max_weight, &n_lost };
+  gboolean done = self->n_pending == self->pending->len || read_pending (self, &reading, error);
+
+  while (done && self->n_pending == self->pending->len)
+    {
+      gint64 to = pass_skipped (self);
+      int result = read_range (self, to, &reading, error);
+
+      done = result >= 0;
+      if (result <= 0 || to == EVBUS_SPOOL_MAX_SEQ)
+        break;
+      self->position = MAX (self->position, to);
+    }
+
+  if (!done)
+    evbus_spool_mark_damaged (self->spool, self->sql);
+  if (n_damaged != NULL)
+    *n_damaged = n_lost;
+  /* What was read before an error is not read again. */
+  if (!done && (found->len > 0 || n_lost > 0))
+    {
+      done = TRUE;
+      g_clear_error (error);
+    }
+  g_ptr_array_extend_and_steal (events, found);
+  return done;
+}
+
+/* ---- A budget. */
+
+static void
+book_expired (EvbusSpoolRoute *route,
+              gint64           after,
+              gint64           to,
+              guint            n_events,
+              guint64          weight)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+  EvbusSpoolCursor *now = &route->now;
+  EvbusSpoolRange *last = now->skipped->len > 0
+    ? &g_array_index (now->skipped, EvbusSpoolRange, now->skipped->len - 1) : NULL;
+  EvbusSpoolRange range = { after, to };
+
+  if (last != NULL && last->to >= after)
+    last->to = to;
+  else
+    g_array_append_val (now->skipped, range);
+  now->ledger.expired += n_events;
+  now->ledger.queued -= MIN (n_events, now->ledger.queued);
+  now->weight -= MIN (weight, now->weight);
+  route->dirty = route->spool->dirty = TRUE;
+}
+
+guint
+evbus_spool_expire_oldest (EvbusSpool      *self,
+                           EvbusSpoolRoute *route,
+                           gint64           after,
+                           guint64          max_weight,
+                           guint            max_events,
+                           GPtrArray       *expired)
+{
+  EvbusSpoolScan scan;
+  const guint8 *record = NULL;
+  gint64 to = after, seq = -1;
+  guint64 weight = 0, queued;
+  guint n_events = 0;
+  gsize size = 0;
+
+  g_mutex_lock (&self->lock);
+  queued = route->now.weight;
+  for (guint i = 0; i < route->now.skipped->len; i++)
+    to = MAX (to, g_array_index (route->now.skipped, EvbusSpoolRange, i).to);
+  g_mutex_unlock (&self->lock);
+
+  evbus_spool_scan_init (&scan, self->sql);
+  if (queued > max_weight && evbus_spool_scan_begin (&scan, route, to, EVBUS_SPOOL_MAX_SEQ, NULL))
+    {
+      while (n_events < max_events && queued - MIN (weight, queued) > max_weight &&
+             evbus_spool_scan_next (&scan, &seq, &record, &size, NULL) > 0)
+        {
+          EvbusRecordInfo info;
+
+          to = seq;
+          n_events++;
+          if (record == NULL || evbus_record_check (record, size, &info) == 0)
+            continue;
+          weight += info.weight;
+          if (expired != NULL)
+            g_ptr_array_add (expired, evbus_record_parse (record, size, NULL));
+        }
+    }
+  evbus_spool_scan_clear (&scan);
+
+  if (n_events > 0)
+    book_expired (route, after, to, n_events, weight);
+  return n_events;
+}

@@ -1,0 +1,357 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The routes of the spool: a row each, with a checksum, because one wrong bit in
+ * a position would lose events unseen. */
+
+#include "evbus-spool-store-private.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include "evbus-error.h"
+
+void
+evbus_spool_cursor_init (EvbusSpoolCursor *self)
+{
+  memset (self, 0, sizeof *self);
+  self->pending = g_array_new (FALSE, FALSE, sizeof (gint64));
+  self->skipped = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
+}
+
+void
+evbus_spool_cursor_clear (EvbusSpoolCursor *self)
+{
+  g_clear_pointer (&self->pending, g_array_unref);
+  g_clear_pointer (&self->skipped, g_array_unref);
+}
+
+static void
+copy_array (GArray       *array,
+            const GArray *from)
+{
+  g_array_set_size (array, 0);
+  if (from->len > 0)
+    g_array_append_vals (array, from->data, from->len);
+}
+
+void
+evbus_spool_cursor_copy (EvbusSpoolCursor       *self,
+                         const EvbusSpoolCursor *from)
+{
+  GArray *pending = self->pending;
+  GArray *skipped = self->skipped;
+
+  *self = *from;
+  self->pending = pending;
+  self->skipped = skipped;
+  copy_array (pending, from->pending);
+  copy_array (skipped, from->skipped);
+}
+
+EvbusSpoolRoute *
+evbus_spool_route_new (EvbusSpool *spool,
+                       gint64      id,
+                       const char *key)
+{
+  EvbusSpoolRoute *self = g_new0 (EvbusSpoolRoute, 1);
+
+  self->spool = spool;
+  self->id = id;
+  self->key = g_strdup (key);
+  self->sets = g_ptr_array_new ();
+  evbus_spool_cursor_init (&self->now);
+  evbus_spool_cursor_init (&self->stored);
+  return self;
+}
+
+void
+evbus_spool_route_free (EvbusSpoolRoute *self)
+{
+  evbus_spool_cursor_clear (&self->now);
+  evbus_spool_cursor_clear (&self->stored);
+  g_ptr_array_unref (self->sets);
+  g_free (self->key);
+  g_free (self);
+}
+
+EvbusSpoolRoute *
+evbus_spool_find_route (EvbusSpool *self,
+                        gint64      id)
+{
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusSpoolRoute *route = self->routes->pdata[i];
+
+      if (route->id == id)
+        return route;
+    }
+  return NULL;
+}
+
+/* The columns of a row that are numbers, in their order. */
+enum { ID, ORPHAN, POSITION, LAST, ACCEPTED, DELIVERED, DEAD, EXPIRED, DROPPED, QUEUED, RETRIED, WEIGHT, N_NUMBERS };
+
+static void
+cursor_to_numbers (const EvbusSpoolCursor *cursor,
+                   gint64                  id,
+                   gint64                 *numbers)
+{
+  const EvbusLedger *ledger = &cursor->ledger;
+  const gint64 values[N_NUMBERS] = {
+    id, cursor->orphan, cursor->position, cursor->last, ledger->accepted, ledger->delivered, ledger->dead,
+    ledger->expired, ledger->dropped, ledger->queued, ledger->retried, cursor->weight,
+  };
+
+  memcpy (numbers, values, sizeof values);
+}
+
+/* Of the row: numbers (i64, little-endian), key, pending, skipped. */
+static gint64
+get_crc (const gint64           *numbers,
+         const char             *key,
+         const EvbusSpoolCursor *cursor)
+{
+  gint64 values[N_NUMBERS];
+  uLong crc;
+
+  for (guint i = 0; i < N_NUMBERS; i++)
+    values[i] = GINT64_TO_LE (numbers[i]);
+  crc = crc32 (0, (const Bytef *) values, sizeof values);
+  crc = crc32 (crc, (const Bytef *) key, strlen (key));
+  if (cursor->pending->len > 0)
+    crc = crc32 (crc, (const Bytef *) cursor->pending->data, cursor->pending->len * sizeof (gint64));
+  if (cursor->skipped->len > 0)
+    crc = crc32 (crc, (const Bytef *) cursor->skipped->data, cursor->skipped->len * sizeof (EvbusSpoolRange));
+  return (gint64) crc;
+}
+
+static gboolean
+write_row (EvbusSpool              *self,
+           gint64                   id,
+           const char              *key,
+           const EvbusSpoolCursor  *cursor,
+           GError                 **error)
+{
+  gint64 n[N_NUMBERS];
+
+  cursor_to_numbers (cursor, id, n);
+  return evbus_sql_call (self->sql, EVBUS_SQL_PUT_ROUTE, error, "isiiibbiiiiiiiii", n[ID], key, n[ORPHAN],
+                         n[POSITION], n[LAST],
+                         cursor->pending->data, (gsize) cursor->pending->len * sizeof (gint64),
+                         cursor->skipped->data, (gsize) cursor->skipped->len * sizeof (EvbusSpoolRange),
+                         n[ACCEPTED], n[DELIVERED], n[DEAD], n[EXPIRED], n[DROPPED], n[QUEUED], n[RETRIED],
+                         n[WEIGHT], get_crc (n, key, cursor));
+}
+
+gboolean
+evbus_spool_write_route (EvbusSpool       *self,
+                         EvbusSpoolRoute  *route,
+                         GError          **error)
+{
+  return write_row (self, route->id, route->key, &route->stored, error);
+}
+
+gboolean
+evbus_spool_write_total (EvbusSpool  *self,
+                         guint64      weight,
+                         GError     **error)
+{
+  EvbusSpoolCursor total;
+  gboolean written;
+
+  evbus_spool_cursor_init (&total);
+  total.position = self->seq;
+  total.last = self->last_route_id;
+  total.weight = weight;
+  written = write_row (self, 0, "", &total, error);
+  evbus_spool_cursor_clear (&total);
+  return written;
+}
+
+static gboolean
+read_array (sqlite3_stmt *row,
+            int           column,
+            GArray       *array)
+{
+  guint size = g_array_get_element_size (array);
+  int bytes = sqlite3_column_bytes (row, column);
+
+  if (bytes % size != 0)
+    return FALSE;
+  g_array_set_size (array, 0);
+  if (bytes > 0)
+    g_array_append_vals (array, sqlite3_column_blob (row, column), bytes / size);
+  return TRUE;
+}
+
+/* FALSE: the row is damaged. */
+static gboolean
+read_row (sqlite3_stmt      *row,
+          gint64            *id,
+          const char       **key,
+          EvbusSpoolCursor  *cursor)
+{
+  static const int columns[N_NUMBERS] = { 0, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14 };
+  gint64 n[N_NUMBERS];
+
+  for (guint i = 0; i < N_NUMBERS; i++)
+    n[i] = sqlite3_column_int64 (row, columns[i]);
+  *id = n[ID];
+  *key = (const char *) sqlite3_column_text (row, 1);
+  if (*key == NULL || !read_array (row, 5, cursor->pending) || !read_array (row, 6, cursor->skipped))
+    return FALSE;
+
+  cursor->orphan = n[ORPHAN] != 0;
+  cursor->position = n[POSITION];
+  cursor->last = n[LAST];
+  cursor->ledger.accepted = n[ACCEPTED];
+  cursor->ledger.delivered = n[DELIVERED];
+  cursor->ledger.dead = n[DEAD];
+  cursor->ledger.expired = n[EXPIRED];
+  cursor->ledger.dropped = n[DROPPED];
+  cursor->ledger.queued = n[QUEUED];
+  cursor->ledger.retried = n[RETRIED];
+  cursor->weight = n[WEIGHT];
+  return sqlite3_column_int64 (row, 15) == get_crc (n, *key, cursor) && evbus_ledger_balances (&cursor->ledger);
+}
+
+static gboolean
+take_row (EvbusSpool   *self,
+          sqlite3_stmt *row)
+{
+  EvbusSpoolCursor cursor;
+  const char *key;
+  gint64 id;
+  gboolean sound;
+
+  evbus_spool_cursor_init (&cursor);
+  sound = read_row (row, &id, &key, &cursor);
+  if (sound && id == 0)
+    {
+      self->seq = self->horizon = cursor.position;
+      self->last_route_id = cursor.last;
+      self->weight = cursor.weight;
+    }
+  else if (sound)
+    {
+      EvbusSpoolRoute *route = evbus_spool_route_new (self, id, key);
+
+      evbus_spool_cursor_copy (&route->now, &cursor);
+      evbus_spool_cursor_copy (&route->stored, &cursor);
+      g_ptr_array_add (self->routes, route);
+    }
+  evbus_spool_cursor_clear (&cursor);
+  return sound;
+}
+
+gboolean
+evbus_spool_load_routes (EvbusSpool  *self,
+                         gboolean    *damaged,
+                         GError     **error)
+{
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LOAD_ROUTES, error);
+  int row = -1;
+
+  while (rows != NULL && (row = evbus_sql_step (self->sql, rows, error)) > 0)
+    {
+      if (!take_row (self, rows))
+        {
+          *damaged = TRUE;
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: a damaged row in the table of routes",
+                       self->path);
+          sqlite3_reset (rows);
+          return FALSE;
+        }
+    }
+  return row == 0;
+}
+
+EvbusSpoolRoute *
+evbus_spool_adopt_route (EvbusSpool *self,
+                         const char *key)
+{
+  EvbusSpoolRoute *route = NULL;
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < self->routes->len && route == NULL; i++)
+    {
+      route = self->routes->pdata[i];
+      if (!g_str_equal (route->key, key))
+        route = NULL;
+    }
+  if (route == NULL)
+    {
+      route = evbus_spool_route_new (self, ++self->last_route_id, key);
+      route->now.position = self->horizon;
+      g_ptr_array_add (self->routes, route);
+      route->dirty = self->dirty = TRUE;
+    }
+  if (route->now.orphan)
+    {
+      route->now.orphan = FALSE;
+      route->dirty = self->dirty = TRUE;
+    }
+  g_mutex_unlock (&self->lock);
+  return route;
+}
+
+void
+evbus_spool_orphan_route (EvbusSpool      *self,
+                          EvbusSpoolRoute *route)
+{
+  g_mutex_lock (&self->lock);
+  route->now.orphan = TRUE;
+  route->dirty = self->dirty = TRUE;
+  g_mutex_unlock (&self->lock);
+}
+
+GPtrArray *
+evbus_spool_list_routes (EvbusSpool *self)
+{
+  return self->routes;
+}
+
+const char *
+evbus_spool_route_get_key (EvbusSpoolRoute *route)
+{
+  return route->key;
+}
+
+gboolean
+evbus_spool_route_is_orphan (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  return route->now.orphan;
+}
+
+void
+evbus_spool_route_get_ledger (EvbusSpoolRoute *route,
+                              EvbusLedger     *ledger,
+                              guint64         *queued_weight)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  *ledger = route->now.ledger;
+  if (queued_weight != NULL)
+    *queued_weight = route->now.weight;
+}
+
+gint64
+evbus_spool_route_get_last (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  return route->now.last;
+}
+
+gint64
+evbus_spool_route_get_skipped (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+  GArray *skipped = route->now.skipped;
+
+  return skipped->len > 0 ? g_array_index (skipped, EvbusSpoolRange, skipped->len - 1).to : 0;
+}

@@ -1,0 +1,160 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The tables, and how a connection is set up. doc/spool.md describes them. */
+
+#include "evbus-spool-store-private.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+
+/* "Evbs" */
+#define APPLICATION_ID 0x45766273
+#define FORMAT_VERSION 1
+
+/* Pages that are changed stay in memory until the commit; all that is read is
+ * read once. */
+#define WRITER_PRAGMAS \
+  "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = OFF;" \
+  "PRAGMA cache_size = -8192; PRAGMA cache_spill = OFF; PRAGMA journal_size_limit = 33554432;" \
+  "PRAGMA temp_store = MEMORY;"
+#define READER_PRAGMAS \
+  "PRAGMA query_only = ON; PRAGMA cache_size = -512; PRAGMA wal_autocheckpoint = 0;"
+
+static const char tables[] =
+  "BEGIN IMMEDIATE;"
+  "CREATE TABLE event (place INTEGER PRIMARY KEY, record BLOB NOT NULL);"
+  "CREATE TABLE route_set (set_id INTEGER PRIMARY KEY, routes BLOB NOT NULL);"
+  "CREATE TABLE route (route_id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, orphan INTEGER NOT NULL,"
+  " position INTEGER NOT NULL, last INTEGER NOT NULL, pending BLOB NOT NULL, skipped BLOB NOT NULL,"
+  " accepted INTEGER NOT NULL, delivered INTEGER NOT NULL, dead INTEGER NOT NULL, expired INTEGER NOT NULL,"
+  " dropped INTEGER NOT NULL, queued INTEGER NOT NULL, retried INTEGER NOT NULL,"
+  " queued_weight INTEGER NOT NULL, crc INTEGER NOT NULL);"
+  "CREATE TABLE dead (number INTEGER PRIMARY KEY AUTOINCREMENT, route_id INTEGER NOT NULL, record BLOB NOT NULL);"
+  "CREATE INDEX dead_by_route ON dead (route_id, number);"
+  "CREATE TABLE known_id (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);"
+  "PRAGMA application_id = " G_STRINGIFY (APPLICATION_ID) ";"
+  "PRAGMA user_version = " G_STRINGIFY (FORMAT_VERSION) ";"
+  "COMMIT;";
+
+/* A look at the root of each table and at its last page. */
+static const char *const probes[] = {
+  "SELECT count(*) FROM (SELECT place, record FROM event ORDER BY place LIMIT 1)",
+  "SELECT count(*) FROM (SELECT place, record FROM event ORDER BY place DESC LIMIT 1)",
+  "SELECT count(*) FROM (SELECT set_id, routes FROM route_set)",
+  "SELECT count(*) FROM (SELECT route_id, pending, crc FROM route)",
+  "SELECT count(*) FROM (SELECT number, record FROM dead ORDER BY number LIMIT 1)",
+  "SELECT count(*) FROM (SELECT number, record FROM dead ORDER BY number DESC LIMIT 1)",
+  "SELECT count(*) FROM (SELECT number FROM dead INDEXED BY dead_by_route ORDER BY route_id LIMIT 1)",
+  "SELECT count(*) FROM (SELECT seq, id FROM known_id ORDER BY seq DESC LIMIT 1)",
+};
+
+static gboolean
+create_tables (EvbusSql  *sql,
+               GError   **error)
+{
+  return evbus_sql_exec (sql, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;", error) &&
+         evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;", error) &&
+         evbus_sql_exec (sql, WRITER_PRAGMAS, error) &&
+         evbus_sql_exec (sql, tables, error);
+}
+
+static gboolean
+probe_tables (EvbusSql  *sql,
+              GError   **error)
+{
+  gint64 rows;
+
+  for (guint i = 0; i < G_N_ELEMENTS (probes); i++)
+    {
+      if (!evbus_sql_number (sql, probes[i], &rows, error))
+        {
+          /* A table that is not there is no error of the disk. */
+          sql->damaged |= sqlite3_errcode (sql->db) == SQLITE_ERROR;
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
+/* Whether the database is one of ours, and of which version: without a change to
+ * any file. */
+static gboolean
+check_version (const char  *path,
+               gint64      *version,
+               gboolean    *damaged,
+               GError     **error)
+{
+  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, error);
+  gint64 application = 0;
+
+  if (sql == NULL)
+    return FALSE;
+  if (!evbus_sql_number (sql, "PRAGMA application_id", &application, error) ||
+      !evbus_sql_number (sql, "PRAGMA user_version", version, error))
+    {
+      *damaged = sql->damaged;
+      return FALSE;
+    }
+
+  if (application != APPLICATION_ID && (application != 0 || *version != 0))
+    *damaged = TRUE;
+  else if (application == 0)
+    *damaged = evbus_sql_number (sql, "SELECT 1 FROM sqlite_schema LIMIT 1", version, NULL);
+  if (*damaged)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: not a spool of evbus", path);
+      return FALSE;
+    }
+  if (*version > FORMAT_VERSION)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+                   "%s: written by a newer evbus (format %" G_GINT64_FORMAT ", this one knows %d); it is left as it "
+                   "is: start that evbus, or name another folder", path, *version, FORMAT_VERSION);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+EvbusSql *
+evbus_spool_schema_open (const char           *path,
+                         EvbusSpoolCondition  *condition,
+                         gboolean             *damaged,
+                         GError              **error)
+{
+  g_autoptr(EvbusSql) sql = NULL;
+  gint64 version = 0;
+  gboolean done;
+
+  *damaged = FALSE;
+  if (!check_version (path, &version, damaged, error))
+    return NULL;
+  sql = evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
+  if (sql == NULL)
+    return NULL;
+
+  *condition = version == 0 ? EVBUS_SPOOL_NEW : EVBUS_SPOOL_INTACT;
+  if (version == 0)
+    done = create_tables (sql, error);
+  else
+    done = evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error) && probe_tables (sql, error);
+  if (!done)
+    {
+      *damaged = sql->damaged;
+      return NULL;
+    }
+  return g_steal_pointer (&sql);
+}
+
+EvbusSql *
+evbus_spool_schema_open_reader (EvbusSpool  *self,
+                                GError     **error)
+{
+  g_autoptr(EvbusSql) sql = evbus_sql_open (self->path, SQLITE_OPEN_READWRITE, error);
+
+  if (sql == NULL || !evbus_sql_exec (sql, READER_PRAGMAS, error))
+    return NULL;
+  return g_steal_pointer (&sql);
+}

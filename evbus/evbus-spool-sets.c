@@ -1,0 +1,350 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* An event's routes are a set that is stored once. Names that clients choose can
+ * make many different sets of a thousand patterns, so those of more than one
+ * route are bounded: beyond, an event is stored for each of its routes alone. */
+
+#include "evbus-spool-store-private.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+
+/* "EVS1" */
+#define MAGIC 0x31535645u
+
+void
+evbus_spool_set_free (EvbusSpoolSet *set)
+{
+  g_free (set->routes);
+  g_free (set);
+}
+
+static int
+compare_ids (gconstpointer a,
+             gconstpointer b)
+{
+  const EvbusSpoolRoute *left = *(EvbusSpoolRoute *const *) a;
+  const EvbusSpoolRoute *right = *(EvbusSpoolRoute *const *) b;
+
+  return (left->id > right->id) - (left->id < right->id);
+}
+
+/* The routes, which are sorted, as a key. */
+static GBytes *
+make_key (EvbusSpoolRoute **routes,
+          guint             n_routes)
+{
+  gint64 *ids = g_new (gint64, n_routes);
+
+  for (guint i = 0; i < n_routes; i++)
+    ids[i] = routes[i]->id;
+  return g_bytes_new_take (ids, n_routes * sizeof *ids);
+}
+
+/* @routes: sorted. */
+static EvbusSpoolSet *
+add_set (EvbusSpool       *self,
+         guint32           id,
+         EvbusSpoolRoute **routes,
+         guint             n_routes)
+{
+  EvbusSpoolSet *set = g_new0 (EvbusSpoolSet, 1);
+
+  set->id = id;
+  set->n_routes = n_routes;
+  set->routes = g_memdup2 (routes, n_routes * sizeof *routes);
+  set->empty = TRUE;
+  g_hash_table_insert (self->sets_by_id, GUINT_TO_POINTER (id), set);
+  g_hash_table_insert (self->sets_by_routes, make_key (routes, n_routes), set);
+
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < n_routes; i++)
+    g_ptr_array_add (routes[i]->sets, set);
+  g_mutex_unlock (&self->lock);
+  return set;
+}
+
+/* Two sets can have become the same one since a route was forgotten. */
+static void
+remove_set (EvbusSpool    *self,
+            EvbusSpoolSet *set)
+{
+  g_autoptr(GBytes) key = make_key (set->routes, set->n_routes);
+
+  if (g_hash_table_lookup (self->sets_by_routes, key) == set)
+    g_hash_table_remove (self->sets_by_routes, key);
+  g_mutex_lock (&self->lock);
+  for (guint i = 0; i < set->n_routes; i++)
+    g_ptr_array_remove (set->routes[i]->sets, set);
+  g_mutex_unlock (&self->lock);
+  if (self->last_set == set)
+    self->last_set = NULL;
+  g_hash_table_remove (self->sets_by_id, GUINT_TO_POINTER (set->id));
+}
+
+/* Makes room by removing sets without events. Their rows are replaced when the
+ * number is used again. */
+static void
+remove_empty_sets (EvbusSpool *self)
+{
+  g_autoptr(GList) sets = g_hash_table_get_values (self->sets_by_id);
+
+  for (GList *at = sets; at != NULL; at = at->next)
+    {
+      EvbusSpoolSet *set = at->data;
+
+      if (set->empty && set->n_appended == 0)
+        remove_set (self, set);
+    }
+}
+
+static guint32
+get_free_id (EvbusSpool *self)
+{
+  for (guint32 id = 1; id <= EVBUS_SPOOL_MAX_SET; id++)
+    {
+      if (!g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id)))
+        return id;
+    }
+  return 0;
+}
+
+static gboolean
+is_room (EvbusSpool *self,
+         guint       n_routes)
+{
+  GHashTableIter iter;
+  EvbusSpoolSet *set;
+  guint n_large = 0;
+
+  g_hash_table_iter_init (&iter, self->sets_by_id);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
+    n_large += set->n_routes > 1;
+  return g_hash_table_size (self->sets_by_id) < EVBUS_SPOOL_MAX_SET && (n_routes <= 1 || n_large < EVBUS_SPOOL_SETS);
+}
+
+static gboolean
+make_room (EvbusSpool *self,
+           guint       n_routes)
+{
+  if (is_room (self, n_routes))
+    return TRUE;
+  remove_empty_sets (self);
+  return is_room (self, n_routes);
+}
+
+EvbusSpoolSet *
+evbus_spool_get_set (EvbusSpool       *self,
+                     EvbusSpoolRoute **routes,
+                     guint             n_routes)
+{
+  g_autofree EvbusSpoolRoute **sorted = g_memdup2 (routes, n_routes * sizeof *routes);
+  g_autoptr(GBytes) key = NULL;
+  EvbusSpoolSet *set;
+
+  qsort (sorted, n_routes, sizeof *sorted, compare_ids);
+  key = make_key (sorted, n_routes);
+  set = g_hash_table_lookup (self->sets_by_routes, key);
+  if (set != NULL || !make_room (self, n_routes))
+    return set;
+  return add_set (self, get_free_id (self), sorted, n_routes);
+}
+
+/* Magic, length, CRC32 of what follows, number of the set, of the routes: for each
+ * its id (i64), the length of its key (u32), its key. All numbers u32 where
+ * nothing else is said, little-endian. The keys are there for a recovery. */
+gboolean
+evbus_spool_write_set (EvbusSpool     *self,
+                       EvbusSpoolSet  *set,
+                       GError        **error)
+{
+  g_autoptr(GByteArray) blob = g_byte_array_new ();
+  guint32 head[5] = { GUINT32_TO_LE (MAGIC), 0, 0, GUINT32_TO_LE (set->id), GUINT32_TO_LE (set->n_routes) };
+
+  g_byte_array_append (blob, (guint8 *) head, sizeof head);
+  for (guint i = 0; i < set->n_routes; i++)
+    {
+      gint64 id = GINT64_TO_LE (set->routes[i]->id);
+      guint32 length = GUINT32_TO_LE ((guint32) strlen (set->routes[i]->key));
+
+      g_byte_array_append (blob, (guint8 *) &id, sizeof id);
+      g_byte_array_append (blob, (guint8 *) &length, sizeof length);
+      g_byte_array_append (blob, (guint8 *) set->routes[i]->key, strlen (set->routes[i]->key));
+    }
+  head[1] = GUINT32_TO_LE (blob->len);
+  head[2] = GUINT32_TO_LE ((guint32) crc32 (0, blob->data + 12, blob->len - 12));
+  memcpy (blob->data, head, sizeof head);
+
+  return evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET, error, "ib", (gint64) set->id, blob->data, (gsize) blob->len);
+}
+
+static guint32
+get_u32 (const guint8 *data)
+{
+  guint32 value;
+
+  memcpy (&value, data, sizeof value);
+  return GUINT32_FROM_LE (value);
+}
+
+gsize
+evbus_spool_set_check (const guint8 *data,
+                       gsize         size,
+                       guint32      *id,
+                       GArray       *route_ids,
+                       GPtrArray    *keys)
+{
+  gsize length, at = 20;
+  guint32 n;
+
+  if (size < 20 || get_u32 (data) != MAGIC)
+    return 0;
+  length = get_u32 (data + 4);
+  if (length < 20 || length > size || get_u32 (data + 8) != crc32 (0, data + 12, length - 12))
+    return 0;
+
+  *id = get_u32 (data + 12);
+  n = get_u32 (data + 16);
+  for (guint32 i = 0; i < n; i++)
+    {
+      gint64 route_id;
+      guint32 bytes;
+
+      if (length - at < 12)
+        return 0;
+      memcpy (&route_id, data + at, sizeof route_id);
+      route_id = GINT64_FROM_LE (route_id);
+      bytes = get_u32 (data + at + 8);
+      at += 12;
+      if (length - at < bytes)
+        return 0;
+      g_array_append_val (route_ids, route_id);
+      if (keys != NULL)
+        g_ptr_array_add (keys, g_strndup ((const char *) data + at, bytes));
+      at += bytes;
+    }
+  return length;
+}
+
+/* FALSE: the row is damaged. */
+static gboolean
+take_set (EvbusSpool   *self,
+          sqlite3_stmt *row)
+{
+  g_autoptr(GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GPtrArray) routes = g_ptr_array_new ();
+  EvbusSpoolSet *set;
+  guint32 id = 0;
+
+  if (evbus_spool_set_check (sqlite3_column_blob (row, 1), sqlite3_column_bytes (row, 1), &id, ids, NULL) == 0 ||
+      id == 0 || id > EVBUS_SPOOL_MAX_SET || (gint64) id != sqlite3_column_int64 (row, 0))
+    return FALSE;
+
+  for (guint i = 0; i < ids->len; i++)
+    {
+      EvbusSpoolRoute *route = evbus_spool_find_route (self, g_array_index (ids, gint64, i));
+
+      /* Forgotten ones are not taken out of the rows. */
+      if (route != NULL)
+        g_ptr_array_add (routes, route);
+    }
+  set = add_set (self, id, (EvbusSpoolRoute **) routes->pdata, routes->len);
+  set->stored = TRUE;
+  set->empty = FALSE;
+  set->deletable = TRUE;
+  return TRUE;
+}
+
+/* The newest event of each set: one look into the tree. */
+static gboolean
+load_last (EvbusSpool     *self,
+           EvbusSpoolSet  *set,
+           GError        **error)
+{
+  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_LAST_EVENT, error);
+  int found;
+
+  if (row == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (row, 1, EVBUS_SPOOL_PLACE (set->id, 0));
+  sqlite3_bind_int64 (row, 2, EVBUS_SPOOL_PLACE (set->id, EVBUS_SPOOL_MAX_SEQ));
+  found = evbus_sql_step (self->sql, row, error);
+  if (found > 0)
+    {
+      set->empty = sqlite3_column_type (row, 0) == SQLITE_NULL;
+      set->last = set->empty ? 0 : sqlite3_column_int64 (row, 0) & EVBUS_SPOOL_MAX_SEQ;
+      sqlite3_reset (row);
+    }
+  return found > 0;
+}
+
+gboolean
+evbus_spool_load_sets (EvbusSpool  *self,
+                       gboolean    *damaged,
+                       GError     **error)
+{
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LOAD_SETS, error);
+  GHashTableIter iter;
+  EvbusSpoolSet *set;
+  int row = -1;
+
+  while (rows != NULL && (row = evbus_sql_step (self->sql, rows, error)) > 0)
+    {
+      if (!take_set (self, rows))
+        {
+          *damaged = TRUE;
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: a damaged row in the table of sets",
+                       self->path);
+          sqlite3_reset (rows);
+          return FALSE;
+        }
+    }
+  if (row < 0)
+    return FALSE;
+
+  g_hash_table_iter_init (&iter, self->sets_by_id);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
+    {
+      if (!load_last (self, set, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
+void
+evbus_spool_forget_sets (EvbusSpool      *self,
+                         EvbusSpoolRoute *route)
+{
+  g_autoptr(GPtrArray) sets = g_ptr_array_copy (route->sets, NULL, NULL);
+
+  self->last_set = NULL;
+  for (guint i = 0; i < sets->len; i++)
+    {
+      EvbusSpoolSet *set = sets->pdata[i];
+      g_autoptr(GBytes) old_key = make_key (set->routes, set->n_routes);
+      guint kept = 0;
+
+      if (g_hash_table_lookup (self->sets_by_routes, old_key) == set)
+        g_hash_table_remove (self->sets_by_routes, old_key);
+
+      g_mutex_lock (&self->lock);
+      for (guint j = 0; j < set->n_routes; j++)
+        {
+          if (set->routes[j] != route)
+            set->routes[kept++] = set->routes[j];
+        }
+      set->n_routes = kept;
+      g_ptr_array_remove (route->sets, set);
+      g_mutex_unlock (&self->lock);
+
+      /* Not a set of its new routes for what is to come: its row names the old
+       * ones. It is removed when its events are gone. */
+      set->deletable = TRUE;
+      self->more_to_delete = TRUE;
+    }
+}

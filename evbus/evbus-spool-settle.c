@@ -1,0 +1,103 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What routes say of their progress: in memory until the next commit. */
+
+#include "evbus-spool-store-private.h"
+
+#include <string.h>
+
+void
+evbus_spool_dying_free (EvbusSpoolDying *dying)
+{
+  g_byte_array_unref (dying->record);
+  g_free (dying);
+}
+
+static GPtrArray *
+encode_deaths (EvbusSpoolRoute       *route,
+               const EvbusSpoolDeath *deaths,
+               guint                  n_deaths)
+{
+  GPtrArray *encoded = g_ptr_array_new ();
+
+  for (guint i = 0; i < n_deaths; i++)
+    {
+      EvbusSpoolDying *dying = g_new (EvbusSpoolDying, 1);
+      EvbusRecordInfo info = {
+        .kind = EVBUS_RECORD_DEAD,
+        .place = route->id,
+        .seq = deaths[i].event->seq,
+        .died = g_get_real_time (),
+        .reason = deaths[i].reason,
+        .reason_length = strlen (deaths[i].reason),
+      };
+
+      dying->route = route;
+      dying->record = g_byte_array_new ();
+      evbus_record_append (dying->record, deaths[i].event, &info);
+      g_ptr_array_add (encoded, dying);
+    }
+  return encoded;
+}
+
+/* What the position has passed. */
+static void
+merge_skipped (EvbusSpoolCursor *cursor)
+{
+  while (cursor->skipped->len > 0)
+    {
+      EvbusSpoolRange *first = &g_array_index (cursor->skipped, EvbusSpoolRange, 0);
+
+      if (first->after > cursor->position)
+        break;
+      cursor->position = MAX (cursor->position, first->to);
+      g_array_remove_index (cursor->skipped, 0);
+    }
+}
+
+static void
+settle_locked (EvbusSpoolRoute   *route,
+               gint64             position,
+               const gint64      *pending,
+               guint              n_pending,
+               const EvbusLedger *change,
+               guint64            weight)
+{
+  EvbusSpoolCursor *now = &route->now;
+
+  now->position = MAX (now->position, position);
+  g_array_set_size (now->pending, 0);
+  if (n_pending > 0)
+    g_array_append_vals (now->pending, pending, n_pending);
+  merge_skipped (now);
+
+  if (change != NULL)
+    evbus_ledger_add (&now->ledger, change);
+  now->ledger.queued = now->ledger.accepted - now->ledger.delivered - now->ledger.dead -
+                       now->ledger.expired - now->ledger.dropped;
+  now->weight -= MIN (weight, now->weight);
+  route->dirty = route->spool->dirty = TRUE;
+}
+
+void
+evbus_spool_settle (EvbusSpool            *self,
+                    EvbusSpoolRoute       *route,
+                    gint64                 position,
+                    const gint64          *pending,
+                    guint                  n_pending,
+                    const EvbusLedger     *change,
+                    guint64                weight,
+                    const EvbusSpoolDeath *deaths,
+                    guint                  n_deaths)
+{
+  /* Outside the lock: it copies the events. */
+  g_autoptr(GPtrArray) dying = encode_deaths (route, deaths, n_deaths);
+
+  g_mutex_lock (&self->lock);
+  settle_locked (route, position, pending, n_pending, change, weight);
+  for (guint i = 0; i < dying->len; i++)
+    g_ptr_array_add (self->deaths, dying->pdata[i]);
+  g_mutex_unlock (&self->lock);
+}

@@ -1,0 +1,279 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The space on the disk: checkpoints, pages given back, and the reserve.
+ *
+ * Checkpoints are made by a thread of their own, the keeper. It works beside the
+ * commits, so it may never catch up with them; the Writer makes one itself
+ * before the log becomes too large. */
+
+#include "evbus-spool-store-private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "evbus-limits-private.h"
+
+#define PAGE 4096
+
+/* Of the log: a checkpoint beside the commits is due; the Writer has to make it.
+ * The largest transaction comes on top of the latter. */
+#define SOFT_PAGES 1024
+#define HARD_PAGES (24 * 1024 * 1024 / PAGE)
+
+/* A larger log is truncated when there is nothing else to do. */
+#define KEPT_WAL_BYTES (1024 * 1024)
+
+/* Free pages of the database that are kept for what comes. */
+#define KEPT_FREE_PAGES 1024
+
+/* Few enough pages in use to move them all to the front in one transaction. */
+#define FEW_PAGES 2048
+
+/* How long a transaction gives pages back one by one. */
+#define SHRINK_TIME (20 * G_TIME_SPAN_MILLISECOND)
+
+#define RETRY_RESERVE (250 * G_TIME_SPAN_MILLISECOND)
+
+G_STATIC_ASSERT (HARD_PAGES * PAGE + 2 * EVBUS_SPOOL_COMMIT_BYTES <= EVBUS_SPOOL_WAL_BYTES);
+
+struct _EvbusSpoolKeeper
+{
+  GThread  *thread;
+  EvbusSql *sql;          /* the thread's, after it was started */
+  GMutex    checkpoint;   /* held during one, by whoever makes it */
+
+  GMutex    lock;
+  GCond     wake;
+  gboolean  due;          /* lock */
+  gboolean  truncate;     /* lock */
+  gboolean  quit;         /* lock */
+};
+
+static void
+make_checkpoint (EvbusSpoolKeeper *self,
+                 gboolean          truncate)
+{
+  g_mutex_lock (&self->checkpoint);
+  /* First what can be done beside commits, so that they wait for little. */
+  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  if (truncate)
+    sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  g_mutex_unlock (&self->checkpoint);
+}
+
+static gpointer
+run_keeper (gpointer data)
+{
+  EvbusSpoolKeeper *self = data;
+
+  g_mutex_lock (&self->lock);
+  while (!self->quit)
+    {
+      if (self->due || self->truncate)
+        {
+          gboolean truncate = self->truncate;
+
+          self->due = self->truncate = FALSE;
+          g_mutex_unlock (&self->lock);
+          make_checkpoint (self, truncate);
+          g_mutex_lock (&self->lock);
+        }
+      else
+        {
+          g_cond_wait (&self->wake, &self->lock);
+        }
+    }
+  g_mutex_unlock (&self->lock);
+  return NULL;
+}
+
+static int
+on_commit (gpointer    data,
+           sqlite3    *db,
+           const char *name,
+           int         n_pages)
+{
+  EvbusSpool *spool = data;
+
+  spool->wal_pages = n_pages;
+  return SQLITE_OK;
+}
+
+EvbusSpoolKeeper *
+evbus_spool_keeper_new (EvbusSpool *spool)
+{
+  EvbusSpoolKeeper *self = g_new0 (EvbusSpoolKeeper, 1);
+  gint64 n;
+
+  g_mutex_init (&self->checkpoint);
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->wake);
+  sqlite3_wal_hook (spool->sql->db, on_commit, spool);
+
+  /* Without it, the Writer makes all checkpoints. The look into the database
+   * tells the connection that there is a log. */
+  self->sql = evbus_sql_open (spool->path, SQLITE_OPEN_READWRITE, NULL);
+  if (self->sql != NULL &&
+      evbus_sql_exec (self->sql, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;", NULL) &&
+      evbus_sql_number (self->sql, "SELECT count(*) FROM sqlite_schema", &n, NULL))
+    self->thread = g_thread_new ("evbus-spool", run_keeper, self);
+  return self;
+}
+
+void
+evbus_spool_keeper_free (EvbusSpoolKeeper *self)
+{
+  if (self->thread != NULL)
+    {
+      g_mutex_lock (&self->lock);
+      self->quit = TRUE;
+      g_cond_signal (&self->wake);
+      g_mutex_unlock (&self->lock);
+      g_thread_join (self->thread);
+    }
+  g_clear_pointer (&self->sql, evbus_sql_close);
+  g_mutex_clear (&self->checkpoint);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->wake);
+  g_free (self);
+}
+
+static void
+wake_keeper (EvbusSpoolKeeper *self,
+             gboolean          truncate)
+{
+  g_mutex_lock (&self->lock);
+  self->due = TRUE;
+  self->truncate |= truncate;
+  g_cond_signal (&self->wake);
+  g_mutex_unlock (&self->lock);
+}
+
+void
+evbus_spool_keep_wal (EvbusSpool *self)
+{
+  if (self->wal_pages >= HARD_PAGES)
+    {
+      g_mutex_lock (&self->keeper->checkpoint);
+      sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+      g_mutex_unlock (&self->keeper->checkpoint);
+    }
+  else if (self->wal_pages >= SOFT_PAGES)
+    {
+      wake_keeper (self->keeper, FALSE);
+    }
+}
+
+/* Where few pages are in use, all the free ones can go at once: SQLite's full
+ * vacuum at a commit. One by one, each has to be looked for in the list of free
+ * pages. */
+static gboolean
+return_all (EvbusSpool *self)
+{
+  return evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = FULL", NULL) &
+         evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = INCREMENTAL", NULL);
+}
+
+static gboolean
+return_some (EvbusSpool *self)
+{
+  gint64 end = g_get_monotonic_time () + SHRINK_TIME;
+  gboolean done = evbus_sql_exec (self->sql, "BEGIN IMMEDIATE", NULL);
+
+  while (done && g_get_monotonic_time () < end)
+    done = evbus_sql_exec (self->sql, "PRAGMA incremental_vacuum(64)", NULL);
+  done = done && evbus_sql_exec (self->sql, "COMMIT", NULL);
+  evbus_sql_roll_back (self->sql);
+  return done;
+}
+
+gboolean
+evbus_spool_shrink (EvbusSpool *self)
+{
+  gint64 kept = self->full ? 0 : KEPT_FREE_PAGES;
+  g_autofree char *wal = g_strconcat (self->path, "-wal", NULL);
+  gint64 n_pages = 0, n_free = 0;
+  GStatBuf status;
+  gboolean more = FALSE;
+
+  if (!evbus_sql_number (self->sql, "PRAGMA page_count", &n_pages, NULL) ||
+      !evbus_sql_number (self->sql, "PRAGMA freelist_count", &n_free, NULL))
+    return FALSE;
+
+  if (n_pages - n_free <= FEW_PAGES && n_free > kept)
+    more = !return_all (self);
+  else if (n_free > kept && n_free > n_pages / 4)
+    more = return_some (self);
+
+  if (self->full || (g_stat (wal, &status) == 0 && status.st_size > KEPT_WAL_BYTES))
+    wake_keeper (self->keeper, TRUE);
+  return more && !self->full;
+}
+
+/* What the file system can spare, at most. */
+static gint64
+get_reserve_size (const char *directory,
+                  gint64     *available)
+{
+  struct statvfs status;
+  gint64 eighth;
+
+  if (statvfs (directory, &status) != 0)
+    return 0;
+  *available = (gint64) status.f_bavail * status.f_frsize;
+  eighth = (gint64) status.f_blocks * status.f_frsize / 8;
+  return MIN ((gint64) EVBUS_SPOOL_RESERVE_BYTES, eighth) / PAGE * PAGE;
+}
+
+static gboolean
+allocate_reserve (const char *directory)
+{
+  g_autofree char *path = g_build_filename (directory, "reserve", NULL);
+  gint64 available = 0, size = get_reserve_size (directory, &available);
+  int fd, result;
+  GStatBuf status;
+
+  fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return FALSE;
+  if (fstat (fd, &status) == 0 && (gint64) status.st_blocks * 512 >= size)
+    {
+      close (fd);
+      return TRUE;
+    }
+
+  /* With a little more than the reserve itself, or it is given up again at once. */
+  result = available < size + size / 4 ? ENOSPC : posix_fallocate (fd, 0, size);
+  if (result != 0 && ftruncate (fd, 0) != 0)
+    g_debug ("%s: %s", path, g_strerror (errno));
+  close (fd);
+  /* A limit of the process, or a file system that cannot do it: there is no
+   * reserve to wait for. */
+  return result != ENOSPC && result != EDQUOT;
+}
+
+gboolean
+evbus_spool_make_reserve (EvbusSpool *self)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  if (now < self->next_try)
+    return !self->full;
+  self->next_try = now + RETRY_RESERVE;
+  self->full = !allocate_reserve (self->directory);
+  return !self->full;
+}
+
+void
+evbus_spool_release_reserve (const char *directory)
+{
+  g_autofree char *path = g_build_filename (directory, "reserve", NULL);
+
+  if (truncate (path, 0) != 0)
+    g_debug ("%s: %s", path, g_strerror (errno));
+}

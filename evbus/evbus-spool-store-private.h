@@ -1,0 +1,265 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What the files of the spool share. "Writer" is explained in
+ * evbus-spool-private.h; "lock" is the spool's mutex. */
+
+#pragma once
+
+#include "evbus-record-private.h"
+#include "evbus-spool-private.h"
+#include "evbus-sql-private.h"
+
+G_BEGIN_DECLS
+
+/* The place of an event in its table: the set of its routes, then its number. So
+ * the events of one set stand together, in order. */
+#define EVBUS_SPOOL_SEQ_BITS 50
+#define EVBUS_SPOOL_MAX_SEQ  (((gint64) 1 << EVBUS_SPOOL_SEQ_BITS) - 1)
+#define EVBUS_SPOOL_MAX_SET  8190
+#define EVBUS_SPOOL_PLACE(set, seq) (((gint64) (set) << EVBUS_SPOOL_SEQ_BITS) | (seq))
+
+/* Those after @after up to @to. */
+typedef struct {
+  gint64 after;
+  gint64 to;
+} EvbusSpoolRange;
+
+/* How far a route is, and what it has done: one row of the table `route`. */
+typedef struct {
+  gboolean    orphan;
+  gint64      position;
+  gint64      last;      /* the newest event stored for the route */
+  GArray     *pending;   /* gint64, ascending */
+  GArray     *skipped;   /* EvbusSpoolRange, ascending, all after position */
+  EvbusLedger ledger;
+  guint64     weight;    /* of what is queued */
+} EvbusSpoolCursor;
+
+/* Events with the same routes. */
+typedef struct {
+  guint32           id;
+  guint             n_routes;      /* lock, written by the Writer */
+  EvbusSpoolRoute **routes;        /* lock, written by the Writer; by id */
+  gint64            last;          /* lock, written by the Writer: the newest event that is committed */
+  gboolean          stored;        /* Writer: its row is on disk */
+  gboolean          deletable;     /* Writer: there may be events to be deleted */
+  gboolean          empty;         /* Writer: there are no events */
+  guint             n_appended;    /* Writer: in this transaction */
+  guint64           weight;        /* Writer: of those */
+  gint64            last_appended; /* Writer */
+} EvbusSpoolSet;
+
+struct _EvbusSpoolRoute
+{
+  EvbusSpool       *spool;
+  gint64            id;
+  char             *key;
+  gboolean          forgotten;   /* lock, written by the Writer */
+  GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
+  EvbusSpoolCursor  now;         /* lock */
+  gboolean          dirty;       /* lock: differs from what is on disk */
+  EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
+  gboolean          staged;      /* Writer: in this transaction */
+  EvbusLedger       change;      /* Writer: of the transaction under way; not yet in `now` */
+  guint64           change_weight;
+  gint64            change_last;
+};
+
+/* A dead letter on its way to the disk. */
+typedef struct {
+  EvbusSpoolRoute *route;
+  GByteArray      *record;
+} EvbusSpoolDying;
+
+/* The thread of the checkpoints: evbus-spool-space.c. */
+typedef struct _EvbusSpoolKeeper EvbusSpoolKeeper;
+
+struct _EvbusSpool
+{
+  gatomicrefcount     ref_count;
+  char               *directory;
+  char               *path;
+  int                 lock_fd;
+  EvbusSpoolCondition condition;
+  char               *note;
+  EvbusSpoolKeeper   *keeper;
+
+  /* Writer. */
+  EvbusSql           *sql;
+  gint64              seq;              /* the last one given to an event */
+  gint64              last_route_id;    /* the last one given to a route */
+  GPtrArray          *forgotten;        /* EvbusSpoolRoute, kept for those who still know them */
+  GHashTable         *sets_by_id;
+  GHashTable         *sets_by_routes;   /* GBytes of the routes' ids → EvbusSpoolSet */
+  GArray             *last_routes;      /* of the last append, as they were given */
+  EvbusSpoolSet      *last_set;
+  guint64             n_known;          /* rows of known_id */
+  guint64             n_settled;        /* copies, since events were deleted last */
+  gboolean            more_to_delete;
+  int                 wal_pages;        /* after the last commit */
+  gboolean            full;             /* the reserve is given up */
+  gint64              next_try;         /* monotonic: when to try to have it again */
+
+  /* Writer: the transaction under way. */
+  gboolean            in_transaction;
+  GError             *failure;
+  gint64              seq_before;
+  guint64             n_known_before;
+  guint64             weight_added;     /* bytes of records */
+  guint64             weight_removed;
+  GPtrArray          *staged_sets;
+  GPtrArray          *staged_routes;
+  GPtrArray          *dying;            /* EvbusSpoolDying */
+  GByteArray         *record;           /* the one being made */
+
+  GMutex              lock;
+  GPtrArray          *routes;           /* lock, written by the Writer */
+  gint64              horizon;          /* lock: everything up to here is committed */
+  guint64             weight;           /* lock: bytes of the records of events and dead letters */
+  GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
+  gboolean            dirty;            /* lock */
+};
+
+/* ---- evbus-spool.c */
+
+/* Says in the folder that the database is damaged, so that the next start
+ * recovers what can be read. Any thread. */
+void             evbus_spool_mark_damaged     (EvbusSpool            *self,
+                                               EvbusSql              *sql);
+
+/* Opens the database that is there, makes it if there is none. @damaged: (out). */
+gboolean         evbus_spool_open_database    (EvbusSpool            *self,
+                                               gboolean              *damaged,
+                                               GError               **error);
+gboolean         evbus_spool_sync_directory   (const char            *directory,
+                                               GError               **error);
+
+/* ---- evbus-spool-recover.c */
+
+/* Sets the damaged database aside and opens a new one with what can be read of
+ * it. @reason: for a person. */
+gboolean         evbus_spool_recover          (EvbusSpool            *self,
+                                               const char            *reason,
+                                               GError               **error);
+
+/* ---- evbus-spool-schema.c */
+
+/* The connection of the Writer, the tables made if @path is empty. @damaged: (out):
+ * the file is no spool or not a sound one. */
+EvbusSql        *evbus_spool_schema_open      (const char            *path,
+                                               EvbusSpoolCondition   *condition,
+                                               gboolean              *damaged,
+                                               GError               **error);
+/* Another connection, for reading. */
+EvbusSql        *evbus_spool_schema_open_reader (EvbusSpool          *self,
+                                               GError               **error);
+
+/* ---- evbus-spool-routes.c */
+
+void             evbus_spool_cursor_init      (EvbusSpoolCursor      *self);
+void             evbus_spool_cursor_clear     (EvbusSpoolCursor      *self);
+void             evbus_spool_cursor_copy      (EvbusSpoolCursor      *self,
+                                               const EvbusSpoolCursor *from);
+EvbusSpoolRoute *evbus_spool_route_new        (EvbusSpool            *spool,
+                                               gint64                 id,
+                                               const char            *key);
+void             evbus_spool_route_free       (EvbusSpoolRoute       *self);
+EvbusSpoolRoute *evbus_spool_find_route       (EvbusSpool            *self,
+                                               gint64                 id);
+gboolean         evbus_spool_load_routes      (EvbusSpool            *self,
+                                               gboolean              *damaged,
+                                               GError               **error);
+/* Writes `stored`. */
+gboolean         evbus_spool_write_route      (EvbusSpool            *self,
+                                               EvbusSpoolRoute       *route,
+                                               GError               **error);
+/* Writes what concerns the spool as a whole: as the row of the route 0. */
+gboolean         evbus_spool_write_total      (EvbusSpool            *self,
+                                               guint64                weight,
+                                               GError               **error);
+
+/* ---- evbus-spool-sets.c */
+
+void             evbus_spool_set_free         (EvbusSpoolSet         *set);
+gboolean         evbus_spool_load_sets        (EvbusSpool            *self,
+                                               gboolean              *damaged,
+                                               GError               **error);
+/* The set of exactly those routes, or NULL if there is no room for one more. */
+EvbusSpoolSet   *evbus_spool_get_set          (EvbusSpool            *self,
+                                               EvbusSpoolRoute      **routes,
+                                               guint                  n_routes);
+gboolean         evbus_spool_write_set        (EvbusSpool            *self,
+                                               EvbusSpoolSet         *set,
+                                               GError               **error);
+/* Whether a set is stored at @data: its length, or 0. @keys: (nullable), char *. */
+gsize            evbus_spool_set_check        (const guint8          *data,
+                                               gsize                  size,
+                                               guint32               *id,
+                                               GArray                *route_ids,
+                                               GPtrArray             *keys);
+/* Takes @route out of all sets. */
+void             evbus_spool_forget_sets      (EvbusSpool            *self,
+                                               EvbusSpoolRoute       *route);
+
+/* ---- evbus-spool-write.c */
+
+/* Writer: a part of the transaction under way. */
+void             evbus_spool_stage_route      (EvbusSpool            *self,
+                                               EvbusSpoolRoute       *route);
+void             evbus_spool_store_event      (EvbusSpool            *self,
+                                               EvbusSpoolSet         *set,
+                                               EvbusEvent            *event);
+void             evbus_spool_dying_free       (EvbusSpoolDying       *dying);
+
+/* ---- evbus-spool-delete.c */
+
+/* What @route has settled, ascending. */
+void             evbus_spool_settled_ranges   (EvbusSpoolRoute       *route,
+                                               GArray                *ranges);
+/* After a transaction that did not come to pass: looks at everything again. */
+void             evbus_spool_restart_deletion (EvbusSpool            *self);
+/* Deletes some of the events that no route needs. */
+gboolean         evbus_spool_delete_settled   (EvbusSpool            *self,
+                                               GError               **error);
+
+/* ---- evbus-spool-read.c */
+
+/* Goes through the events of some sets in order. */
+typedef struct {
+  EvbusSql  *sql;     /* borrowed */
+  GPtrArray *lanes;
+  guint      n_lanes; /* in use */
+} EvbusSpoolScan;
+
+void             evbus_spool_scan_init        (EvbusSpoolScan        *self,
+                                               EvbusSql              *sql);
+void             evbus_spool_scan_clear       (EvbusSpoolScan        *self);
+/* Those of @route that are committed, after @after and up to @to. */
+gboolean         evbus_spool_scan_begin       (EvbusSpoolScan        *self,
+                                               EvbusSpoolRoute       *route,
+                                               gint64                 after,
+                                               gint64                 to,
+                                               GError               **error);
+/* 1: @record is the next one, valid until the next call; 0: there is none; -1: error. */
+int              evbus_spool_scan_next        (EvbusSpoolScan        *self,
+                                               gint64                *seq,
+                                               const guint8         **record,
+                                               gsize                 *size,
+                                               GError               **error);
+void             evbus_spool_scan_end         (EvbusSpoolScan        *self);
+
+/* ---- evbus-spool-space.c */
+
+EvbusSpoolKeeper *evbus_spool_keeper_new      (EvbusSpool            *spool);
+void             evbus_spool_keeper_free      (EvbusSpoolKeeper      *self);
+/* After a commit: a checkpoint, if one is due. */
+void             evbus_spool_keep_wal         (EvbusSpool            *self);
+/* Gives space back. Returns whether there is more to give. */
+gboolean         evbus_spool_shrink           (EvbusSpool            *self);
+/* Sees to it that there is a reserve: whether there is one. */
+gboolean         evbus_spool_make_reserve     (EvbusSpool            *self);
+void             evbus_spool_release_reserve  (const char            *directory);
+
+G_END_DECLS

@@ -1,0 +1,367 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The folder of the spool: who has it, what is in it, open and close. */
+
+#include "evbus-spool-store-private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+
+static gboolean
+fail_on (const char  *path,
+         const char  *what,
+         GError     **error)
+{
+  int reason = errno;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s", path, what, g_strerror (reason));
+  return FALSE;
+}
+
+static gboolean
+make_directory (const char  *directory,
+                GError     **error)
+{
+  if (g_mkdir_with_parents (directory, 0700) != 0)
+    return fail_on (directory, "make the folder of the spool", error);
+  /* It may have been there, for everyone to read. */
+  if (g_chmod (directory, 0700) != 0)
+    return fail_on (directory, "make the folder private", error);
+  return TRUE;
+}
+
+static void
+say_busy (int          fd,
+          const char  *directory,
+          GError     **error)
+{
+  char owner[256] = "";
+  gssize n = pread (fd, owner, sizeof owner - 1, 0);
+  char *name;
+
+  owner[MAX (n, 0)] = '\0';
+  g_strchomp (owner);
+  name = strchr (owner, ' ');
+  if (name == NULL)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY, "%s: another process has this spool", directory);
+      return;
+    }
+  *name++ = '\0';
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
+               "%s: %s, process %s, has this spool; stop it, or name another folder", directory, name, owner);
+}
+
+/* Held until the file is closed, however the process ends. */
+static int
+take_lock (const char  *directory,
+           GError     **error)
+{
+  g_autofree char *path = g_build_filename (directory, "lock", NULL);
+  g_autofree char *comm = NULL;
+  g_autofree char *owner = NULL;
+  int fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+  if (fd < 0)
+    {
+      fail_on (path, "open", error);
+      return -1;
+    }
+  if (flock (fd, LOCK_EX | LOCK_NB) != 0)
+    {
+      if (errno == EWOULDBLOCK)
+        say_busy (fd, directory, error);
+      else
+        fail_on (path, "lock", error);
+      close (fd);
+      return -1;
+    }
+
+  if (!g_file_get_contents ("/proc/self/comm", &comm, NULL, NULL))
+    comm = g_strdup (g_get_prgname () != NULL ? g_get_prgname () : "a program");
+  owner = g_strdup_printf ("%d %s\n", (int) getpid (), g_strchomp (comm));
+  /* For a person to read; the lock is held without it too. */
+  if (ftruncate (fd, 0) != 0 || pwrite (fd, owner, strlen (owner), 0) < 0)
+    g_debug ("%s: %s", path, g_strerror (errno));
+  return fd;
+}
+
+/* SQLite would make it with what the umask leaves of 0644; the other files get
+ * the mode of this one. */
+static gboolean
+make_file (const char  *path,
+           GError     **error)
+{
+  int fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+  if (fd < 0)
+    return fail_on (path, "make the spool", error);
+  if (fchmod (fd, 0600) != 0)
+    {
+      fail_on (path, "make the spool private", error);
+      close (fd);
+      return FALSE;
+    }
+  close (fd);
+  return TRUE;
+}
+
+gboolean
+evbus_spool_sync_directory (const char  *directory,
+                            GError     **error)
+{
+  int fd = g_open (directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  gboolean done;
+
+  if (fd < 0)
+    return fail_on (directory, "open the folder", error);
+  done = fsync (fd) == 0 || fail_on (directory, "sync the folder", error);
+  close (fd);
+  return done;
+}
+
+void
+evbus_spool_mark_damaged (EvbusSpool *self,
+                          EvbusSql   *sql)
+{
+  g_autofree char *path = NULL;
+  int fd;
+
+  if (!sql->damaged)
+    return;
+  path = g_build_filename (self->directory, "damaged", NULL);
+  fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return;
+  close (fd);
+  evbus_spool_sync_directory (self->directory, NULL);
+}
+
+/* What is in the tables, into memory. */
+static gboolean
+load (EvbusSpool  *self,
+      gboolean    *damaged,
+      GError     **error)
+{
+  sqlite3_stmt *row;
+  gboolean done;
+
+  done = evbus_spool_load_routes (self, damaged, error) && evbus_spool_load_sets (self, damaged, error);
+  row = done ? evbus_sql_get (self->sql, EVBUS_SQL_COUNT_KNOWN_IDS, error) : NULL;
+  done = row != NULL && evbus_sql_step (self->sql, row, error) > 0;
+  if (done)
+    {
+      self->n_known = sqlite3_column_int64 (row, 0);
+      sqlite3_reset (row);
+    }
+  *damaged |= self->sql->damaged;
+  return done;
+}
+
+static void
+unload (EvbusSpool *self)
+{
+  g_hash_table_remove_all (self->sets_by_routes);
+  g_hash_table_remove_all (self->sets_by_id);
+  g_ptr_array_set_size (self->routes, 0);
+  self->seq = self->horizon = self->last_route_id = 0;
+  self->weight = 0;
+  g_clear_pointer (&self->sql, evbus_sql_close);
+}
+
+gboolean
+evbus_spool_open_database (EvbusSpool  *self,
+                           gboolean    *damaged,
+                           GError     **error)
+{
+  *damaged = FALSE;
+  if (!make_file (self->path, error))
+    return FALSE;
+  self->sql = evbus_spool_schema_open (self->path, &self->condition, damaged, error);
+  if (self->sql != NULL && load (self, damaged, error) && evbus_spool_sync_directory (self->directory, error))
+    {
+      self->more_to_delete = g_hash_table_size (self->sets_by_id) > 0;
+      return TRUE;
+    }
+  unload (self);
+  return FALSE;
+}
+
+/* Opens it; should the disk be full, once more with the space of the reserve. */
+static gboolean
+try_open (EvbusSpool  *self,
+          gboolean    *damaged,
+          GError     **error)
+{
+  g_autoptr(GError) failure = NULL;
+  g_autofree char *mark = g_build_filename (self->directory, "damaged", NULL);
+
+  if (evbus_spool_open_database (self, damaged, &failure))
+    {
+      if (!g_file_test (mark, G_FILE_TEST_EXISTS))
+        return TRUE;
+      *damaged = TRUE;
+      unload (self);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: was found damaged", self->path);
+      return FALSE;
+    }
+  if (!*damaged)
+    {
+      evbus_spool_release_reserve (self->directory);
+      return evbus_spool_open_database (self, damaged, error);
+    }
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
+}
+
+static EvbusSpool *
+spool_new (const char *directory)
+{
+  EvbusSpool *self = g_new0 (EvbusSpool, 1);
+
+  g_atomic_ref_count_init (&self->ref_count);
+  self->directory = g_strdup (directory);
+  self->path = g_build_filename (directory, "spool.db", NULL);
+  self->lock_fd = -1;
+  g_mutex_init (&self->lock);
+  self->routes = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
+  self->forgotten = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
+  self->sets_by_id = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) evbus_spool_set_free);
+  self->sets_by_routes = g_hash_table_new_full (g_bytes_hash, g_bytes_equal, (GDestroyNotify) g_bytes_unref, NULL);
+  self->last_routes = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRoute *));
+  self->staged_sets = g_ptr_array_new ();
+  self->staged_routes = g_ptr_array_new ();
+  self->dying = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dying_free);
+  self->deaths = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dying_free);
+  self->record = g_byte_array_new ();
+  return self;
+}
+
+static void
+spool_free (EvbusSpool *self)
+{
+  unload (self);
+  if (self->lock_fd >= 0)
+    close (self->lock_fd);
+  g_ptr_array_unref (self->deaths);
+  g_ptr_array_unref (self->dying);
+  g_ptr_array_unref (self->staged_routes);
+  g_ptr_array_unref (self->staged_sets);
+  g_array_unref (self->last_routes);
+  g_hash_table_unref (self->sets_by_routes);
+  g_hash_table_unref (self->sets_by_id);
+  g_ptr_array_unref (self->forgotten);
+  g_ptr_array_unref (self->routes);
+  g_byte_array_unref (self->record);
+  g_clear_error (&self->failure);
+  g_mutex_clear (&self->lock);
+  g_free (self->note);
+  g_free (self->path);
+  g_free (self->directory);
+  g_free (self);
+}
+
+EvbusSpool *
+evbus_spool_open (const char  *directory,
+                  GError     **error)
+{
+  g_autoptr(GError) failure = NULL;
+  EvbusSpool *self = spool_new (directory);
+  gboolean damaged = FALSE;
+  gboolean done;
+
+  if (!make_directory (directory, error) || (self->lock_fd = take_lock (directory, error)) < 0)
+    {
+      spool_free (self);
+      return NULL;
+    }
+
+  done = try_open (self, &damaged, &failure);
+  if (!done && damaged)
+    {
+      g_autoptr(GError) reason = g_steal_pointer (&failure);
+
+      done = evbus_spool_recover (self, reason->message, &failure);
+    }
+  if (!done)
+    {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      spool_free (self);
+      return NULL;
+    }
+
+  self->keeper = evbus_spool_keeper_new (self);
+  evbus_spool_make_reserve (self);
+  return self;
+}
+
+EvbusSpool *
+evbus_spool_ref (EvbusSpool *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+evbus_spool_unref (EvbusSpool *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  if (self->in_transaction)
+    evbus_spool_commit (self, NULL);
+  evbus_spool_maintain (self);
+  evbus_spool_keeper_free (self->keeper);
+  spool_free (self);
+}
+
+const char *
+evbus_spool_get_directory (EvbusSpool *self)
+{
+  return self->directory;
+}
+
+EvbusSpoolCondition
+evbus_spool_get_condition (EvbusSpool  *self,
+                           const char **note)
+{
+  if (note != NULL)
+    *note = self->note;
+  return self->condition;
+}
+
+GPtrArray *
+evbus_spool_load_known_ids (EvbusSpool *self)
+{
+  GPtrArray *newest = g_ptr_array_new_with_free_func (g_free);
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LOAD_KNOWN_IDS, NULL);
+
+  if (rows == NULL)
+    return newest;
+  sqlite3_bind_int64 (rows, 1, EVBUS_KNOWN_IDS);
+  while (evbus_sql_step (self->sql, rows, NULL) > 0)
+    {
+      const char *id = (const char *) sqlite3_column_text (rows, 0);
+
+      if (id != NULL)
+        g_ptr_array_add (newest, g_strdup (id));
+    }
+
+  for (guint i = 0; i < newest->len / 2; i++)
+    {
+      gpointer other = newest->pdata[newest->len - 1 - i];
+
+      newest->pdata[newest->len - 1 - i] = newest->pdata[i];
+      newest->pdata[i] = other;
+    }
+  return newest;
+}

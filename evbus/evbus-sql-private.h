@@ -1,0 +1,91 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <gio/gio.h>
+#include <sqlite3.h>
+
+G_BEGIN_DECLS
+
+/* The statements of the spool, by number: evbus-sql.c has their text. */
+typedef enum {
+  EVBUS_SQL_BEGIN,
+  EVBUS_SQL_COMMIT,
+  EVBUS_SQL_PUT_EVENT,
+  EVBUS_SQL_GET_EVENT,
+  EVBUS_SQL_LAST_EVENT,
+  EVBUS_SQL_WEIGH_EVENTS,
+  EVBUS_SQL_DELETE_EVENTS,
+  EVBUS_SQL_PUT_SET,
+  EVBUS_SQL_DELETE_SET,
+  EVBUS_SQL_LOAD_SETS,
+  EVBUS_SQL_PUT_ROUTE,
+  EVBUS_SQL_DELETE_ROUTE,
+  EVBUS_SQL_LOAD_ROUTES,
+  EVBUS_SQL_PUT_KNOWN_ID,
+  EVBUS_SQL_LOAD_KNOWN_IDS,
+  EVBUS_SQL_COUNT_KNOWN_IDS,
+  EVBUS_SQL_TRIM_KNOWN_IDS,
+  EVBUS_SQL_PUT_DEAD,
+  EVBUS_SQL_GET_DEAD,
+  EVBUS_SQL_LIST_DEAD,
+  EVBUS_SQL_LIST_DEAD_OF_ROUTE,
+  EVBUS_SQL_WEIGH_DEAD,
+  EVBUS_SQL_DELETE_DEAD,
+  EVBUS_SQL_DELETE_DEAD_OF_ROUTE,
+  EVBUS_SQL_N,
+} EvbusSqlStatement;
+
+/* A connection to the database and its statements, for one thread at a time. */
+typedef struct {
+  sqlite3      *db;
+  char         *path;
+  gboolean      damaged;                   /* an error said that the file is no sound database */
+  sqlite3_stmt *statements[EVBUS_SQL_N];   /* prepared when they are first used */
+} EvbusSql;
+
+/* @flags: those of sqlite3_open_v2(). */
+EvbusSql     *evbus_sql_open      (const char         *path,
+                                   int                 flags,
+                                   GError            **error);
+void          evbus_sql_close     (EvbusSql           *self);
+
+/* Says what the last call that failed says: EVBUS_ERROR_SPOOL_FULL or
+ * EVBUS_ERROR_SPOOL_FAILED, with the file, what was tried (@what) and the
+ * reason. Returns FALSE. */
+gboolean      evbus_sql_fail      (EvbusSql           *self,
+                                   const char         *what,
+                                   GError            **error);
+
+/* The statement, ready to be bound; NULL: error. */
+sqlite3_stmt *evbus_sql_get       (EvbusSql           *self,
+                                   EvbusSqlStatement   which,
+                                   GError            **error);
+/* Runs a statement that has no rows. @types: a letter for each parameter,
+ * i (gint64), s (const char *), b (const void *, gsize). */
+gboolean      evbus_sql_call      (EvbusSql           *self,
+                                   EvbusSqlStatement   which,
+                                   GError            **error,
+                                   const char         *types,
+                                   ...);
+/* Goes to the next row: 1; there is none: 0, and the statement is reset; -1: error,
+ * likewise. */
+int           evbus_sql_step      (EvbusSql           *self,
+                                   sqlite3_stmt       *statement,
+                                   GError            **error);
+gboolean      evbus_sql_exec      (EvbusSql           *self,
+                                   const char         *text,
+                                   GError            **error);
+/* The number in the first column of the first row. */
+gboolean      evbus_sql_number    (EvbusSql           *self,
+                                   const char         *text,
+                                   gint64             *number,
+                                   GError            **error);
+/* Ends a transaction, if one is open, without what was done in it. */
+void          evbus_sql_roll_back (EvbusSql           *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSql, evbus_sql_close)
+
+G_END_DECLS

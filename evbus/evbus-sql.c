@@ -1,0 +1,251 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* SQLite with the errors and the statements of the spool. */
+
+#include "evbus-sql-private.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#include "evbus-error.h"
+
+/* Something waits for a lock only while another connection resets the WAL. */
+#define BUSY_TIMEOUT_MS 5000
+
+static const char *const texts[] = {
+  [EVBUS_SQL_BEGIN] = "BEGIN IMMEDIATE",
+  [EVBUS_SQL_COMMIT] = "COMMIT",
+  [EVBUS_SQL_PUT_EVENT] = "INSERT INTO event (place, record) VALUES (?1, ?2)",
+  [EVBUS_SQL_GET_EVENT] = "SELECT record FROM event WHERE place = ?1",
+  [EVBUS_SQL_LAST_EVENT] =
+    "SELECT max(place) FROM event WHERE place > ?1 AND place <= ?2",
+  [EVBUS_SQL_WEIGH_EVENTS] =
+    "SELECT max(place), count(*), total(size) FROM (SELECT place, length(record) AS size FROM event "
+    "WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3)",
+  [EVBUS_SQL_DELETE_EVENTS] = "DELETE FROM event WHERE place > ?1 AND place <= ?2",
+  [EVBUS_SQL_PUT_SET] = "INSERT OR REPLACE INTO route_set (set_id, routes) VALUES (?1, ?2)",
+  [EVBUS_SQL_DELETE_SET] = "DELETE FROM route_set WHERE set_id = ?1",
+  [EVBUS_SQL_LOAD_SETS] = "SELECT set_id, routes FROM route_set ORDER BY set_id",
+  [EVBUS_SQL_PUT_ROUTE] =
+    "INSERT INTO route (route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, "
+    "expired, dropped, queued, retried, queued_weight, crc) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+    "ON CONFLICT (route_id) DO UPDATE SET orphan = ?3, position = ?4, last = ?5, pending = ?6, skipped = ?7, "
+    "accepted = ?8, delivered = ?9, dead = ?10, expired = ?11, dropped = ?12, queued = ?13, retried = ?14, "
+    "queued_weight = ?15, crc = ?16",
+  [EVBUS_SQL_DELETE_ROUTE] = "DELETE FROM route WHERE route_id = ?1",
+  [EVBUS_SQL_LOAD_ROUTES] =
+    "SELECT route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, expired, "
+    "dropped, queued, retried, queued_weight, crc FROM route ORDER BY route_id",
+  [EVBUS_SQL_PUT_KNOWN_ID] = "INSERT OR REPLACE INTO known_id (seq, id) VALUES (?1, ?2)",
+  [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id FROM known_id ORDER BY seq DESC LIMIT ?1",
+  [EVBUS_SQL_COUNT_KNOWN_IDS] = "SELECT count(*) FROM known_id",
+  [EVBUS_SQL_TRIM_KNOWN_IDS] =
+    "DELETE FROM known_id WHERE seq <= (SELECT seq FROM known_id ORDER BY seq LIMIT 1 OFFSET ?1 - 1)",
+  [EVBUS_SQL_PUT_DEAD] = "INSERT INTO dead (route_id, record) VALUES (?1, ?2)",
+  [EVBUS_SQL_GET_DEAD] = "SELECT route_id, record FROM dead WHERE number = ?1",
+  [EVBUS_SQL_LIST_DEAD] =
+    "SELECT number, route_id, record FROM dead WHERE number > ?1 ORDER BY number LIMIT ?2",
+  [EVBUS_SQL_LIST_DEAD_OF_ROUTE] =
+    "SELECT number, route_id, record FROM dead WHERE number > ?1 AND route_id = ?3 ORDER BY number LIMIT ?2",
+  [EVBUS_SQL_WEIGH_DEAD] =
+    "SELECT max(number), count(*), total(size) FROM (SELECT number, length(record) AS size FROM dead "
+    "WHERE route_id = ?1 ORDER BY number LIMIT ?2)",
+  [EVBUS_SQL_DELETE_DEAD] = "DELETE FROM dead WHERE number = ?1",
+  [EVBUS_SQL_DELETE_DEAD_OF_ROUTE] = "DELETE FROM dead WHERE route_id = ?1 AND number <= ?2",
+};
+
+G_STATIC_ASSERT (G_N_ELEMENTS (texts) == EVBUS_SQL_N);
+
+EvbusSql *
+evbus_sql_open (const char  *path,
+                int          flags,
+                GError     **error)
+{
+  g_autoptr(EvbusSql) self = g_new0 (EvbusSql, 1);
+
+  self->path = g_strdup (path);
+  if (sqlite3_open_v2 (path, &self->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL) != SQLITE_OK)
+    {
+      evbus_sql_fail (self, "open", error);
+      return NULL;
+    }
+
+  sqlite3_extended_result_codes (self->db, 1);
+  sqlite3_busy_timeout (self->db, BUSY_TIMEOUT_MS);
+  return g_steal_pointer (&self);
+}
+
+void
+evbus_sql_close (EvbusSql *self)
+{
+  for (guint i = 0; i < EVBUS_SQL_N; i++)
+    sqlite3_finalize (self->statements[i]);
+  sqlite3_close (self->db);
+  g_free (self->path);
+  g_free (self);
+}
+
+/* No space, in whatever words: SQLite knows ENOSPC alone. */
+static gboolean
+is_full (sqlite3 *db,
+         int      code)
+{
+  int reason = sqlite3_system_errno (db);
+
+  if (code == SQLITE_FULL)
+    return TRUE;
+  return code == SQLITE_IOERR && (reason == ENOSPC || reason == EDQUOT || reason == EFBIG);
+}
+
+gboolean
+evbus_sql_fail (EvbusSql    *self,
+                const char  *what,
+                GError     **error)
+{
+  int extended = self->db != NULL ? sqlite3_extended_errcode (self->db) : SQLITE_NOMEM;
+  int code = extended & 0xff;
+
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+    self->damaged = TRUE;
+
+  if (self->db != NULL && is_full (self->db, code))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL,
+                   "%s: the disk is full; nothing was stored, try again when there is space", self->path);
+      return FALSE;
+    }
+
+  if (code == SQLITE_IOERR && sqlite3_system_errno (self->db) != 0)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d): %s", self->path, what,
+                 sqlite3_errmsg (self->db), extended, g_strerror (sqlite3_system_errno (self->db)));
+  else
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d)", self->path, what,
+                 self->db != NULL ? sqlite3_errmsg (self->db) : "out of memory", extended);
+  return FALSE;
+}
+
+sqlite3_stmt *
+evbus_sql_get (EvbusSql           *self,
+               EvbusSqlStatement   which,
+               GError            **error)
+{
+  if (self->statements[which] == NULL &&
+      sqlite3_prepare_v3 (self->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                          &self->statements[which], NULL) != SQLITE_OK)
+    {
+      evbus_sql_fail (self, texts[which], error);
+      return NULL;
+    }
+  return self->statements[which];
+}
+
+int
+evbus_sql_step (EvbusSql      *self,
+                sqlite3_stmt  *statement,
+                GError       **error)
+{
+  int code = sqlite3_step (statement);
+
+  if (code == SQLITE_ROW)
+    return 1;
+
+  if (code != SQLITE_DONE)
+    evbus_sql_fail (self, sqlite3_sql (statement), error);
+  sqlite3_reset (statement);
+  return code == SQLITE_DONE ? 0 : -1;
+}
+
+static void
+bind_all (sqlite3_stmt *statement,
+          const char   *types,
+          va_list       values)
+{
+  for (int i = 0; types[i] != '\0'; i++)
+    {
+      const void *data;
+
+      switch (types[i])
+        {
+        case 'i':
+          sqlite3_bind_int64 (statement, i + 1, va_arg (values, gint64));
+          break;
+        case 's':
+          sqlite3_bind_text (statement, i + 1, va_arg (values, const char *), -1, SQLITE_STATIC);
+          break;
+        case 'b':
+          data = va_arg (values, const void *);
+          /* An empty one is a blob too, not NULL. */
+          sqlite3_bind_blob64 (statement, i + 1, data != NULL ? data : "", va_arg (values, gsize), SQLITE_STATIC);
+          break;
+        default:
+          g_assert_not_reached ();
+        }
+    }
+}
+
+gboolean
+evbus_sql_call (EvbusSql           *self,
+                EvbusSqlStatement   which,
+                GError            **error,
+                const char         *types,
+                ...)
+{
+  sqlite3_stmt *statement = evbus_sql_get (self, which, error);
+  va_list values;
+  int row;
+
+  if (statement == NULL)
+    return FALSE;
+
+  va_start (values, types);
+  bind_all (statement, types, values);
+  va_end (values);
+
+  while ((row = evbus_sql_step (self, statement, error)) > 0)
+    ;
+  return row == 0;
+}
+
+gboolean
+evbus_sql_exec (EvbusSql    *self,
+                const char  *text,
+                GError     **error)
+{
+  if (sqlite3_exec (self->db, text, NULL, NULL, NULL) != SQLITE_OK)
+    return evbus_sql_fail (self, text, error);
+  return TRUE;
+}
+
+gboolean
+evbus_sql_number (EvbusSql    *self,
+                  const char  *text,
+                  gint64      *number,
+                  GError     **error)
+{
+  sqlite3_stmt *statement = NULL;
+  gboolean found = FALSE;
+
+  if (sqlite3_prepare_v2 (self->db, text, -1, &statement, NULL) == SQLITE_OK &&
+      sqlite3_step (statement) == SQLITE_ROW)
+    {
+      *number = sqlite3_column_int64 (statement, 0);
+      found = TRUE;
+    }
+  else
+    {
+      evbus_sql_fail (self, text, error);
+    }
+  sqlite3_finalize (statement);
+  return found;
+}
+
+void
+evbus_sql_roll_back (EvbusSql *self)
+{
+  /* SQLite has ended it itself after some errors. */
+  if (!sqlite3_get_autocommit (self->db))
+    sqlite3_exec (self->db, "ROLLBACK", NULL, NULL, NULL);
+}

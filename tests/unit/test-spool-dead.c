@@ -1,0 +1,234 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Dead letters: kept with their reason until they are replayed, dropped or
+ * forgotten with their route. */
+
+#include "spool-test.h"
+
+/* The events @first to @last are stored, and die. */
+static void
+kill_events (Fixture         *fixture,
+             EvbusSpoolRoute *route,
+             guint            first,
+             guint            last)
+{
+  for (guint i = first; i <= last; i++)
+    {
+      g_autofree char *body = g_strdup_printf ("%u", i);
+      g_autofree char *reason = g_strdup_printf ("refused: %u", i);
+      g_autoptr(EvbusEvent) event = spool_test_event (body, 10);
+      EvbusSpoolDeath death = { event, reason };
+      EvbusLedger change = { .dead = 1 };
+
+      evbus_spool_begin (fixture->spool);
+      evbus_spool_append (fixture->spool, event, &route, 1, FALSE);
+      g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+      evbus_spool_settle (fixture->spool, route, event->seq, NULL, 0, &change, event->weight, &death, 1);
+    }
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+}
+
+/* "1 2 3": numbers of the events. */
+static char *
+list (Fixture    *fixture,
+      const char *key,
+      gint64      after,
+      guint       max)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GPtrArray) dead = evbus_spool_list_dead (fixture->spool, key, after, max, &error);
+  GString *text = g_string_new (NULL);
+
+  g_assert_no_error (error);
+  for (guint i = 0; i < dead->len; i++)
+    {
+      EvbusSpoolDead *one = dead->pdata[i];
+      g_autofree char *reason = g_strdup_printf ("refused: %u", spool_test_number (one->event));
+
+      g_assert_cmpstr (one->reason, ==, reason);
+      g_assert_cmpint (one->died, >=, one->event->time);
+      g_assert_cmpint (one->died, <=, g_get_real_time ());
+      if (key != NULL)
+        g_assert_cmpstr (one->route, ==, key);
+      g_string_append_printf (text, "%s%u", i > 0 ? " " : "", spool_test_number (one->event));
+    }
+  return g_string_free (text, FALSE);
+}
+
+#define assert_list(fixture, key, after, max, expected) \
+  G_STMT_START { \
+    g_autofree char *list_ = list (fixture, key, after, max); \
+    g_assert_cmpstr (list_, ==, expected); \
+  } G_STMT_END
+
+static gint64
+number_of (Fixture *fixture,
+           guint    index)
+{
+  g_autoptr(GPtrArray) dead = evbus_spool_list_dead (fixture->spool, NULL, 0, index + 1, NULL);
+
+  g_assert_cmpuint (dead->len, ==, index + 1);
+  return ((EvbusSpoolDead *) dead->pdata[index])->number;
+}
+
+static void
+test_list (Fixture       *fixture,
+           gconstpointer  data)
+{
+  EvbusSpoolRoute *a = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpoolRoute *b = evbus_spool_adopt_route (fixture->spool, "b");
+  g_autoptr(GError) error = NULL;
+
+  assert_list (fixture, NULL, 0, 10, "");
+  kill_events (fixture, a, 1, 3);
+  kill_events (fixture, b, 4, 5);
+  kill_events (fixture, a, 6, 6);
+  for (guint i = 0; i < 2; i++)
+    {
+      assert_list (fixture, NULL, 0, 10, "1 2 3 4 5 6");
+      assert_list (fixture, "a", 0, 10, "1 2 3 6");
+      assert_list (fixture, "b", 0, 10, "4 5");
+      assert_list (fixture, NULL, 0, 2, "1 2");
+      assert_list (fixture, NULL, number_of (fixture, 1), 3, "3 4 5");
+      assert_list (fixture, "a", number_of (fixture, 2), 3, "6");
+      spool_test_reopen (fixture);
+    }
+  g_assert_null (evbus_spool_list_dead (fixture->spool, "c", 0, 1, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+  spool_test_assert_ledger (evbus_spool_adopt_route (fixture->spool, "a"), "4 0 4 0 0 0");
+}
+
+static void
+test_replay (Fixture       *fixture,
+             gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(EvbusEvent) event = NULL;
+  g_autoptr(GPtrArray) dead = NULL;
+  g_autoptr(GError) error = NULL;
+  EvbusSpoolRoute *found = NULL;
+  EvbusSpoolDead *first;
+  gint64 newest;
+
+  kill_events (fixture, route, 1, 2);
+  spool_test_put (fixture->spool, &route, 1, 3, 3, &newest);
+  dead = evbus_spool_list_dead (fixture->spool, NULL, 0, 1, NULL);
+  first = dead->pdata[0];
+
+  evbus_spool_replay_dead (fixture->spool, first->number, &found, &event, &error);
+  g_assert_no_error (error);
+  g_assert_true (found == route);
+  g_assert_cmpstr (event->id, ==, first->event->id);
+  g_assert_cmpint (event->seq, >, newest);
+  g_assert_cmpint (evbus_spool_route_get_last (route), ==, event->seq);
+  spool_test_assert_ledger (route, "3 0 1 0 0 2");
+  assert_list (fixture, NULL, 0, 10, "2");
+  spool_test_assert_backlog (fixture->spool, route, "3 1");
+
+  g_clear_pointer (&event, evbus_event_unref);
+  g_assert_false (evbus_spool_replay_dead (fixture->spool, first->number, &found, &event, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+  spool_test_reopen (fixture);
+  route = evbus_spool_adopt_route (fixture->spool, "a");
+  spool_test_assert_ledger (route, "3 0 1 0 0 2");
+  spool_test_assert_backlog (fixture->spool, route, "3 1");
+}
+
+static void
+test_drop (Fixture       *fixture,
+           gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(GError) error = NULL;
+  gint64 number;
+
+  kill_events (fixture, route, 1, 2);
+  number = number_of (fixture, 0);
+  evbus_spool_drop_dead (fixture->spool, number, &error);
+  g_assert_no_error (error);
+  spool_test_assert_ledger (route, "2 0 1 0 1 0");
+  assert_list (fixture, NULL, 0, 10, "2");
+  g_assert_false (evbus_spool_drop_dead (fixture->spool, number, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+  g_assert_true (evbus_spool_drop_dead (fixture->spool, number_of (fixture, 0), NULL));
+  g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
+}
+
+static void
+test_forget (Fixture       *fixture,
+             gconstpointer  data)
+{
+  EvbusSpoolRoute *a = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpoolRoute *b = evbus_spool_adopt_route (fixture->spool, "b");
+  EvbusSpoolRoute *both[] = { a, b };
+  g_autoptr(GError) error = NULL;
+
+  kill_events (fixture, a, 1, 3);
+  kill_events (fixture, b, 4, 4);
+  spool_test_put (fixture->spool, &a, 1, 5, 6, NULL);
+  spool_test_put (fixture->spool, both, 2, 7, 8, NULL);
+  g_assert_false (evbus_spool_forget_route (fixture->spool, a, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+
+  evbus_spool_orphan_route (fixture->spool, a);
+  evbus_spool_forget_route (fixture->spool, a, &error);
+  g_assert_no_error (error);
+  spool_test_assert_ledger (a, "7 0 0 0 7 0");
+  g_assert_cmpuint (evbus_spool_list_routes (fixture->spool)->len, ==, 1);
+  /* It may still say something; that is no longer heard. */
+  spool_test_deliver (fixture->spool, a, 0, 100, NULL, 0);
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+  assert_list (fixture, NULL, 0, 10, "4");
+  spool_test_assert_backlog (fixture->spool, b, "7 8");
+
+  spool_test_reopen (fixture);
+  g_assert_cmpuint (evbus_spool_list_routes (fixture->spool)->len, ==, 1);
+  b = evbus_spool_adopt_route (fixture->spool, "b");
+  spool_test_assert_backlog (fixture->spool, b, "7 8");
+  /* One of the same name is another one. */
+  a = evbus_spool_adopt_route (fixture->spool, "a");
+  spool_test_assert_backlog (fixture->spool, a, "");
+  spool_test_assert_ledger (a, "0 0 0 0 0 0");
+}
+
+/* The rows go, also those whose set is known by name alone. */
+static void
+test_forget_frees (Fixture       *fixture,
+                   gconstpointer  data)
+{
+  EvbusSpoolRoute *a = evbus_spool_adopt_route (fixture->spool, "a");
+
+  spool_test_put (fixture->spool, &a, 1, 1, 1000, NULL);
+  evbus_spool_orphan_route (fixture->spool, a);
+  g_assert_true (evbus_spool_forget_route (fixture->spool, a, NULL));
+  spool_test_reopen (fixture);
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+  g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  static const struct {
+    const char *path;
+    void (* run) (Fixture *, gconstpointer);
+  } tests[] = {
+    { "/spool/dead/list", test_list },
+    { "/spool/dead/replay", test_replay },
+    { "/spool/dead/drop", test_drop },
+    { "/spool/forget/route", test_forget },
+    { "/spool/forget/frees", test_forget_frees },
+  };
+
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
+    g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
+  return g_test_run ();
+}
