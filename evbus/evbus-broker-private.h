@@ -18,8 +18,7 @@ struct _EvbusBroker
   EvbusListener   *listener;
   EvbusQueue      *queue;
   EvbusNotifier   *notifier;
-  GMainContext    *context;         /* in which the broker was made */
-  GListStore      *model;           /* what get_routes() shows; changed in @context alone */
+  GListStore      *model;           /* what get_routes() shows; changed in the broker's context alone */
 
   EvbusSerializer *serializer;      /* atomic; they live as long as the process */
   const char      *serializer_name; /* atomic; interned */
@@ -37,6 +36,12 @@ struct _EvbusBroker
 
 /* evbus-broker-routes.c */
 GPtrArray *evbus_broker_dup_routes (EvbusBroker *self);
+/* In the broker's context: makes the list that the application sees equal to
+ * the routes there are. */
+void evbus_broker_sync_model (EvbusBroker *self);
+
+/* evbus-broker.c: has that done, from any thread, under no lock. */
+void evbus_broker_routes_changed (EvbusBroker *self);
 
 /* evbus-broker-put.c */
 /* The name to match by, or NULL with EVBUS_ERROR_INVALID_ARGUMENT. */

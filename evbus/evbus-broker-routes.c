@@ -25,13 +25,11 @@ evbus_broker_dup_routes (EvbusBroker *self)
   return routes;
 }
 
-/* Makes the list that the application sees equal to the routes there are.
- * Reads them anew, so that it does not matter in which order calls of several
- * threads come through. */
-static gboolean
-sync_model (gpointer data)
+/* Reads the routes anew, so that it does not matter in which order calls of
+ * several threads come through. */
+void
+evbus_broker_sync_model (EvbusBroker *self)
 {
-  EvbusBroker *self = data;
   g_autoptr(GPtrArray) routes = evbus_broker_dup_routes (self);
   guint n = g_list_model_get_n_items (G_LIST_MODEL (self->model));
   guint head = 0;
@@ -57,15 +55,6 @@ sync_model (gpointer data)
   if (head + tail < n || head + tail < routes->len)
     g_list_store_splice (self->model, head, n - head - tail,
                          routes->pdata + head, routes->len - head - tail);
-
-  return G_SOURCE_REMOVE;
-}
-
-static void
-routes_changed (EvbusBroker *self)
-{
-  g_main_context_invoke_full (self->context, G_PRIORITY_DEFAULT, sync_model,
-                              g_object_ref (self), g_object_unref);
 }
 
 /* Lets puts see the present routes. Returns how many events were put before. */
@@ -296,7 +285,7 @@ evbus_broker_apply_profiles (EvbusBroker    *self,
   apply_settings (self, settings);
   log_lines (evbus_profiles_get_warnings (profiles));
   log_lines (evbus_profiles_get_missing (profiles));
-  routes_changed (self);
+  evbus_broker_routes_changed (self);
   return TRUE;
 }
 
@@ -392,7 +381,7 @@ evbus_broker_add_route (EvbusBroker  *self,
   publish_table_locked (self);
   g_mutex_unlock (&self->lock);
 
-  routes_changed (self);
+  evbus_broker_routes_changed (self);
   return route;
 }
 
@@ -442,7 +431,7 @@ evbus_broker_remove_route (EvbusBroker  *self,
   evbus_listener_retire (self->listener, route, n_pushed, evbus_broker_get_stop_timeout (self));
   g_mutex_unlock (&self->lock);
 
-  routes_changed (self);
+  evbus_broker_routes_changed (self);
   g_object_unref (route);
   return TRUE;
 }

@@ -77,44 +77,32 @@ emit_state_changed (GObject         *object,
   g_signal_emit (object, signals[SIGNAL_ROUTE_STATE_CHANGED], 0, route, state, reason);
 }
 
-typedef struct {
-  EvbusBroker *broker;
-  guint        property;
-} Notification;
-
+/* The properties in @changes, a bit each. */
 static void
-notification_free (gpointer data)
+emit_changed (GObject *object,
+              guint    changes)
 {
-  Notification *notification = data;
+  if (changes & 1u << PROP_ROUTES)
+    evbus_broker_sync_model (EVBUS_BROKER (object));
 
-  g_object_unref (notification->broker);
-  g_free (notification);
+  for (guint i = 1; i < N_PROPS; i++)
+    {
+      /* The list stays the same object. */
+      if ((changes & 1u << i) && i != PROP_ROUTES)
+        g_object_notify_by_pspec (object, properties[i]);
+    }
 }
 
-static gboolean
-notify (gpointer data)
+void
+evbus_broker_routes_changed (EvbusBroker *self)
 {
-  Notification *notification = data;
-
-  g_object_notify_by_pspec (G_OBJECT (notification->broker), properties[notification->property]);
-  return G_SOURCE_REMOVE;
-}
-
-static void
-notify_in_context (EvbusBroker *self,
-                   guint        property)
-{
-  Notification *notification = g_new (Notification, 1);
-
-  notification->broker = g_object_ref (self);
-  notification->property = property;
-  g_main_context_invoke_full (self->context, G_PRIORITY_DEFAULT, notify,
-                              notification, notification_free);
+  evbus_notifier_changed (self->notifier, 1u << PROP_ROUTES);
 }
 
 static const EvbusNotifierFuncs notifier_funcs = {
   .event_failed = emit_event_failed,
   .state_changed = emit_state_changed,
+  .changed = emit_changed,
 };
 
 static void
@@ -131,7 +119,6 @@ evbus_broker_finalize (GObject *object)
   g_ptr_array_unref (self->routes);
   evbus_notifier_unref (self->notifier);
   evbus_listener_unref (self->listener);
-  g_main_context_unref (self->context);
   g_mutex_clear (&self->lock);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
@@ -194,7 +181,7 @@ install_signals (GObjectClass *object_class)
    * @route: the route that gave the event up
    * @event: the event
    * @reason: why, for a person
-   * @missed: how many such signals were left out since the last one, because
+   * @missed: how many such signals were left out before this one, because
    *   more than 1,024 were pending
    *
    * An event will not be delivered by a route: the destination will never take
@@ -282,7 +269,6 @@ static void
 evbus_broker_init (EvbusBroker *self)
 {
   g_mutex_init (&self->lock);
-  self->context = g_main_context_ref_thread_default ();
   self->listener = evbus_listener_new ();
   self->queue = evbus_listener_get_queue (self->listener);
   self->notifier = evbus_notifier_new (G_OBJECT (self), &notifier_funcs);
@@ -485,7 +471,7 @@ evbus_broker_set_stop_timeout (EvbusBroker *self,
   g_return_if_fail (EVBUS_IS_BROKER (self));
 
   if ((guint) g_atomic_int_exchange (&self->stop_timeout, milliseconds) != milliseconds)
-    notify_in_context (self, PROP_STOP_TIMEOUT);
+    evbus_notifier_changed (self->notifier, 1u << PROP_STOP_TIMEOUT);
 }
 
 /**
@@ -524,7 +510,7 @@ evbus_broker_set_reject_unrouted (EvbusBroker *self,
   reject_unrouted = !!reject_unrouted;
   evbus_queue_set_reject_unrouted (self->queue, reject_unrouted);
   if (g_atomic_int_exchange (&self->reject_unrouted, reject_unrouted) != reject_unrouted)
-    notify_in_context (self, PROP_REJECT_UNROUTED);
+    evbus_notifier_changed (self->notifier, 1u << PROP_REJECT_UNROUTED);
 }
 
 /**
@@ -576,7 +562,7 @@ evbus_broker_set_serializer (EvbusBroker  *self,
 
   g_atomic_pointer_set (&self->serializer_name, g_intern_string (name));
   if (g_atomic_pointer_exchange (&self->serializer, serializer) != serializer)
-    notify_in_context (self, PROP_SERIALIZER);
+    evbus_notifier_changed (self->notifier, 1u << PROP_SERIALIZER);
 
   /* The library keeps a reference of each, so none is kept here. */
   g_object_unref (serializer);

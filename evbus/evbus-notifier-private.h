@@ -25,6 +25,9 @@ typedef struct {
                           EvbusRoute      *route,
                           EvbusRouteState  state,
                           const char      *reason);
+  /* A bit for each of the object's own changes. */
+  void (* changed)       (GObject         *object,
+                          guint            changes);
 } EvbusNotifierFuncs;
 
 EvbusNotifier *evbus_notifier_new   (GObject                  *object,
@@ -45,6 +48,12 @@ void           evbus_notifier_state_changed (EvbusNotifier    *self,
  * more often than four times a second. */
 void           evbus_notifier_figures_moved (EvbusNotifier    *self,
                                              EvbusRoute       *route);
+
+/* From any thread, under no lock, with a reference of the object. Tells it at
+ * once where that is right: on a thread that runs the object's context now, or
+ * on the one that made the object, while nobody runs the context. */
+void           evbus_notifier_changed (EvbusNotifier          *self,
+                                       guint                   changes);
 
 /* The object is going: what is pending is dropped. */
 void           evbus_notifier_close (EvbusNotifier            *self);

@@ -184,6 +184,7 @@ test_routes (Fixture       *fixture,
 {
   evbus_test_start (fixture->broker);
   run_threads (fixture, change_routes);
+  evbus_test_iterate ();
   g_assert_cmpuint (g_list_model_get_n_items (evbus_broker_get_routes (fixture->broker)), ==, 1);
   evbus_test_wait_ledger (fixture->route, "accepted=1080 delivered=1080");
 }
@@ -213,6 +214,7 @@ test_apply (Fixture       *fixture,
   fixture->route = g_list_model_get_item (evbus_broker_get_routes (fixture->broker), 0);
   evbus_test_start (fixture->broker);
   run_threads (fixture, apply_profiles);
+  evbus_test_iterate ();
   g_assert_cmpuint (g_list_model_get_n_items (evbus_broker_get_routes (fixture->broker)), ==, 2);
   evbus_test_put_numbers (fixture->broker, "x", 0, 10);
   evbus_test_wait_ledger (fixture->route, "accepted=10 delivered=10");
