@@ -12,16 +12,27 @@
 
 /* With a service object of its own: the one that libsecret shares stays for ever,
  * and with it a connection to the bus, bound to the thread of whichever route came
- * first. This one asks to unlock what is locked, which may wait for a person. */
+ * first. This one asks to unlock what is locked, which may wait for a person.
+ * (secret_service_lookup_sync() of libsecret 0.20 leaks the answer of the bus.) */
 static SecretValue *
 look_up (GHashTable    *attributes,
          GCancellable  *cancellable,
          GError       **error)
 {
   g_autoptr(SecretService) service = NULL;
+  SecretValue *value = NULL;
+  GList *items;
 
   service = secret_service_open_sync (SECRET_TYPE_SERVICE, NULL, SECRET_SERVICE_OPEN_SESSION, cancellable, error);
-  return service != NULL ? secret_service_lookup_sync (service, NULL, attributes, cancellable, error) : NULL;
+  if (service == NULL)
+    return NULL;
+
+  items = secret_service_search_sync (service, NULL, attributes, SECRET_SEARCH_UNLOCK | SECRET_SEARCH_LOAD_SECRETS,
+                                      cancellable, error);
+  if (items != NULL && (value = secret_item_get_secret (items->data)) == NULL)
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "it is locked, and nobody unlocked it");
+  g_list_free_full (items, g_object_unref);
+  return value;
 }
 
 static GHashTable *

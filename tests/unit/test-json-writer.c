@@ -295,12 +295,13 @@ test_long_type (void)
   g_autofree char *members = g_strnfill (n, 'y');
   g_autofree char *type = g_strdup_printf ("aa(%s)", members);
   g_autofree guint8 *offsets = g_malloc0 (n * 4);
+  g_autoptr(GVariant) array = NULL;
   g_autoptr(GVariant) body = NULL;
   clock_t start;
 
   /* Each element is empty; all there is are the framing offsets, of four bytes. */
-  body = g_variant_ref_sink (g_variant_new_from_data (G_VARIANT_TYPE (type), offsets, n * 4, FALSE, NULL, NULL));
-  body = g_variant_ref_sink (g_variant_new_variant (g_steal_pointer (&body)));
+  array = g_variant_ref_sink (g_variant_new_from_data (G_VARIANT_TYPE (type), offsets, n * 4, FALSE, NULL, NULL));
+  body = g_variant_ref_sink (g_variant_new_variant (array));
   g_variant_get_data (body);
   start = clock ();
   for (guint i = 0; i < G_N_ELEMENTS (serializers); i++)

@@ -190,6 +190,23 @@ test_lookup (Keyring       *self,
   assert_broken ("'service': <'binary'>", NULL, "the secret *: {keyring: {service: binary}}: the secret is empty");
 }
 
+/* There is nobody to ask for the password of the keyring. */
+static void
+test_locked (Keyring       *self,
+             gconstpointer  data)
+{
+  static const char * const store[] = { "secret-tool", "store", "--label=evbus", "service", "amqp", NULL };
+  static const char * const lock[] = {
+    "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+    "--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']", NULL
+  };
+
+  run_with_input (store, "hunter2");
+  run_with_input (lock, "");
+  assert_broken ("'service': <'amqp'>", NULL, "the secret *: {keyring: {service: amqp}}: the keyring of the session "
+                 "cannot be asked: it is locked, and nobody unlocked it");
+}
+
 static gpointer
 look_up_in_thread (gpointer cancellable)
 {
@@ -238,6 +255,7 @@ main (int    argc,
   g_setenv ("EVBUS_PLUGIN_PATH", plugins, TRUE);
 
   g_test_add ("/keyring/lookup", Keyring, NULL, keyring_setup, test_lookup, keyring_teardown);
+  g_test_add ("/keyring/locked", Keyring, NULL, keyring_setup, test_locked, keyring_teardown);
   g_test_add ("/keyring/cancel", Keyring, NULL, keyring_setup, test_cancel, keyring_teardown);
   g_test_add_func ("/keyring/nobody-there", test_nobody_there);
 
