@@ -332,7 +332,8 @@ evbus_broker_load_profiles (EvbusBroker  *self,
  *   `a{sv}`; a floating reference is sunk
  * @error: return location for a #GError
  *
- * Adds a route, also while events flow.
+ * Adds a route, also while events flow. The pattern is a glob whatever a
+ * configuration's `match_plugin` is, which holds for the routes of its own file.
  *
  * Errors: %EVBUS_ERROR_NO_PROVIDER, %EVBUS_ERROR_INVALID_CONFIG,
  * %EVBUS_ERROR_CLOSED.

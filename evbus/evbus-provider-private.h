@@ -8,9 +8,22 @@
 
 G_BEGIN_DECLS
 
+/* @installed: of a .plugin file, not a .provider one. NULL without an error: a
+ * plugin, but no provider's. */
+EvbusProvider *evbus_provider_new_from_file   (const char     *filename,
+                                               gboolean        installed,
+                                               GError        **error);
+
+/* The folders, in their order. */
+char         **evbus_provider_search_path     (void);
+
 /* All that the search path holds now (EvbusProvider), in its order; a provider
- * that stands twice is there once, as the first folder has it. */
+ * that stands twice is there once, as the first folder has it. Shared: not to
+ * be changed. */
 GPtrArray     *evbus_provider_scan            (void);
+
+EvbusProvider *evbus_provider_find_by_name    (GPtrArray      *providers,
+                                               const char     *name);
 
 /* By name or alias; NULL with EVBUS_ERROR_NO_PROVIDER where there is no plugin,
  * and EVBUS_ERROR_INVALID_CONFIG where @name is a mistake for a known one. */

@@ -25,7 +25,8 @@
  * whose plugin may be installed separately: errors can then say what it is.
  *
  * Objects of this class are immutable, so any thread may use them. Each call
- * of [func@Provider.list] and [func@Provider.lookup] reads the folders anew.
+ * of [func@Provider.list] and [func@Provider.lookup] looks whether something
+ * has changed in the folders, and then reads them anew.
  *
  * Since: 1.0
  */
@@ -188,11 +189,10 @@ fill_from_file (EvbusProvider  *self,
   return FALSE;
 }
 
-/* NULL without an error: a plugin, but no provider's. */
-static EvbusProvider *
-provider_new_from_file (const char  *filename,
-                        gboolean     installed,
-                        GError     **error)
+EvbusProvider *
+evbus_provider_new_from_file (const char  *filename,
+                              gboolean     installed,
+                              GError     **error)
 {
   g_autoptr(EvbusProvider) self = NULL;
   g_autoptr(GKeyFile) file = g_key_file_new ();
@@ -208,69 +208,11 @@ provider_new_from_file (const char  *filename,
   return fill_from_file (self, file, error) ? g_steal_pointer (&self) : NULL;
 }
 
-/* ---- the search path ---- */
+/* ---- finding one ---- */
 
-static char **
-search_path (void)
-{
-  g_autoptr(GStrvBuilder) builder = g_strv_builder_new ();
-  const char *value = g_getenv ("EVBUS_PLUGIN_PATH");
-  g_auto(GStrv) folders = g_strsplit (value != NULL ? value : "", ":", -1);
-
-  for (gsize i = 0; folders[i] != NULL; i++)
-    if (*folders[i] != '\0')
-      g_strv_builder_add (builder, folders[i]);
-  g_strv_builder_add (builder, EVBUS_PLUGINDIR);
-  return g_strv_builder_end (builder);
-}
-
-static gint
-compare_names (gconstpointer a,
-               gconstpointer b)
-{
-  return strcmp (*(const char * const *) a, *(const char * const *) b);
-}
-
-/* Sorted, so that which of two comes first is no accident. */
-static GPtrArray *
-list_folder (const char *folder)
-{
-  GPtrArray *paths = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr(GDir) dir = g_dir_open (folder, 0, NULL);
-  const char *name;
-
-  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
-    g_ptr_array_add (paths, g_build_filename (folder, name, NULL));
-  g_ptr_array_sort (paths, compare_names);
-  return paths;
-}
-
-static void
-warn_once (const char *filename,
-           const char *message)
-{
-  static GMutex lock;
-  static GHashTable *warned;
-  char *line = g_strdup_printf ("%s: %s; the plugin is left out", filename, message);
-  gboolean is_new;
-
-  g_mutex_lock (&lock);
-  if (warned == NULL)
-    warned = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  /* A folder that changes for ever must not grow this for ever. */
-  if (g_hash_table_size (warned) >= 1024)
-    g_hash_table_remove_all (warned);
-  is_new = g_hash_table_add (warned, g_strdup (line));
-  g_mutex_unlock (&lock);
-
-  if (is_new)
-    g_warning ("%s", line);
-  g_free (line);
-}
-
-static EvbusProvider *
-find_by_name (GPtrArray  *providers,
-              const char *name)
+EvbusProvider *
+evbus_provider_find_by_name (GPtrArray  *providers,
+                             const char *name)
 {
   for (guint i = 0; i < providers->len; i++)
     {
@@ -280,59 +222,6 @@ find_by_name (GPtrArray  *providers,
         return provider;
     }
   return NULL;
-}
-
-static void
-scan_file (GPtrArray  *providers,
-           const char *filename,
-           gboolean    installed)
-{
-  g_autoptr(GError) error = NULL;
-  g_autoptr(EvbusProvider) provider = provider_new_from_file (filename, installed, &error);
-
-  if (error != NULL)
-    warn_once (filename, error->message);
-  if (provider != NULL && find_by_name (providers, provider->name) == NULL)
-    g_ptr_array_add (providers, g_steal_pointer (&provider));
-}
-
-static void
-scan_folder (GPtrArray  *providers,
-             const char *folder,
-             const char *suffix,
-             gboolean    installed)
-{
-  g_autoptr(GPtrArray) paths = list_folder (folder);
-
-  for (guint i = 0; i < paths->len; i++)
-    {
-      const char *path = g_ptr_array_index (paths, i);
-
-      if (g_str_has_suffix (path, suffix))
-        scan_file (providers, path, installed);
-    }
-  for (guint i = 0; i < paths->len; i++)
-    {
-      g_autoptr(GPtrArray) inner = list_folder (g_ptr_array_index (paths, i));
-
-      for (guint j = 0; j < inner->len; j++)
-        if (g_str_has_suffix (g_ptr_array_index (inner, j), suffix))
-          scan_file (providers, g_ptr_array_index (inner, j), installed);
-    }
-}
-
-GPtrArray *
-evbus_provider_scan (void)
-{
-  GPtrArray *providers = g_ptr_array_new_with_free_func (g_object_unref);
-  g_auto(GStrv) folders = search_path ();
-
-  for (gsize i = 0; folders[i] != NULL; i++)
-    scan_folder (providers, folders[i], ".plugin", TRUE);
-  /* A plugin anywhere is better than a word about it. */
-  for (gsize i = 0; folders[i] != NULL; i++)
-    scan_folder (providers, folders[i], ".provider", FALSE);
-  return providers;
 }
 
 static EvbusProvider *
@@ -374,7 +263,7 @@ set_missing (GPtrArray      *providers,
              GError        **error)
 {
   const char *nearest = nearest_name (providers, name);
-  g_auto(GStrv) folders = search_path ();
+  g_auto(GStrv) folders = evbus_provider_search_path ();
   g_autofree char *searched = g_strjoinv (", ", folders);
   gboolean is_alias = known != NULL && strcmp (name, known->name) != 0;
 
@@ -395,7 +284,7 @@ evbus_provider_find (GPtrArray   *providers,
                      const char  *name,
                      GError     **error)
 {
-  EvbusProvider *provider = find_by_name (providers, name);
+  EvbusProvider *provider = evbus_provider_find_by_name (providers, name);
 
   if (provider == NULL)
     provider = find_by_alias (providers, name);

@@ -89,6 +89,7 @@ def test_a_wrong_command_line(evbusctl, arguments, message):
 
 
 def test_options_stand_before_or_after_the_command(service, evbusctl):
+    wait_for(lambda: 'opening' not in evbusctl('routes').stdout, 'the routes to open')
     assert evbusctl('--session', '--timeout', '5', 'routes').stdout == evbusctl('routes', '--session').stdout != ''
 
 

@@ -379,6 +379,96 @@ test_units_round_trip (void)
     }
 }
 
+static void
+write_plugin (const char *folder,
+              const char *file,
+              const char *provider)
+{
+  g_autofree char *path = g_build_filename (folder, file, NULL);
+  g_autofree char *text = g_strdup_printf ("[Plugin]\nModule=x\nName=x\n[Evbus]\nProvider=%s\n", provider);
+  g_autoptr(GError) error = NULL;
+
+  g_mkdir (folder, 0700);
+  /* In place, so that neither the folder nor the inode changes. */
+  g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_NONE, 0600, &error);
+  g_assert_no_error (error);
+}
+
+static gboolean
+is_there (const char *name)
+{
+  g_autoptr(EvbusProvider) provider = evbus_provider_lookup (name, NULL);
+
+  return provider != NULL;
+}
+
+/* What was read is used again only while nothing has changed. */
+static void
+test_changes (void)
+{
+  g_autofree char *folder = g_dir_make_tmp ("evbus-provider-XXXXXX", NULL);
+  g_autofree char *inner = g_build_filename (folder, "inner", NULL);
+  g_autofree char *flat = g_build_filename (folder, "a.plugin", NULL);
+  g_autofree char *deep = g_build_filename (inner, "b.plugin", NULL);
+  const char *later = "evbus-none";
+
+  g_setenv ("EVBUS_PLUGIN_PATH", folder, TRUE);
+  g_assert_false (is_there ("first-one"));
+  write_plugin (folder, "a.plugin", "first-one");
+  g_assert_true (is_there ("first-one"));
+  /* Of the same length, and faster than the clock of the file system ticks. */
+  for (guint i = 0; i < 100; i++)
+    {
+      write_plugin (folder, "a.plugin", i % 2 == 0 ? "third-two" : "first-one");
+      g_assert_true (is_there (i % 2 == 0 ? "third-two" : "first-one"));
+      g_assert_false (is_there (i % 2 == 0 ? "first-one" : "third-two"));
+    }
+  write_plugin (inner, "b.plugin", "within");
+  g_assert_true (is_there ("within"));
+  g_remove (deep);
+  g_assert_false (is_there ("within"));
+  g_setenv ("EVBUS_PLUGIN_PATH", later, TRUE);
+  g_assert_false (is_there ("first-one"));
+
+  g_remove (flat);
+  g_rmdir (inner);
+  g_rmdir (folder);
+}
+
+static gboolean
+is_settled (const char *path)
+{
+  GStatBuf info;
+
+  return g_stat (path, &info) < 0 || info.st_ctime + 2 < g_get_real_time () / G_USEC_PER_SEC;
+}
+
+/* Files that have lain there for a while are read once. */
+static void
+test_read_once (void)
+{
+  g_autofree char *folder = g_dir_make_tmp ("evbus-provider-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (folder, "a.plugin", NULL);
+  g_autoptr(EvbusProvider) first = NULL;
+  g_autoptr(EvbusProvider) second = NULL;
+  g_autoptr(EvbusProvider) third = NULL;
+
+  write_plugin (folder, "a.plugin", "once");
+  g_setenv ("EVBUS_PLUGIN_PATH", folder, TRUE);
+  while (!is_settled (folder) || !is_settled (path))
+    g_thread_yield ();
+
+  first = evbus_provider_lookup ("once", NULL);
+  second = evbus_provider_lookup ("once", NULL);
+  g_assert_true (first != NULL && first == second);
+  write_plugin (folder, "a.plugin", "once");
+  third = evbus_provider_lookup ("once", NULL);
+  g_assert_true (third != NULL && third != first);
+
+  g_remove (path);
+  g_rmdir (folder);
+}
+
 int
 main (int   argc,
       char *argv[])
@@ -395,6 +485,8 @@ main (int   argc,
   g_test_add_func ("/provider/nearest", test_nearest);
   g_test_add_func ("/provider/units", test_units);
   g_test_add_func ("/provider/units-round-trip", test_units_round_trip);
+  g_test_add_func ("/provider/changes", test_changes);
+  g_test_add_func ("/provider/read-once", test_read_once);
 
   return g_test_run ();
 }
