@@ -4,6 +4,7 @@
 
 #include "evbus-listener-private.h"
 
+#include "evbus-limits-private.h"
 #include "evbus-source-private.h"
 #include "evbus-stops-private.h"
 
@@ -333,33 +334,15 @@ evbus_listener_retire (EvbusListener *self,
   tell (self, on_retire, message);
 }
 
-/* A route whose thread waits for another route's end has nothing but its
- * window. */
-static gboolean
-is_waiting_to_start (EvbusListener *self,
-                     EvbusRoute    *route)
-{
-  GHashTableIter iter;
-  gpointer successor;
-
-  g_hash_table_iter_init (&iter, self->successors);
-  while (g_hash_table_iter_next (&iter, NULL, &successor))
-    {
-      if (successor == route)
-        return TRUE;
-    }
-
-  return FALSE;
-}
-
-/* Past its grace: ends the route whether its thread has come back or not. */
+/* Past its grace: ends the route whether its thread has come back or not. One
+ * without a thread has nothing but its window. */
 static void
 give_route_up (EvbusListener *self,
                EvbusRoute    *route)
 {
   g_autoptr(EvbusRoute) keep = g_object_ref (route);
 
-  if (is_waiting_to_start (self, route))
+  if (!route->started)
     evbus_route_drop_window (route, "the route was stopped before it could start");
   else if (!evbus_route_abandon (route))
     return;
@@ -379,10 +362,8 @@ look_at_route (EvbusListener *self,
       g_cancellable_cancel (look.cancel);
       g_object_unref (look.cancel);
     }
-  if (look.stuck)
-    evbus_route_set_state (route, EVBUS_ROUTE_STATE_STUCK,
-                           "the plugin was told to give up and has not returned; "
-                           "its events are kept");
+  if (look.start)
+    evbus_route_start (route, self);
   if (look.abort)
     evbus_route_set_phase (route, EVBUS_PHASE_ABORT);
   if (look.give_up)
@@ -499,10 +480,12 @@ on_abort (gpointer data)
   EvbusListener *self = message->listener;
 
   self->aborted = TRUE;
-  g_hash_table_remove_all (self->successors);
+  /* At leisure: nobody waits for it. */
+  end_routes_by (self, g_get_monotonic_time () + EVBUS_STUCK_GRACE_US);
   for (guint i = 0; i < self->routes->len; i++)
     evbus_route_set_phase (self->routes->pdata[i], EVBUS_PHASE_ABORT);
-  g_ptr_array_set_size (self->routes, 0);
+  /* The last of them, or the watch, ends this thread: what a plugin that does
+   * not return has kept is dropped. */
   end_thread_if_done (self);
   return G_SOURCE_REMOVE;
 }

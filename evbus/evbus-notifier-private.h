@@ -40,6 +40,7 @@ void           evbus_notifier_event_failed  (EvbusNotifier    *self,
                                              EvbusRoute       *route,
                                              EvbusEvent       *event,
                                              const char       *reason);
+/* The same, or under the route's lock, which keeps the changes in order. */
 void           evbus_notifier_state_changed (EvbusNotifier    *self,
                                              EvbusRoute       *route,
                                              EvbusRouteState   state,

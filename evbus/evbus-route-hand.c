@@ -97,40 +97,79 @@ expire_held (EvbusWorker *self,
                        "it grew older than max_age");
 }
 
-/* Expires what is too old while nothing can be tried. Returns when the next
- * one is, or -1. */
-gint64
-evbus_worker_expire (EvbusWorker *self,
-                     gint64       now)
+/* Takes what is too old out of the window. Returns when the next one is, or
+ * -1. */
+static gint64
+take_expired_locked (EvbusRoute *route,
+                     gint64      now,
+                     GPtrArray  *expired)
 {
-  EvbusRoute *route = self->route;
-  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  gint64 next = -1;
-  gint64 since;
   EvbusEvent *oldest;
+  gint64 since;
 
-  if (route->hand.events->len > 0)
-    {
-      expire_held (self, now);
-      if (route->hand.events->len > 0)
-        return expiry_of (route, route->hand.events->pdata[0], held_since (route, 0));
-    }
-
-  g_mutex_lock (&route->lock);
   while ((oldest = evbus_window_peek (&route->window, &since)) != NULL)
     {
-      next = expiry_of (route, oldest, since);
-      if (next < 0 || now < next)
-        break;
-      evbus_window_drop_oldest (&route->window, route->window.n_events - 1, G_MAXSIZE, expired);
-      next = -1;
-    }
-  g_mutex_unlock (&route->lock);
+      gint64 expiry = expiry_of (route, oldest, since);
 
+      if (expiry < 0 || now < expiry)
+        return expiry;
+      evbus_window_drop_oldest (&route->window, route->window.n_events - 1, G_MAXSIZE, expired);
+    }
+
+  return -1;
+}
+
+static void
+book_expired (EvbusRoute *route,
+              GPtrArray  *expired)
+{
   if (expired->len > 0)
     evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
                          "it grew older than max_age");
-  return next;
+}
+
+void
+evbus_route_expire (EvbusRoute *self,
+                    gint64      now)
+{
+  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+  g_mutex_lock (&self->lock);
+  take_expired_locked (self, now, expired);
+  g_mutex_unlock (&self->lock);
+
+  book_expired (self, expired);
+}
+
+void
+evbus_worker_sleep (EvbusWorker *self,
+                    EvbusPhase   phase,
+                    gint64       when)
+{
+  EvbusRoute *route = self->route;
+  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  gint64 now = g_get_monotonic_time ();
+  gint64 expiry;
+
+  if (route->hand.events->len > 0)
+    expire_held (self, now);
+
+  g_mutex_lock (&route->lock);
+  if (route->hand.events->len > 0)
+    expiry = expiry_of (route, route->hand.events->pdata[0], held_since (route, 0));
+  else
+    expiry = take_expired_locked (route, now, expired);
+  if (expiry >= 0 && (when < 0 || expiry < when))
+    when = expiry;
+
+  /* Under the lock: who pushes wakes only after it, and is not overwritten. */
+  if (route->n_held == 0 && route->window.n_events == 0)
+    route->awake = FALSE;
+  if (route->phase == phase)
+    g_source_set_ready_time (route->work, when);
+  g_mutex_unlock (&route->lock);
+
+  book_expired (route, expired);
 }
 
 /* A batch that is not full waits for more, if the owner wants that. */
@@ -150,9 +189,8 @@ lingers_until_locked (EvbusWorker *self,
   return since + delivery->linger;
 }
 
-/* Takes the next batch out of the window, if there is one now. Returns until
- * when one lingers, or -1. */
-static gint64
+/* Takes the next batch out of the window, if there is one now. */
+static void
 take_batch (EvbusWorker *self,
             gint64       now)
 {
@@ -164,13 +202,15 @@ take_batch (EvbusWorker *self,
   if (lingers_until < 0)
     evbus_window_take (&route->window, self->max_events,
                        route->spec->delivery.batch_bytes, &route->hand);
+  else
+    /* Under the lock: what ends the lingering wakes only after it, and is not
+     * overwritten. */
+    g_source_set_ready_time (route->work, lingers_until);
   route->n_held = route->hand.events->len;
   route->held_weight = route->hand.weight;
   if (route->n_held == 0)
     route->awake = FALSE;
   g_mutex_unlock (&route->lock);
-
-  return lingers_until;
 }
 
 /* Takes the next batch into the hand. FALSE: there is none now. */
@@ -179,18 +219,15 @@ evbus_worker_fetch (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
   gint64 now = g_get_monotonic_time ();
-  gint64 lingers_until = -1;
 
   while (route->hand.events->len == 0)
     {
       self->limit = self->max_events;
-      lingers_until = take_batch (self, now);
+      take_batch (self, now);
       if (route->hand.events->len == 0)
-        break;
+        return FALSE;
       expire_held (self, now);
     }
 
-  if (lingers_until >= 0)
-    g_source_set_ready_time (route->work, lingers_until);
-  return route->hand.events->len > 0;
+  return TRUE;
 }

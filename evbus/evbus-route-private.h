@@ -54,12 +54,18 @@ struct _EvbusRoute
   EvbusRouteState  state;
   char            *reason;
   EvbusPhase       phase;
-  gboolean         finished;         /* its thread has ended, or will never start */
+  gboolean         finished;         /* takes no more: what is pushed is dropped */
+  gboolean         abandoned;        /* its thread was given up during a call, and what it held is booked */
   gint64           drain_until;      /* monotonic; 0: no limit */
   GCancellable    *call;             /* of the call into the plugin that is under way, or NULL */
   gint64           call_deadline;    /* monotonic */
-  gboolean         stepping;         /* its thread is in a step: what it holds may change, unless it is in
-                                      * a call; set by that thread */
+  gboolean         call_told;        /* @call is cancelled by now, or about to be */
+  gboolean         stepping;         /* its thread is in a step, where what it holds may change unless it is
+                                      * in a call, or has ended; set by that thread */
+
+  /* On the listener's thread. */
+  gboolean         started;          /* its thread was, which may have ended since */
+  gint64           start_again;      /* monotonic: when to try once more to start its thread; 0: never */
 };
 
 EvbusRoute *evbus_route_new          (EvbusRouteSpec  *spec,
@@ -75,6 +81,14 @@ void        evbus_route_push         (EvbusRoute      *self,
 
 /* From any thread. Tells the broker's context if that is a change. */
 void        evbus_route_set_state    (EvbusRoute      *self,
+                                      EvbusRouteState  state,
+                                      const char      *reason);
+/* The same for who holds the lock. Returns whether the change is worth a log,
+ * to be written outside of it. */
+gboolean    evbus_route_change_state_locked (EvbusRoute      *self,
+                                             EvbusRouteState  state,
+                                             const char      *reason);
+void        evbus_route_log_state    (EvbusRoute      *self,
                                       EvbusRouteState  state,
                                       const char      *reason);
 /* Only ever forward. ABORT cancels the call that is under way. */
@@ -96,15 +110,11 @@ void        evbus_route_settle       (EvbusRoute        *self,
                                       guint              n_events,
                                       gsize              weight);
 
-/* Gives up a route whose plugin does not return, from a call or from a source
- * of its own: all it has is dropped, and its thread will find that out when it
- * comes back. FALSE: its thread is busy with neither, and will end by itself. */
-gboolean    evbus_route_abandon      (EvbusRoute      *self);
-
-/* evbus-route-look.c: what has to be done with a route now. */
+/* evbus-route-look.c, on the listener's thread: what has to be done with a
+ * route now. A call that has not come back in time either is said to be stuck. */
 typedef struct {
   GCancellable *cancel;     /* a call past its timeout; a reference */
-  gboolean      stuck;      /* that has not returned in time either */
+  gboolean      start;      /* its thread, which could not be started before */
   gboolean      abort;      /* past its time to drain */
   gboolean      give_up;
   gint64        next;       /* monotonic: when to look again; G_MAXINT64: nothing to look for */
@@ -113,12 +123,22 @@ typedef struct {
 EvbusLook   evbus_route_look         (EvbusRoute      *self,
                                       gint64           now);
 
+/* Gives up a route whose plugin does not return, from a call or from a source
+ * of its own: all it has is dropped, and its thread will find that out when it
+ * comes back. FALSE: its thread is busy with neither, and will end by itself. */
+gboolean    evbus_route_abandon      (EvbusRoute      *self);
+/* How many threads of this process are given up and have not come back; and
+ * that one has. */
+guint       evbus_route_count_abandoned (void);
+void        evbus_route_come_back    (void);
+
 /* In the broker's context. */
 void        evbus_route_notify_state   (EvbusRoute    *self);
 void        evbus_route_notify_figures (EvbusRoute    *self);
 
-/* evbus-route-worker.c: starts the route's thread, which holds references of
- * both until it ends. */
+/* evbus-route-worker.c, on the listener's thread: starts the route's thread,
+ * which holds references of both until it ends. If there can be none, the route
+ * says so, and the listener is told when to try again. */
 void        evbus_route_start        (EvbusRoute      *self,
                                       EvbusListener   *listener);
 

@@ -29,7 +29,7 @@ typedef struct {
   guint          limit;        /* in the next batch: less while a batch of poison is halved */
   guint          failures;     /* in a row */
   gint64         not_before;   /* monotonic: the next try */
-  gboolean       hopeless;     /* no ingress can be made */
+  gboolean       hopeless;     /* there is no plugin, or it makes no ingress */
   gboolean       abandoned;    /* the listener gave this thread up during a call */
 } EvbusWorker;
 
@@ -51,9 +51,14 @@ void         evbus_worker_let_go      (EvbusWorker     *self,
                                        guint            n,
                                        const guint8    *keep);
 void         evbus_worker_let_go_all  (EvbusWorker     *self);
-/* Expires what is too old while nothing can be tried. Returns when the next
- * one is, or -1. */
-gint64       evbus_worker_expire      (EvbusWorker     *self,
+/* While nothing can be tried: expires what is too old, and sleeps until @when
+ * (monotonic; -1: for ever), until the next one is, or until there is news.
+ * @phase: as it was when that was decided. */
+void         evbus_worker_sleep       (EvbusWorker     *self,
+                                       EvbusPhase       phase,
+                                       gint64           when);
+/* The same for a route without a thread, but for the sleep. */
+void         evbus_route_expire       (EvbusRoute      *self,
                                        gint64           now);
 
 /* evbus-route-publish.c: publishes what is in the hand and judges what came of

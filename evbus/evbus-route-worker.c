@@ -5,9 +5,13 @@
 #include "evbus-route-worker-private.h"
 
 #include "evbus-context-private.h"
+#include "evbus-limits-private.h"
 #include "evbus-plugin-host-private.h"
 #include "evbus-retry-private.h"
 #include "evbus-source-private.h"
+
+/* Between two tries to start a thread. */
+#define START_AGAIN_US G_USEC_PER_SEC
 
 /* Dispatches of the plugin's own sources after its close. */
 #define MAX_LEFTOVERS 1000
@@ -19,15 +23,13 @@ evbus_worker_begin_call (EvbusWorker *self)
   gint64 deadline = g_get_monotonic_time () + route->spec->delivery.timeout;
   gboolean abort_now;
 
-  if (self->cancellable == NULL || g_cancellable_is_cancelled (self->cancellable))
-    {
-      g_clear_object (&self->cancellable);
-      self->cancellable = g_cancellable_new ();
-    }
+  if (self->cancellable == NULL)
+    self->cancellable = g_cancellable_new ();
 
   g_mutex_lock (&route->lock);
   route->call = g_object_ref (self->cancellable);
   route->call_deadline = deadline;
+  route->call_told = FALSE;
   abort_now = route->phase == EVBUS_PHASE_ABORT;
   g_mutex_unlock (&route->lock);
 
@@ -41,25 +43,19 @@ gboolean
 evbus_worker_end_call (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
+  gboolean told;
 
   g_mutex_lock (&route->lock);
+  told = route->call_told;
   g_clear_object (&route->call);
-  self->abandoned = route->finished;
+  self->abandoned = route->abandoned;
   g_mutex_unlock (&route->lock);
 
-  return g_cancellable_is_cancelled (self->cancellable);
-}
-
-/* Sleeps until @when, or until an event expires before. */
-static void
-sleep_until (EvbusWorker *self,
-             gint64       when)
-{
-  gint64 expiry = evbus_worker_expire (self, g_get_monotonic_time ());
-
-  if (expiry >= 0 && (when < 0 || expiry < when))
-    when = expiry;
-  g_source_set_ready_time (self->route->work, when);
+  told = told || g_cancellable_is_cancelled (self->cancellable);
+  /* It may be cancelled only now, and must not be the next call's. */
+  if (told)
+    g_clear_object (&self->cancellable);
+  return told;
 }
 
 void
@@ -74,34 +70,25 @@ evbus_worker_back_off (EvbusWorker     *self,
   evbus_route_set_state (self->route, state, reason);
 }
 
-static gboolean
+static void
 make_ingress (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
   g_autoptr(GError) error = NULL;
 
-  if (self->ingress != NULL)
-    return TRUE;
-  if (self->hopeless)
-    return FALSE;
-
-  if (route->spec->info != NULL)
-    {
-      evbus_route_set_state (route, EVBUS_ROUTE_STATE_OPENING, NULL);
-      evbus_worker_begin_call (self);
-      self->ingress = evbus_plugin_host_create_ingress (route->spec->info, &error);
-      evbus_worker_end_call (self);
-      if (self->ingress != NULL)
-        return TRUE;
-      evbus_route_set_state (route, EVBUS_ROUTE_STATE_FAILED,
-                             error != NULL ? error->message : "the plugin made no ingress");
-    }
+  evbus_route_set_state (route, EVBUS_ROUTE_STATE_OPENING, NULL);
+  evbus_worker_begin_call (self);
+  self->ingress = evbus_plugin_host_create_ingress (route->spec->info, &error);
+  evbus_worker_end_call (self);
+  if (self->ingress != NULL || self->abandoned)
+    return;
 
   self->hopeless = TRUE;
-  return FALSE;
+  evbus_route_set_state (route, EVBUS_ROUTE_STATE_FAILED,
+                         error != NULL ? error->message : "the plugin made no ingress");
 }
 
-static gboolean
+static void
 open_ingress (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
@@ -111,115 +98,101 @@ open_ingress (EvbusWorker *self)
   gboolean opened = FALSE;
   gboolean cancelled = FALSE;
 
-  if (self->ctx != NULL)
-    return TRUE;
-
   /* The secrets too are read within the time that a call has. */
   evbus_worker_begin_call (self);
   ctx = evbus_context_new (route->spec, route->mailbox, self->cancellable, &error);
   if (ctx != NULL)
     opened = evbus_ingress_open (self->ingress, ctx, self->cancellable, &error);
   cancelled = evbus_worker_end_call (self);
+  if (self->abandoned)
+    return;
   if (opened)
     {
       self->ctx = g_steal_pointer (&ctx);
       self->failures = 0;
       evbus_route_set_state (route, EVBUS_ROUTE_STATE_RUNNING, NULL);
-      return TRUE;
+      return;
     }
 
   reason = evbus_worker_describe (self, "open", cancelled, error);
-  evbus_worker_back_off (self, evbus_worker_get_outcome (error) == EVBUS_OUTCOME_TRANSIENT ? EVBUS_ROUTE_STATE_RETRYING
-                                                                      : EVBUS_ROUTE_STATE_BROKEN,
-            reason);
-  return FALSE;
+  evbus_worker_back_off (self,
+                         evbus_worker_get_outcome (error) == EVBUS_OUTCOME_TRANSIENT
+                         ? EVBUS_ROUTE_STATE_RETRYING : EVBUS_ROUTE_STATE_BROKEN,
+                         reason);
 }
 
-/* One that was given up while its plugin did not return gets no close: another
- * may be in its place by now. */
+/* Its finalizer is the plugin's code as well. */
 static void
 close_ingress (EvbusWorker *self)
 {
   g_autoptr(GError) error = NULL;
 
-  if (self->ctx != NULL && !self->abandoned)
+  if (self->ingress == NULL)
+    return;
+
+  evbus_worker_begin_call (self);
+  if (self->ctx != NULL && !evbus_ingress_close (self->ingress, self->ctx, &error))
+    g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+                      "EVBUS_ROUTE", self->route->label,
+                      "MESSAGE", "route %s: close: %s", self->route->label,
+                      error != NULL ? error->message : "failed without saying why");
+  g_clear_object (&self->ctx);
+  g_clear_object (&self->ingress);
+  evbus_worker_end_call (self);
+}
+
+static void
+drop_all (EvbusWorker *self)
+{
+  static const char reason[] = "the route was stopped before it was delivered";
+  EvbusRoute *route = self->route;
+  g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+  for (guint i = 0; i < route->hand.events->len; i++)
+    g_ptr_array_add (dropped, evbus_event_ref (route->hand.events->pdata[i]));
+  evbus_worker_let_go_all (self);
+  if (dropped->len > 0)
+    evbus_route_give_up (route, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+  evbus_route_drop_window (route, reason);
+}
+
+/* One that was given up calls nothing more, not close either: what it had is
+ * booked, nobody waits for it, and another may be in its place by now. */
+static void
+finish (EvbusWorker *self)
+{
+  if (!self->abandoned)
+    close_ingress (self);
+
+  if (!self->abandoned)
     {
-      evbus_worker_begin_call (self);
-      if (!evbus_ingress_close (self->ingress, self->ctx, &error))
-        g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
-                          "EVBUS_ROUTE", self->route->label,
-                          "MESSAGE", "route %s: close: %s", self->route->label,
-                          error != NULL ? error->message : "failed without saying why");
-      evbus_worker_end_call (self);
+      drop_all (self);
+      if (!self->hopeless)
+        evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_STOPPED, NULL);
     }
 
   g_clear_object (&self->ctx);
   g_clear_object (&self->ingress);
-}
-
-static void
-finish (EvbusWorker *self)
-{
-  EvbusRoute *route = self->route;
-  static const char reason[] = "the route was stopped before it was delivered";
-
-  close_ingress (self);
-
-  if (!self->abandoned)
-    {
-      g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-
-      for (guint i = 0; i < route->hand.events->len; i++)
-        g_ptr_array_add (dropped, evbus_event_ref (route->hand.events->pdata[i]));
-      evbus_worker_let_go_all (self);
-      if (dropped->len > 0)
-        evbus_route_give_up (route, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
-      evbus_route_drop_window (route, reason);
-      if (!self->hopeless)
-        evbus_route_set_state (route, EVBUS_ROUTE_STATE_STOPPED, NULL);
-    }
-
   g_main_loop_quit (self->loop);
 }
 
+/* Outside of a step the thread waits or is in a source of the plugin, from which
+ * it may not return: then the route can be given up. */
 static EvbusPhase
-get_phase (EvbusRoute *route,
-           gboolean   *empty)
+begin_step (EvbusWorker *self,
+            gboolean    *empty)
 {
+  EvbusRoute *route = self->route;
   EvbusPhase phase;
 
   g_mutex_lock (&route->lock);
+  route->stepping = TRUE;
+  self->abandoned = route->abandoned;
   phase = route->phase;
   *empty = route->n_held == 0 && route->window.n_events == 0;
   g_mutex_unlock (&route->lock);
 
   return phase;
-}
-
-/* One try to deliver something. Whatever it came to, there is a next time. */
-static void
-advance (EvbusWorker *self)
-{
-  if (open_ingress (self))
-    {
-      if (!evbus_worker_fetch (self))
-        return;
-      evbus_worker_publish (self);
-    }
-  evbus_source_wake (self->route->work);
-}
-
-/* Outside of a step the thread waits or is in a source of the plugin, from which
- * it may not return: then the route can be given up. */
-static void
-begin_step (EvbusWorker *self)
-{
-  EvbusRoute *route = self->route;
-
-  g_mutex_lock (&route->lock);
-  route->stepping = TRUE;
-  self->abandoned = route->finished;
-  g_mutex_unlock (&route->lock);
 }
 
 static void
@@ -232,87 +205,154 @@ end_step (EvbusWorker *self)
   g_mutex_unlock (&route->lock);
 }
 
+/* One call into the plugin, whatever comes of it, so that the plugin's own
+ * sources in this context are served between any two. FALSE: there is nothing
+ * to do now. */
 static gboolean
-step (EvbusWorker *self)
+advance (EvbusWorker *self)
 {
-  EvbusRoute *route = self->route;
-  gboolean empty;
-  EvbusPhase phase = get_phase (route, &empty);
-
-  if (self->abandoned || phase == EVBUS_PHASE_ABORT || (phase == EVBUS_PHASE_DRAIN && (empty || self->hopeless)))
-    {
-      finish (self);
-      return G_SOURCE_REMOVE;
-    }
-
-  if (g_get_monotonic_time () < self->not_before)
-    {
-      sleep_until (self, self->not_before);
-      /* That may have replaced the wake-up of a change of phase. */
-      if (get_phase (route, &empty) != phase)
-        evbus_source_wake (route->work);
-    }
-  else if (make_ingress (self))
-    {
-      advance (self);
-    }
+  if (self->ingress == NULL)
+    make_ingress (self);
+  else if (self->ctx == NULL)
+    open_ingress (self);
+  else if (evbus_worker_fetch (self))
+    evbus_worker_publish (self);
   else
-    {
-      /* Every push wakes, so that it is seen when the first event expires. */
-      g_mutex_lock (&route->lock);
-      route->awake = FALSE;
-      g_mutex_unlock (&route->lock);
-      sleep_until (self, -1);
-      if (get_phase (route, &empty) != EVBUS_PHASE_RUN)
-        evbus_source_wake (route->work);
-    }
+    return FALSE;
 
-  if (self->abandoned)
-    {
-      finish (self);
-      return G_SOURCE_REMOVE;
-    }
-
-  return G_SOURCE_CONTINUE;
+  return TRUE;
 }
 
-/* One step: at most one call into the plugin, so that the plugin's own sources
- * in this context are served between any two. */
+/* FALSE: that was the last one. */
+static gboolean
+step (EvbusWorker *self,
+      EvbusPhase   phase,
+      gboolean     empty)
+{
+  if (self->abandoned || phase == EVBUS_PHASE_ABORT ||
+      (phase == EVBUS_PHASE_DRAIN && (empty || self->hopeless)))
+    return FALSE;
+
+  if (self->hopeless)
+    evbus_worker_sleep (self, phase, -1);
+  else if (g_get_monotonic_time () < self->not_before)
+    evbus_worker_sleep (self, phase, self->not_before);
+  else if (advance (self))
+    evbus_source_wake (self->route->work);
+
+  return !self->abandoned;
+}
+
 static gboolean
 work (gpointer data)
 {
   EvbusWorker *self = data;
-  gboolean goes_on;
+  gboolean empty;
+  EvbusPhase phase = begin_step (self, &empty);
+  gboolean goes_on = step (self, phase, empty);
 
-  begin_step (self);
-  goes_on = step (self);
+  if (!goes_on)
+    finish (self);
   end_step (self);
 
   return goes_on;
+}
+
+static void
+worker_free (EvbusWorker *self)
+{
+  g_clear_object (&self->cancellable);
+  g_object_unref (self->batch);
+  g_main_loop_unref (self->loop);
+  evbus_listener_unref (self->listener);
+  g_object_unref (self->route);
+  g_free (self);
+}
+
+/* From here on it cannot be given up any more. */
+static void
+announce_end (EvbusWorker *self)
+{
+  gboolean empty;
+
+  begin_step (self, &empty);
+  if (self->abandoned)
+    {
+      evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_STOPPED, NULL);
+      evbus_route_come_back ();
+    }
+  evbus_listener_finished (self->listener, self->route);
 }
 
 static gpointer
 run (gpointer data)
 {
   EvbusWorker *self = data;
-  EvbusRoute *route = self->route;
+  GMainContext *context = self->route->context;
 
-  g_main_context_push_thread_default (route->context);
+  g_main_context_push_thread_default (context);
   g_main_loop_run (self->loop);
   /* Plugins may have left something for the context to free; one that always
    * leaves something more is not waited for. */
-  for (guint i = 0; i < MAX_LEFTOVERS && g_main_context_iteration (route->context, FALSE); i++)
+  for (guint i = 0; i < MAX_LEFTOVERS && g_main_context_iteration (context, FALSE); i++)
     ;
-  g_main_context_pop_thread_default (route->context);
+  g_main_context_pop_thread_default (context);
 
-  g_clear_object (&self->cancellable);
-  g_object_unref (self->batch);
   /* Only now: whoever hears of it relies on no code of the plugin running. */
-  evbus_listener_finished (self->listener, route);
-  g_main_loop_unref (self->loop);
-  evbus_listener_unref (self->listener);
-  g_free (self);
-  g_object_unref (route);
+  announce_end (self);
+  worker_free (self);
+  return NULL;
+}
+
+static EvbusWorker *
+worker_new (EvbusRoute    *route,
+            EvbusListener *listener)
+{
+  const EvbusDelivery *delivery = &route->spec->delivery;
+  EvbusWorker *self = g_new0 (EvbusWorker, 1);
+
+  self->route = g_object_ref (route);
+  self->listener = evbus_listener_ref (listener);
+  self->loop = g_main_loop_new (route->context, FALSE);
+  self->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+  self->hopeless = route->spec->info == NULL;
+  self->max_events = delivery->batch_events;
+  if (delivery->in_flight > 0)
+    self->max_events = MIN (self->max_events, delivery->in_flight);
+
+  return self;
+}
+
+/* Returns why there is none, or NULL. */
+static char *
+start_thread (EvbusRoute    *route,
+              EvbusListener *listener)
+{
+  g_autoptr(GError) error = NULL;
+  guint n_abandoned = evbus_route_count_abandoned ();
+  EvbusWorker *worker;
+  GThread *thread;
+
+  if (n_abandoned >= EVBUS_MAX_ABANDONED)
+    return g_strdup_printf ("no thread is started for it while %u threads are held by plugins "
+                            "that have not returned; mend the plugin, and start the program again",
+                            n_abandoned);
+
+  worker = worker_new (route, listener);
+  thread = g_thread_try_new ("evbus-route", run, worker, &error);
+  if (thread == NULL)
+    {
+      worker_free (worker);
+      return g_strdup_printf ("no thread can be started for it: %s; raise the limit of tasks, or "
+                              "have fewer routes", error->message);
+    }
+
+  g_thread_unref (thread);
+  route->started = TRUE;
+  /* Not before: the thread sleeps until there is this source, and ends by it. */
+  g_source_set_callback (route->work, work, worker, NULL);
+  g_source_attach (route->work, route->context);
+  evbus_source_wake (route->work);
   return NULL;
 }
 
@@ -320,19 +360,20 @@ void
 evbus_route_start (EvbusRoute    *self,
                    EvbusListener *listener)
 {
-  const EvbusDelivery *delivery = &self->spec->delivery;
-  EvbusWorker *worker = g_new0 (EvbusWorker, 1);
+  g_autofree char *reason = start_thread (self, listener);
+  gint64 now = g_get_monotonic_time ();
 
-  worker->route = g_object_ref (self);
-  worker->listener = evbus_listener_ref (listener);
-  worker->loop = g_main_loop_new (self->context, FALSE);
-  worker->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
-  worker->max_events = delivery->batch_events;
-  if (delivery->in_flight > 0)
-    worker->max_events = MIN (worker->max_events, delivery->in_flight);
+  if (reason == NULL)
+    {
+      self->start_again = 0;
+      /* That may not have been its first reason. */
+      if (self->spec->info == NULL)
+        evbus_route_set_state (self, EVBUS_ROUTE_STATE_FAILED, self->spec->missing);
+      return;
+    }
 
-  g_source_set_callback (self->work, work, worker, NULL);
-  g_source_attach (self->work, self->context);
-  evbus_source_wake (self->work);
-  g_thread_unref (g_thread_new ("evbus-route", run, worker));
+  self->start_again = now + START_AGAIN_US;
+  evbus_route_set_state (self, EVBUS_ROUTE_STATE_FAILED, reason);
+  evbus_route_expire (self, now);
+  evbus_listener_watch (listener, self->start_again);
 }

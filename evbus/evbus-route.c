@@ -34,7 +34,8 @@
  *   then finds out when that was done
  * @EVBUS_ROUTE_STATE_STUCK: the plugin was told to give up and has not
  *   returned
- * @EVBUS_ROUTE_STATE_FAILED: there is no plugin, or it does not load
+ * @EVBUS_ROUTE_STATE_FAILED: there is no plugin, or it does not load, or no
+ *   thread can be started for the route, which is tried again
  *
  * How a route is doing. For all but the first three the reason says why.
  *
@@ -343,98 +344,6 @@ evbus_route_drop_window (EvbusRoute *self,
     evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
 }
 
-gboolean
-evbus_route_abandon (EvbusRoute *self)
-{
-  g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-
-  g_mutex_lock (&self->lock);
-  if (self->call == NULL && self->stepping)
-    {
-      g_mutex_unlock (&self->lock);
-      return FALSE;
-    }
-  self->finished = TRUE;
-  for (guint i = 0; i < self->n_held; i++)
-    g_ptr_array_add (dropped, evbus_event_ref (self->hand.events->pdata[i]));
-  self->n_held = 0;
-  self->held_weight = 0;
-  evbus_window_drop_oldest (&self->window, 0, 0, dropped);
-  g_mutex_unlock (&self->lock);
-
-  evbus_mailbox_close (self->mailbox);
-  if (dropped->len > 0)
-    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
-                         "the route was stopped, and its plugin did not return");
-  return TRUE;
-}
-
-static void
-log_state (EvbusRoute      *self,
-           EvbusRouteState  state,
-           const char      *reason)
-{
-  GEnumClass *klass = g_type_class_peek (EVBUS_TYPE_ROUTE_STATE);
-  const char *nick = g_enum_get_value (klass, state)->value_nick;
-  gboolean bad = state >= EVBUS_ROUTE_STATE_RETRYING;
-
-  g_log_structured (G_LOG_DOMAIN, bad ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO,
-                    "EVBUS_ROUTE", self->label,
-                    "EVBUS_ROUTE_STATE", nick,
-                    "MESSAGE", "route %s: %s%s%s", self->label, nick,
-                    reason != NULL ? ": " : "", reason != NULL ? reason : "");
-}
-
-void
-evbus_route_set_state (EvbusRoute      *self,
-                       EvbusRouteState  state,
-                       const char      *reason)
-{
-  g_autofree char *valid = NULL;
-  gboolean changed;
-  gboolean tell;
-
-  /* It may come from a plugin, and goes to where text must be UTF-8. */
-  if (reason != NULL)
-    reason = valid = g_utf8_make_valid (reason, -1);
-
-  g_mutex_lock (&self->lock);
-  tell = self->state != state;
-  changed = tell || g_strcmp0 (self->reason, reason) != 0;
-  if (changed)
-    {
-      self->state = state;
-      g_free (self->reason);
-      self->reason = g_strdup (reason);
-    }
-  g_mutex_unlock (&self->lock);
-
-  if (!changed)
-    return;
-
-  if (tell || reason != NULL)
-    log_state (self, state, reason);
-  evbus_notifier_state_changed (self->notifier, self, state, reason);
-}
-
-void
-evbus_route_set_phase (EvbusRoute *self,
-                       EvbusPhase  phase)
-{
-  g_autoptr(GCancellable) call = NULL;
-
-  g_mutex_lock (&self->lock);
-  if (phase > self->phase)
-    self->phase = phase;
-  if (phase == EVBUS_PHASE_ABORT && self->call != NULL)
-    call = g_object_ref (self->call);
-  g_mutex_unlock (&self->lock);
-
-  if (call != NULL)
-    g_cancellable_cancel (call);
-  evbus_source_wake (self->work);
-}
-
 void
 evbus_route_notify_state (EvbusRoute *self)
 {
@@ -485,54 +394,6 @@ evbus_route_get_profile (EvbusRoute *self)
   g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
 
   return self->spec->profile;
-}
-
-/**
- * evbus_route_get_state: (get-property state)
- * @self: a route
- *
- * How the route is doing.
- *
- * Returns: the state
- *
- * Since: 1.0
- */
-EvbusRouteState
-evbus_route_get_state (EvbusRoute *self)
-{
-  EvbusRouteState state;
-
-  g_return_val_if_fail (EVBUS_IS_ROUTE (self), EVBUS_ROUTE_STATE_STOPPED);
-
-  g_mutex_lock (&self->lock);
-  state = self->state;
-  g_mutex_unlock (&self->lock);
-
-  return state;
-}
-
-/**
- * evbus_route_dup_reason:
- * @self: a route
- *
- * Why the route is in its state.
- *
- * Returns: (transfer full) (nullable): a sentence for a person
- *
- * Since: 1.0
- */
-char *
-evbus_route_dup_reason (EvbusRoute *self)
-{
-  char *reason;
-
-  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
-
-  g_mutex_lock (&self->lock);
-  reason = g_strdup (self->reason);
-  g_mutex_unlock (&self->lock);
-
-  return reason;
 }
 
 /**

@@ -296,3 +296,68 @@ evbus_test_hook_close (EvbusIngress  *ingress,
   hook_leave (self);
   return TRUE;
 }
+
+static GMutex ingress_lock;
+static GCond ingress_changed;
+static gboolean ingress_held;
+static guint n_ingress_waiting, n_ingress_alive;
+
+void
+evbus_test_ingress_hold (void)
+{
+  g_mutex_lock (&ingress_lock);
+  ingress_held = TRUE;
+  g_mutex_unlock (&ingress_lock);
+}
+
+void
+evbus_test_ingress_release (void)
+{
+  g_mutex_lock (&ingress_lock);
+  ingress_held = FALSE;
+  g_cond_broadcast (&ingress_changed);
+  g_mutex_unlock (&ingress_lock);
+}
+
+static guint
+read_ingress_counter (const guint *counter)
+{
+  guint value;
+
+  g_mutex_lock (&ingress_lock);
+  value = *counter;
+  g_mutex_unlock (&ingress_lock);
+  return value;
+}
+
+guint
+evbus_test_ingress_n_waiting (void)
+{
+  return read_ingress_counter (&n_ingress_waiting);
+}
+
+guint
+evbus_test_ingress_n_alive (void)
+{
+  return read_ingress_counter (&n_ingress_alive);
+}
+
+void
+evbus_test_ingress_made (void)
+{
+  g_mutex_lock (&ingress_lock);
+  n_ingress_alive++;
+  n_ingress_waiting++;
+  while (ingress_held)
+    g_cond_wait (&ingress_changed, &ingress_lock);
+  n_ingress_waiting--;
+  g_mutex_unlock (&ingress_lock);
+}
+
+void
+evbus_test_ingress_freed (void)
+{
+  g_mutex_lock (&ingress_lock);
+  n_ingress_alive--;
+  g_mutex_unlock (&ingress_lock);
+}

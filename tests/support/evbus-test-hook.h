@@ -81,9 +81,20 @@ guint          evbus_test_hook_read    (EvbusTestHook *self,
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusTestHook, evbus_test_hook_free)
 
+/* The ingress objects of all hooks: their constructor waits while it is held. */
+void           evbus_test_ingress_hold      (void);
+void           evbus_test_ingress_release   (void);
+/* Constructors that wait; objects that were made and are not freed. */
+guint          evbus_test_ingress_n_waiting (void);
+guint          evbus_test_ingress_n_alive   (void);
+
 /* For the plugin. */
 #define EVBUS_TEST_EXPORT __attribute__((visibility ("default")))
 
+EVBUS_TEST_EXPORT
+void     evbus_test_ingress_made  (void);
+EVBUS_TEST_EXPORT
+void     evbus_test_ingress_freed (void);
 EVBUS_TEST_EXPORT
 gboolean evbus_test_hook_open    (EvbusIngress  *ingress,
                                   EvbusContext  *ctx,

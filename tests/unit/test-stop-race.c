@@ -4,8 +4,6 @@
 
 /* Stops that come at an awkward moment, and who must hear of them even so. */
 
-#include <dlfcn.h>
-
 #include "evbus-test.h"
 
 typedef struct {
@@ -34,90 +32,6 @@ tear_down (Fixture       *fixture,
   g_object_unref (fixture->broker);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_running) == 0);
   evbus_test_hook_free (fixture->hook);
-}
-
-/* The library's calls of this function come here first: the one by which a route
- * goes to sleep for long is held up until it was woken twice, by the change of
- * phase to draining and by the one to aborting. */
-
-static struct {
-  GMutex lock;
-  GCond changed;
-  /* Under @lock. */
-  gboolean armed;
-  GSource *sleeper;
-  guint n_wakes;
-} trap;
-
-typedef void (* SetReadyTime) (GSource *source,
-                               gint64   when);
-
-EVBUS_TEST_EXPORT void
-g_source_set_ready_time (GSource *source,
-                         gint64   when)
-{
-  SetReadyTime set_ready_time = (SetReadyTime) dlsym (RTLD_NEXT, "g_source_set_ready_time");
-
-  g_mutex_lock (&trap.lock);
-  if (trap.armed && trap.sleeper == NULL && when > g_get_monotonic_time () + G_USEC_PER_SEC &&
-      g_strcmp0 (g_source_get_name (source), "[evbus] route") == 0)
-    {
-      trap.sleeper = source;
-      g_cond_broadcast (&trap.changed);
-      while (trap.armed && trap.n_wakes < 2)
-        g_cond_wait (&trap.changed, &trap.lock);
-      trap.armed = FALSE;
-    }
-  else if (trap.armed && trap.sleeper == source && when == 0)
-    {
-      trap.n_wakes++;
-      g_cond_broadcast (&trap.changed);
-    }
-  g_mutex_unlock (&trap.lock);
-
-  set_ready_time (source, when);
-}
-
-static gboolean
-trap_caught (void)
-{
-  gboolean caught;
-
-  g_mutex_lock (&trap.lock);
-  caught = trap.sleeper != NULL;
-  g_mutex_unlock (&trap.lock);
-  return caught;
-}
-
-static gboolean
-nobody_home (EvbusTestHook  *hook,
-             EvbusContext   *ctx,
-             GCancellable   *cancellable,
-             GError        **error)
-{
-  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "nobody is home");
-  return FALSE;
-}
-
-/* A route on its way to sleep until its next try wakes up for the stop. */
-static void
-test_back_off (Fixture       *fixture,
-               gconstpointer  data)
-{
-  g_autoptr(GAsyncResult) stopped = NULL;
-
-  evbus_broker_set_stop_timeout (fixture->broker, 0);
-  fixture->hook->open = nobody_home;
-  evbus_test_put_numbers (fixture->broker, NULL, 0, 5);
-  trap.armed = TRUE;
-  evbus_test_start (fixture->broker);
-  evbus_test_wait_until (trap_caught ());
-  evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &stopped);
-  evbus_test_wait_until (stopped != NULL);
-  g_assert_false (evbus_test_stop_finish (fixture->broker, stopped, NULL));
-  evbus_test_assert_ledger (fixture->route, "accepted=5 dropped=5");
-  /* It has ended by itself, not been given up. */
-  g_assert_cmpint (evbus_route_get_state (fixture->route), ==, EVBUS_ROUTE_STATE_STOPPED);
 }
 
 static void
@@ -264,7 +178,6 @@ main (int    argc,
     const char *path, *delivery;
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
-    { "/stop/race/back-off", "{'retry': <{'min': <'1h'>, 'max': <'2h'>}>}", test_back_off },
     { "/stop/race/consumer/stuck", NULL, test_consumer_of_stuck },
     { "/stop/race/consumer/unstarted", NULL, test_consumer_of_unstarted },
     { "/stop/race/consumer/successor", NULL, test_consumer_of_successor },

@@ -26,6 +26,8 @@ G_DEFINE_DYNAMIC_TYPE_EXTENDED (HookIngress, hook_ingress, G_TYPE_OBJECT, 0,
                                                                hook_ingress_iface_init))
 
 /* Resolved when called: only a program that links the test support has them. */
+extern typeof (evbus_test_ingress_made) evbus_test_ingress_made __attribute__((weak));
+extern typeof (evbus_test_ingress_freed) evbus_test_ingress_freed __attribute__((weak));
 extern typeof (evbus_test_hook_open) evbus_test_hook_open __attribute__((weak));
 extern typeof (evbus_test_hook_publish) evbus_test_hook_publish __attribute__((weak));
 extern typeof (evbus_test_hook_close) evbus_test_hook_close __attribute__((weak));
@@ -72,8 +74,18 @@ hook_ingress_iface_init (EvbusIngressInterface *iface)
 }
 
 static void
+hook_ingress_finalize (GObject *object)
+{
+  if (evbus_test_ingress_freed != NULL)
+    evbus_test_ingress_freed ();
+
+  G_OBJECT_CLASS (hook_ingress_parent_class)->finalize (object);
+}
+
+static void
 hook_ingress_class_init (HookIngressClass *klass)
 {
+  G_OBJECT_CLASS (klass)->finalize = hook_ingress_finalize;
 }
 
 static void
@@ -84,6 +96,8 @@ hook_ingress_class_finalize (HookIngressClass *klass)
 static void
 hook_ingress_init (HookIngress *self)
 {
+  if (evbus_test_ingress_made != NULL)
+    evbus_test_ingress_made ();
 }
 
 G_MODULE_EXPORT void peas_register_types (PeasObjectModule *module);

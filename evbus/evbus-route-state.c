@@ -1,0 +1,131 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* How a route is doing, and what it is to do: both are told from any thread. */
+
+#include "evbus-route-private.h"
+
+#include "evbus-enum-types.h"
+#include "evbus-source-private.h"
+
+void
+evbus_route_log_state (EvbusRoute      *self,
+                       EvbusRouteState  state,
+                       const char      *reason)
+{
+  GEnumClass *klass = g_type_class_peek (EVBUS_TYPE_ROUTE_STATE);
+  const char *nick = g_enum_get_value (klass, state)->value_nick;
+  gboolean bad = state >= EVBUS_ROUTE_STATE_RETRYING;
+
+  g_log_structured (G_LOG_DOMAIN, bad ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO,
+                    "EVBUS_ROUTE", self->label,
+                    "EVBUS_ROUTE_STATE", nick,
+                    "MESSAGE", "route %s: %s%s%s", self->label, nick,
+                    reason != NULL ? ": " : "", reason != NULL ? reason : "");
+}
+
+gboolean
+evbus_route_change_state_locked (EvbusRoute      *self,
+                                 EvbusRouteState  state,
+                                 const char      *reason)
+{
+  gboolean other = self->state != state;
+
+  if (!other && g_strcmp0 (self->reason, reason) == 0)
+    return FALSE;
+
+  self->state = state;
+  g_free (self->reason);
+  self->reason = g_strdup (reason);
+  /* Under the lock, so that the last change that is told is the last one. */
+  evbus_notifier_state_changed (self->notifier, self, state, reason);
+
+  return other || reason != NULL;
+}
+
+void
+evbus_route_set_state (EvbusRoute      *self,
+                       EvbusRouteState  state,
+                       const char      *reason)
+{
+  g_autofree char *valid = NULL;
+  gboolean log;
+
+  /* It may come from a plugin, and goes to where text must be UTF-8. */
+  if (reason != NULL)
+    reason = valid = g_utf8_make_valid (reason, -1);
+
+  g_mutex_lock (&self->lock);
+  log = evbus_route_change_state_locked (self, state, reason);
+  g_mutex_unlock (&self->lock);
+
+  if (log)
+    evbus_route_log_state (self, state, reason);
+}
+
+void
+evbus_route_set_phase (EvbusRoute *self,
+                       EvbusPhase  phase)
+{
+  g_autoptr(GCancellable) call = NULL;
+
+  g_mutex_lock (&self->lock);
+  if (phase > self->phase)
+    self->phase = phase;
+  if (phase == EVBUS_PHASE_ABORT && self->call != NULL)
+    call = g_object_ref (self->call);
+  g_mutex_unlock (&self->lock);
+
+  if (call != NULL)
+    g_cancellable_cancel (call);
+  evbus_source_wake (self->work);
+}
+
+/**
+ * evbus_route_get_state: (get-property state)
+ * @self: a route
+ *
+ * How the route is doing.
+ *
+ * Returns: the state
+ *
+ * Since: 1.0
+ */
+EvbusRouteState
+evbus_route_get_state (EvbusRoute *self)
+{
+  EvbusRouteState state;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), EVBUS_ROUTE_STATE_STOPPED);
+
+  g_mutex_lock (&self->lock);
+  state = self->state;
+  g_mutex_unlock (&self->lock);
+
+  return state;
+}
+
+/**
+ * evbus_route_dup_reason:
+ * @self: a route
+ *
+ * Why the route is in its state.
+ *
+ * Returns: (transfer full) (nullable): a sentence for a person
+ *
+ * Since: 1.0
+ */
+char *
+evbus_route_dup_reason (EvbusRoute *self)
+{
+  char *reason;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  g_mutex_lock (&self->lock);
+  reason = g_strdup (self->reason);
+  g_mutex_unlock (&self->lock);
+
+  return reason;
+}
