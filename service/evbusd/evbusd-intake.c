@@ -156,6 +156,25 @@ take (Filter             *filter,
     answer (connection, message, results, error);
 }
 
+static gboolean
+forget (gpointer user_data)
+{
+  return G_SOURCE_REMOVE;
+}
+
+/* Once this turn of the worker's main loop has sent the answer: taking a message
+ * of a hundred events apart takes a tenth of the time of the whole call. */
+static void
+forget_later (GDBusMessage *message)
+{
+  g_autoptr (GSource) source = g_idle_source_new ();
+
+  /* Of the priority of what sends the answer, and behind it. */
+  g_source_set_priority (source, G_PRIORITY_DEFAULT);
+  g_source_set_callback (source, forget, message, g_object_unref);
+  g_source_attach (source, g_main_context_get_thread_default ());
+}
+
 /* On GDBus's worker thread, for each message that comes or goes. */
 static GDBusMessage *
 on_message (GDBusConnection *connection,
@@ -169,7 +188,7 @@ on_message (GDBusConnection *connection,
     return message;
 
   take (user_data, connection, method, message);
-  g_object_unref (message);
+  forget_later (message);
   return NULL;
 }
 

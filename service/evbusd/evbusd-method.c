@@ -11,13 +11,47 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 
+/* What makes an event, of which each holds a reference. */
+typedef struct {
+  GVariant *routing_key;
+  GVariant *body;
+  GVariant *profile;
+} Event;
+
+/* Not g_variant_get(), which brings a message to serialised form before it
+ * lends strings of it: that takes longer than all else that is done here. */
+static void
+get_event (Event    *event,
+           GVariant *arguments)
+{
+  g_autoptr (GVariant) boxed = g_variant_get_child_value (arguments, 1);
+
+  event->routing_key = g_variant_get_child_value (arguments, 0);
+  event->body = g_variant_get_variant (boxed);
+  event->profile = g_variant_get_child_value (arguments, 2);
+}
+
+static void
+clear_event (Event *event)
+{
+  g_variant_unref (event->routing_key);
+  g_variant_unref (event->body);
+  g_variant_unref (event->profile);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Event, clear_event)
+
 /* Takes the id. */
 static GVariant *
 results_of_id (char *id)
 {
-  g_autofree char *owned = id;
+  GVariant *result;
 
-  return owned != NULL ? g_variant_new ("(s)", owned) : NULL;
+  if (id == NULL)
+    return NULL;
+
+  result = g_variant_new_take_string (id);
+  return g_variant_new_tuple (&result, 1);
 }
 
 static char *
@@ -25,14 +59,11 @@ put_nowait (EvbusProducer  *producer,
             GVariant       *arguments,
             GError        **error)
 {
-  g_autoptr (GVariant) body = NULL;
-  const char *routing_key;
-  const char *profile;
+  g_auto (Event) event;
 
-  g_variant_get_child (arguments, 0, "&s", &routing_key);
-  g_variant_get_child (arguments, 1, "v", &body);
-  g_variant_get_child (arguments, 2, "&s", &profile);
-  return evbus_producer_put_nowait (producer, routing_key, body, profile, error);
+  get_event (&event, arguments);
+  return evbus_producer_put_nowait (producer, g_variant_get_string (event.routing_key, NULL), event.body,
+                                    g_variant_get_string (event.profile, NULL), error);
 }
 
 static gboolean
@@ -105,15 +136,12 @@ start_put (EvbusProducer       *producer,
            GAsyncReadyCallback  callback,
            gpointer             user_data)
 {
-  g_autoptr (GVariant) body = NULL;
   g_autoptr (GVariant) options = get_options (arguments);
-  const char *routing_key;
-  const char *profile;
+  g_auto (Event) event;
 
-  g_variant_get_child (arguments, 0, "&s", &routing_key);
-  g_variant_get_child (arguments, 1, "v", &body);
-  g_variant_get_child (arguments, 2, "&s", &profile);
-  evbus_producer_put_with_options_async (producer, routing_key, body, profile, options,
+  get_event (&event, arguments);
+  evbus_producer_put_with_options_async (producer, g_variant_get_string (event.routing_key, NULL), event.body,
+                                         g_variant_get_string (event.profile, NULL), options,
                                          cancellable, callback, user_data);
 }
 

@@ -274,7 +274,7 @@ test_many_none (Fixture       *fixture,
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
       g_autoptr(GError) mistake = NULL;
-      GVariant *events;
+      g_autoptr(GVariant) events = NULL;
 
       events = g_variant_parse (G_VARIANT_TYPE ("a(svs)"), cases[i].events, NULL, NULL, &mistake);
       g_assert_no_error (mistake);
