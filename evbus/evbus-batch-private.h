@@ -29,6 +29,8 @@ void        evbus_batch_fill          (EvbusBatch   *self,
  * references of its own, and the route must make itself a new one. */
 gboolean    evbus_batch_release       (EvbusBatch   *self);
 
+/* As many as evbus_batch_get_n_events() says. */
+EvbusEvent **evbus_batch_peek_events  (EvbusBatch   *self);
 EvbusMark   evbus_batch_get_mark      (EvbusBatch   *self,
                                        guint         index);
 const char *evbus_batch_get_message   (EvbusBatch   *self,

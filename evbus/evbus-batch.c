@@ -138,6 +138,12 @@ evbus_batch_release (EvbusBatch *self)
   return FALSE;
 }
 
+EvbusEvent **
+evbus_batch_peek_events (EvbusBatch *self)
+{
+  return self->events;
+}
+
 EvbusMark
 evbus_batch_get_mark (EvbusBatch *self,
                       guint       index)

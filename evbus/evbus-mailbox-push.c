@@ -4,10 +4,14 @@
 
 #include "evbus-mailbox-private.h"
 
+#include "evbus-batch-private.h"
 #include "evbus-error.h"
 
 /* Batches up to this size need no allocation. */
 #define STACK_SLOTS 256
+
+/* Events are fetched from memory this far ahead of their turn. */
+#define FETCH_AHEAD 8
 
 /* What is to be pushed: the events of a batch, or one. */
 typedef struct {
@@ -257,6 +261,7 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
   EvbusMailboxSlot stack[STACK_SLOTS];
   g_autofree EvbusMailboxSlot *heap = NULL;
   Push push = { .batch = batch, .slots = stack, .key = routing_key };
+  EvbusEvent **events;
   guint n_events;
   guint i;
 
@@ -267,8 +272,13 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
   n_events = evbus_batch_get_n_events (batch);
   if (n_events > STACK_SLOTS)
     push.slots = heap = g_new (EvbusMailboxSlot, n_events);
+  events = evbus_batch_peek_events (batch);
   for (i = 0; i < n_events; i++)
-    push_add (&push, evbus_batch_get_event (batch, i));
+    {
+      if (i + FETCH_AHEAD < n_events)
+        __builtin_prefetch (events[i + FETCH_AHEAD], 1);
+      push_add (&push, events[i]);
+    }
 
   return push_all (self, &push, cancellable, error);
 }

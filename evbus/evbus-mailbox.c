@@ -137,8 +137,9 @@ first_waiter_locked (EvbusMailbox *self,
   return any->ticket < keyed->ticket ? any : keyed;
 }
 
-/* @event, which is taken over: NULL if there is none and never will be. A task is left in @served,
- * to be completed outside of the lock. */
+/* @event, which is taken over: NULL if there is none and never will be. The
+ * waiter is left in @served, to be told outside of the lock: woken under it, a
+ * blocking consumer would run into the lock at once. */
 static void
 serve_locked (EvbusMailbox        *self,
               EvbusMailboxWaiter  *waiter,
@@ -148,13 +149,6 @@ serve_locked (EvbusMailbox        *self,
   evbus_mailbox_unlink_waiter_locked (self, waiter);
   waiter->served = TRUE;
   waiter->event = event;
-
-  if (waiter->task == NULL)
-    {
-      g_cond_signal (&waiter->cond);
-      evbus_mailbox_waiter_unref (waiter);
-      return;
-    }
 
   if (*served == NULL)
     *served = g_ptr_array_new ();
@@ -206,7 +200,9 @@ evbus_mailbox_complete_served (GPtrArray *served)
 
       if (waiter->source != NULL)
         g_source_destroy (waiter->source);
-      if (waiter->event != NULL)
+      if (waiter->task == NULL)
+        g_cond_signal (&waiter->cond);
+      else if (waiter->event != NULL)
         g_task_return_pointer (waiter->task,
                                g_steal_pointer (&waiter->event),
                                (GDestroyNotify) evbus_event_unref);
