@@ -23,7 +23,6 @@ struct _EvbusEvent
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;
   gsize          size;
-  gsize          allocated;     /* bytes, of this and @storage */
   gsize          weight;        /* in every budget: body, routing key and profile */
   const char    *routing_key;   /* this and the next three: in @storage */
   const char    *profile;

@@ -28,18 +28,6 @@ G_DEFINE_BOXED_TYPE (EvbusEvent, evbus_event, evbus_event_ref, evbus_event_unref
  * the producer's memory, is cheaper than a copy. */
 #define SHARE_FROM_BYTES 4096
 
-/* Slices, because events are freed on other threads than they are made on:
- * malloc() then fights over its arenas, which took 40 % of the time of a put.
- * (In GLib 2.76 and later a slice is malloc(); there it costs nothing.) The
- * sanitizers see into malloc() alone. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-# define event_alloc(size)       g_malloc (size)
-# define event_free(size, event) g_free (event)
-#else
-# define event_alloc(size)       g_slice_alloc (size)
-# define event_free(size, event) g_slice_free1 (size, event)
-#endif
-
 static char *
 append_string (char        *out,
                const char  *string,
@@ -60,7 +48,6 @@ evbus_event_new (const EvbusEventInit *init)
   gsize id_length = init->id != NULL ? strlen (init->id) : EVBUS_ID_LENGTH;
   gsize size = init->size;
   const guint8 *data = init->data;
-  gsize allocated;
   gboolean share;
   EvbusEvent *self;
   char *out;
@@ -69,10 +56,10 @@ evbus_event_new (const EvbusEventInit *init)
     data = g_bytes_get_data (init->bytes, &size);
   share = init->bytes != NULL && size >= SHARE_FROM_BYTES;
 
-  allocated = sizeof *self + id_length + key_length + profile_length +
-              type_length + 4 + (share ? 0 : size);
-  self = event_alloc (allocated);
-  self->allocated = allocated;
+  /* Not of the slice allocator: with several producers its magazines, which go
+   * from thread to thread, cost more than malloc()'s arenas do. */
+  self = g_malloc (sizeof *self + id_length + key_length + profile_length +
+                   type_length + 4 + (share ? 0 : size));
   self->ref_count = 1;
   self->hops = init->hops;
   self->time = g_get_real_time ();
@@ -147,7 +134,7 @@ evbus_event_unref (EvbusEvent *self)
 
   g_clear_pointer (&self->attributes, g_variant_unref);
   g_clear_pointer (&self->bytes, g_bytes_unref);
-  event_free (self->allocated, self);
+  g_free (self);
 }
 
 /**
