@@ -20,6 +20,18 @@
 /* A thread's buffer for serialising is kept, unless a body made it large. */
 #define KEEP_BUFFER_BYTES (64u * 1024u)
 
+/* Nearly every name is; to see that takes many bytes at once. */
+static gboolean
+is_ascii (const char *text,
+          gsize       length)
+{
+  guint8 all = 0;
+
+  for (gsize i = 0; i < length; i++)
+    all |= text[i];
+  return all < 0x80;
+}
+
 static gboolean
 check_name (const char  *what,
             const char  *text,
@@ -36,7 +48,7 @@ check_name (const char  *what,
       return FALSE;
     }
 
-  if (!g_utf8_validate_len (text, length, &end))
+  if (!is_ascii (text, length) && !g_utf8_validate_len (text, length, &end))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
                    "the %s is not valid UTF-8 at byte %d", what, (int) (end - text));

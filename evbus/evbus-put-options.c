@@ -14,17 +14,13 @@ gboolean
 evbus_put_check_content_type (const char  *content_type,
                               GError     **error)
 {
-  gsize i;
+  gsize length = strnlen (content_type, EVBUS_MAX_CONTENT_TYPE + 1);
+  gboolean bad = length == 0 || length > EVBUS_MAX_CONTENT_TYPE;
 
-  if (strcmp (content_type, "application/json") == 0)
-    return TRUE;
-
-  for (i = 0; content_type[i] != '\0'; i++)
-    {
-      if (i == EVBUS_MAX_CONTENT_TYPE || !g_ascii_isprint (content_type[i]))
-        break;
-    }
-  if (i > 0 && content_type[i] == '\0')
+  /* Without a branch, so that the compiler can take many bytes at once. */
+  for (gsize i = 0; i < length; i++)
+    bad |= (guint8) (content_type[i] - ' ') > '~' - ' ';
+  if (!bad)
     return TRUE;
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
