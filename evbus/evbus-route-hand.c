@@ -22,7 +22,7 @@ static gint64
 held_since (EvbusRoute *route,
             guint       index)
 {
-  return g_array_index (route->hand.since, gint64, index);
+  return evbus_chunk_since (route->hand.origins->pdata[index], route->hand.events->pdata[index]);
 }
 
 /* Lets go of the first @n held events, but for those whose byte in @keep is

@@ -200,6 +200,27 @@ judge (EvbusWorker  *self,
   g_free (verdict.reason);
 }
 
+/* Of which event a put inside of publish is a consequence nobody can tell: it is
+ * taken for the one with the most hops. */
+static guint
+count_hops (EvbusRoute *route,
+            guint       n)
+{
+  guint max_hops = 0;
+
+  if (route->hand.max_hops == 0)
+    return 0;
+
+  for (guint i = 0; i < n; i++)
+    {
+      EvbusEvent *event = route->hand.events->pdata[i];
+
+      max_hops = MAX (max_hops, event->hops);
+    }
+
+  return max_hops;
+}
+
 void
 evbus_worker_publish (EvbusWorker *self)
 {
@@ -210,7 +231,7 @@ evbus_worker_publish (EvbusWorker *self)
   gboolean cancelled;
 
   evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, n);
-  evbus_cause_set (route->hand.max_hops);
+  evbus_cause_set (count_hops (route, n));
   evbus_worker_begin_call (self);
   returned = evbus_ingress_publish (self->ingress, self->ctx, self->batch,
                                     self->cancellable, &error);

@@ -20,8 +20,10 @@ typedef struct {
   guint            n_allocated;
   guint            n_events;
   guint            max_hops;     /* of the events */
-  gint64           min_max_age;  /* of those that have one; 0: none has */
-  gint64           picked_up;    /* monotonic, set by the listener: ages count from here */
+  gint64           next_expiry;  /* monotonic: no event with a max_age of its own expires before; 0: none has one */
+  gint64           opened;       /* monotonic: when it was made … */
+  gint64           opened_time;  /* … and the time of its first event, by the clock */
+  gint64           picked_up;    /* monotonic, set by the listener */
   gsize            weight;       /* of the events together */
   EvbusRouteSet   *set;          /* while in the queue, a reference under its lock */
   EvbusEvent      *events[];
@@ -31,6 +33,9 @@ EvbusChunk *evbus_chunk_new    (EvbusRouteSet *set,
                                 guint          n_allocated);
 /* Takes over the reference. There must be room. */
 void        evbus_chunk_append (EvbusChunk    *self,
+                                EvbusEvent    *event);
+/* Since when an event of it waits; monotonic. */
+gint64      evbus_chunk_since  (EvbusChunk    *self,
                                 EvbusEvent    *event);
 EvbusChunk *evbus_chunk_ref    (EvbusChunk    *self);
 void        evbus_chunk_unref  (EvbusChunk    *self);
@@ -53,7 +58,7 @@ EvbusEvent *evbus_window_peek  (EvbusWindow *self,
 /* Events that were taken out of a window: borrowed from the chunks. */
 typedef struct {
   GPtrArray *events;
-  GArray    *since;         /* gint64, in step with @events: since when each waits */
+  GPtrArray *origins;       /* in step with @events: the chunk of each, borrowed */
   GPtrArray *chunks;        /* a reference of each */
   gsize      weight;        /* of the events together */
   guint      max_hops;      /* at least that of every event */

@@ -24,7 +24,9 @@ evbus_chunk_new (EvbusRouteSet *set,
   self->n_allocated = n_allocated;
   self->n_events = 0;
   self->max_hops = 0;
-  self->min_max_age = 0;
+  self->next_expiry = 0;
+  self->opened = g_get_monotonic_time ();
+  self->opened_time = 0;
   self->picked_up = 0;
   self->weight = 0;
   self->set = set;
@@ -39,8 +41,28 @@ evbus_chunk_append (EvbusChunk *self,
   self->events[self->n_events++] = event;
   self->weight += event->weight;
   self->max_hops = MAX (self->max_hops, event->hops);
-  if (event->max_age > 0 && (self->min_max_age == 0 || event->max_age < self->min_max_age))
-    self->min_max_age = event->max_age;
+  if (self->opened_time == 0)
+    self->opened_time = event->time;
+  if (event->max_age > 0)
+    {
+      gint64 expiry = (event->since != 0 ? event->since : self->opened) + event->max_age;
+
+      self->next_expiry = self->next_expiry > 0 ? MIN (self->next_expiry, expiry) : expiry;
+    }
+}
+
+/* The clock is read for every event anyway, the monotonic time once a chunk. So
+ * a clock that is set counts for no more than the chunk was in the queue. */
+gint64
+evbus_chunk_since (EvbusChunk *self,
+                   EvbusEvent *event)
+{
+  gint64 longest = MAX (0, self->picked_up - self->opened);
+
+  if (event->since != 0)
+    return event->since;
+
+  return self->opened + CLAMP (event->time - self->opened_time, 0, longest);
 }
 
 EvbusChunk *
@@ -99,7 +121,7 @@ evbus_window_peek (EvbusWindow *self,
   if (slice == NULL)
     return NULL;
 
-  *since = slice->chunk->picked_up;
+  *since = evbus_chunk_since (slice->chunk, slice->chunk->events[slice->from]);
   return slice->chunk->events[slice->from];
 }
 
@@ -107,7 +129,7 @@ void
 evbus_hand_init (EvbusHand *self)
 {
   self->events = g_ptr_array_new ();
-  self->since = g_array_new (FALSE, FALSE, sizeof (gint64));
+  self->origins = g_ptr_array_new ();
   self->chunks = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_chunk_unref);
   self->weight = 0;
   self->max_hops = 0;
@@ -118,7 +140,7 @@ void
 evbus_hand_clear (EvbusHand *self)
 {
   g_ptr_array_unref (self->events);
-  g_array_unref (self->since);
+  g_ptr_array_unref (self->origins);
   g_ptr_array_unref (self->chunks);
 }
 
@@ -126,7 +148,7 @@ void
 evbus_hand_drop (EvbusHand *self)
 {
   g_ptr_array_set_size (self->events, 0);
-  g_array_set_size (self->since, 0);
+  g_ptr_array_set_size (self->origins, 0);
   g_ptr_array_set_size (self->chunks, 0);
   self->weight = 0;
   self->max_hops = 0;
@@ -138,7 +160,6 @@ evbus_hand_keep (EvbusHand    *self,
                  guint         n,
                  const guint8 *keep)
 {
-  gint64 *since = (gint64 *) (gpointer) self->since->data;
   guint n_kept = 0;
 
   for (guint i = 0; i < self->events->len; i++)
@@ -151,12 +172,12 @@ evbus_hand_keep (EvbusHand    *self,
           continue;
         }
       self->events->pdata[n_kept] = event;
-      since[n_kept] = since[i];
+      self->origins->pdata[n_kept] = self->origins->pdata[i];
       n_kept++;
     }
 
   g_ptr_array_set_size (self->events, n_kept);
-  g_array_set_size (self->since, n_kept);
+  g_ptr_array_set_size (self->origins, n_kept);
   if (n_kept == 0)
     evbus_hand_drop (self);
 }
@@ -201,16 +222,14 @@ take_from_slice (Slice     *slice,
 
   g_ptr_array_set_size (hand->events, len + n);
   memcpy (hand->events->pdata + len, chunk->events + slice->from, n * sizeof (gpointer));
-  for (guint i = 0; i < n; i++)
-    g_array_append_val (hand->since, chunk->picked_up);
+  g_ptr_array_set_size (hand->origins, len + n);
+  for (guint i = len; i < len + n; i++)
+    hand->origins->pdata[i] = chunk;
   g_ptr_array_add (hand->chunks, evbus_chunk_ref (chunk));
   hand->max_hops = MAX (hand->max_hops, chunk->max_hops);
-  if (chunk->min_max_age > 0)
-    {
-      gint64 expiry = chunk->picked_up + chunk->min_max_age;
-
-      hand->next_expiry = hand->next_expiry > 0 ? MIN (hand->next_expiry, expiry) : expiry;
-    }
+  if (chunk->next_expiry > 0)
+    hand->next_expiry = hand->next_expiry > 0 ? MIN (hand->next_expiry, chunk->next_expiry)
+                                              : chunk->next_expiry;
   slice->from += n;
 }
 
@@ -296,6 +315,8 @@ push_fitting (EvbusWindow *self,
 {
   EvbusChunk *kept = evbus_chunk_new (NULL, chunk->n_events);
 
+  kept->opened = chunk->opened;
+  kept->opened_time = chunk->opened_time;
   kept->picked_up = chunk->picked_up;
   for (guint i = 0; i < chunk->n_events; i++)
     {

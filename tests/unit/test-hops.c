@@ -211,6 +211,75 @@ test_two_brokers (Fixture       *fixture,
   evbus_test_assert_ledger (route, "accepted=4 delivered=4");
 }
 
+/* Puts one event for each of the batch; puts none for what was put so. */
+static gboolean
+put_on (EvbusTestHook  *hook,
+        EvbusContext   *ctx,
+        EvbusBatch     *batch,
+        GCancellable   *cancellable,
+        GError        **error)
+{
+  Fixture *fixture = hook->user_data;
+
+  for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
+    {
+      EvbusEvent *event = evbus_batch_get_event (batch, i);
+      g_autofree char *id = NULL;
+
+      if (strcmp (evbus_event_get_routing_key (event), "on") != 0)
+        id = evbus_test_put (EVBUS_BROKER (fixture->producer), "on", "1", NULL);
+      evbus_test_hook_take (hook, batch, i);
+    }
+  return TRUE;
+}
+
+/* A put in publish counts from the event of its batch with the most hops, and
+ * from no event of another batch. @delivery: how large a batch is; @second: the
+ * hops of what is put for the second event, which has none. */
+static void
+expect_hops (Fixture    *fixture,
+             const char *delivery,
+             guint       second)
+{
+  g_autoptr(EvbusTestHook) hook = evbus_test_hook_new ("on");
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_hook (broker, hook, "*", delivery);
+  Fixture on = { .producer = EVBUS_PRODUCER (broker) };
+
+  fixture->hook->publish = put_again;
+  fixture->producer = EVBUS_PRODUCER (broker);
+  hook->publish = put_on;
+  hook->user_data = &on;
+  evbus_test_start (fixture->broker);
+
+  /* One of one hop, one of none, in one run. */
+  g_free (evbus_test_put (fixture->broker, "number", "1", "loop"));
+  evbus_test_wait_ledger (fixture->route, "delivered=1");
+  evbus_test_put_numbers (broker, NULL, 0, 1);
+  evbus_test_start (broker);
+  evbus_test_wait_ledger (route, "delivered=4");
+  g_assert_cmpuint (evbus_event_get_hops (evbus_test_hook_peek (hook, 0)), ==, 1);
+  g_assert_cmpuint (evbus_event_get_hops (evbus_test_hook_peek (hook, 1)), ==, 0);
+  g_assert_cmpuint (evbus_event_get_hops (evbus_test_hook_peek (hook, 2)), ==, 2);
+  g_assert_cmpuint (evbus_event_get_hops (evbus_test_hook_peek (hook, 3)), ==, second);
+  evbus_test_stop (broker);
+  evbus_test_assert_ledger (route, "accepted=4 delivered=4");
+}
+
+static void
+test_batch (Fixture       *fixture,
+            gconstpointer  data)
+{
+  expect_hops (fixture, "{'batch': <{'events': <2>}>}", 2);
+}
+
+static void
+test_other_batch (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  expect_hops (fixture, "{'batch': <{'events': <1>}>}", 1);
+}
+
 typedef struct {
   Fixture *fixture;
   EvbusMailbox *mailbox;
@@ -311,6 +380,8 @@ main (int    argc,
     { "/hops/open", NULL, test_open },
     { "/hops/publish/reject", ONE ("reject"), test_publish_full },
     { "/hops/publish/block", ONE ("block"), test_publish_full },
+    { "/hops/batch/same", NULL, test_batch },
+    { "/hops/batch/other", NULL, test_other_batch },
     { "/hops/two-brokers", NULL, test_two_brokers },
     { "/hops/consumer/context", NULL, test_consumer },
     { "/hops/in-turn", NULL, test_in_turn },

@@ -197,6 +197,33 @@ test_max_age (Fixture       *fixture,
   g_assert_cmpstr (evbus_event_get_id (evbus_test_hook_peek (fixture->hook, 1)), ==, "young");
 }
 
+/* It counts from the put, also before the start. */
+static void
+test_max_age_early (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  static const char * const options[] = { "{'max-age': <uint64 20>}", NULL };
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_hook (broker, fixture->hook, "*", NULL);
+  gint64 put_at;
+
+  for (guint i = 0; i < G_N_ELEMENTS (options); i++)
+    {
+      g_autoptr(GError) error = NULL;
+      g_autofree char *id = evbus_test_put_options (broker, "k", g_variant_new_int32 (1), NULL, options[i],
+                                                    NULL, &error);
+
+      g_assert_no_error (error);
+    }
+  put_at = g_get_monotonic_time ();
+  evbus_test_wait_until (g_get_monotonic_time () > put_at + 40 * 1000);
+  evbus_test_start (broker);
+  evbus_test_wait_ledger (route, "queued=0");
+  evbus_test_assert_ledger (route, "accepted=2 expired=1 delivered=1");
+  evbus_test_stop (broker);
+  g_ptr_array_unref (evbus_test_hook_steal (fixture->hook));   /* not of the fixture's broker */
+}
+
 static void
 test_wait (Fixture       *fixture,
            gconstpointer  data)
@@ -329,7 +356,8 @@ main (int    argc,
     { "/put-options/content-type", NULL, test_content_type },
     { "/put-options/attributes/given", NULL, test_attributes },
     { "/put-options/attributes/limits", NULL, test_attribute_limits },
-    { "/put-options/max-age", NULL, test_max_age },
+    { "/put-options/max-age/held", NULL, test_max_age },
+    { "/put-options/max-age/before-start", NULL, test_max_age_early },
     { "/put-options/wait", NULL, test_wait },
     { "/put-options/timeout", "{'overflow': <'block'>, 'window': <{'events': <2>}>}",
       test_timeout },
