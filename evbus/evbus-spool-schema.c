@@ -79,16 +79,31 @@ probe_tables (EvbusSql  *sql,
   return TRUE;
 }
 
-/* Whether the database is one of ours, and of which version: without a change to
- * any file. */
+/* The two numbers of the header: without a change to any file, but for a kill in
+ * the midst of the first transaction, which has to be undone before anything can be
+ * read. */
+static EvbusSql *
+open_to_look (const char  *path,
+              gint64      *application,
+              GError     **error)
+{
+  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, error);
+
+  if (sql == NULL || evbus_sql_number (sql, "PRAGMA application_id", application, NULL) ||
+      (sqlite3_errcode (sql->db) & 0xff) != SQLITE_READONLY)
+    return g_steal_pointer (&sql);
+  return evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
+}
+
+/* Whether the database is one of ours, and of which version. */
 static gboolean
 check_version (const char  *path,
                gint64      *version,
                gboolean    *damaged,
                GError     **error)
 {
-  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, error);
   gint64 application = 0;
+  g_autoptr(EvbusSql) sql = open_to_look (path, &application, error);
 
   if (sql == NULL)
     return FALSE;

@@ -27,12 +27,36 @@ fail_on (const char  *path,
   return FALSE;
 }
 
+/* A new folder is durable once the one above it was synced. A start that was
+ * killed may have made it, or some above: they are all synced until there is a
+ * database. One that cannot be read was not made by this user. */
+static void
+sync_parents (const char *directory)
+{
+  g_autofree char *path = g_canonicalize_filename (directory, NULL);
+  g_autofree char *parent = g_path_get_dirname (path);
+  int fd = g_open (parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+  if (fd >= 0)
+    {
+      if (fsync (fd) != 0)
+        g_debug ("%s: %s", parent, g_strerror (errno));
+      close (fd);
+    }
+  if (!g_str_equal (parent, path))
+    sync_parents (parent);
+}
+
 static gboolean
 make_directory (const char  *directory,
                 GError     **error)
 {
+  g_autofree char *database = g_build_filename (directory, "spool.db", NULL);
+
   if (g_mkdir_with_parents (directory, 0700) != 0)
     return fail_on (directory, "make the folder of the spool", error);
+  if (!g_file_test (database, G_FILE_TEST_EXISTS))
+    sync_parents (directory);
   /* It may have been there, for everyone to read. */
   if (g_chmod (directory, 0700) != 0)
     return fail_on (directory, "make the folder private", error);
