@@ -250,7 +250,7 @@ class Disk:
         """Fails if the program has changed the folder past the log."""
         mine = {path: what if what is FOLDER else bytes(what.cache) for path, what in self.names.items()}
         theirs = snapshot(folder)
-        assert sorted(mine) == sorted(theirs)
+        assert sorted(mine) == sorted(theirs), f'the log says {sorted(mine)}, the folder {sorted(theirs)}'
         for path, content in mine.items():
             assert path.endswith('-shm') or content == theirs[path], f'{path} is not what the log says'
 
