@@ -26,6 +26,7 @@ struct _EvbusBroker
   guint            stop_timeout;    /* atomic; milliseconds */
   int              reject_unrouted; /* atomic, a copy of the queue's */
 
+  GMutex           reload_lock;     /* one reload at a time; taken before @lock */
   GMutex           lock;
   /* Under @lock. */
   GPtrArray       *routes;          /* a reference of each, in their order */

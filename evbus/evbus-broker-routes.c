@@ -8,8 +8,8 @@
 
 #include <string.h>
 
+#include "evbus-admission-private.h"
 #include "evbus-error.h"
-#include "evbus-explanation-private.h"
 #include "evbus-limits-private.h"
 #include "evbus-profiles-private.h"
 
@@ -57,12 +57,14 @@ evbus_broker_sync_model (EvbusBroker *self)
                          routes->pdata + head, routes->len - head - tail);
 }
 
-/* Lets puts see the present routes. Returns how many events were put before. */
+/* Lets puts see the present routes. Returns how many events were put before. What
+ * this means for puts that wait, the caller tells them outside of the lock. */
 static guint64
-publish_table_locked (EvbusBroker *self)
+publish_table_locked (EvbusBroker *self,
+                      GQueue      *done)
 {
   EvbusRouteTable *table = evbus_route_table_new (self->routes, ++self->generation);
-  guint64 n_pushed = evbus_queue_set_table (self->queue, table);
+  guint64 n_pushed = evbus_queue_set_table (self->queue, table, done);
 
   evbus_route_table_unref (table);
   return n_pushed;
@@ -97,6 +99,8 @@ typedef struct {
   GPtrArray *added;        /* of those, the new ones; borrowed */
   GPtrArray *predecessors; /* in step with @added: the route that each replaces, or NULL; borrowed */
   GPtrArray *removed;      /* a reference of each */
+
+  GQueue     done;         /* EvbusPut; to be answered at the end */
 } Change;
 
 static void
@@ -197,7 +201,7 @@ carry_out_locked (EvbusBroker *self,
 
   g_ptr_array_unref (self->routes);
   self->routes = g_ptr_array_ref (change->routes);
-  n_pushed = publish_table_locked (self);
+  n_pushed = publish_table_locked (self, &change->done);
 
   for (guint i = 0; i < change->added->len; i++)
     evbus_listener_add (self->listener, change->added->pdata[i], change->predecessors->pdata[i]);
@@ -206,14 +210,59 @@ carry_out_locked (EvbusBroker *self,
                            evbus_broker_get_stop_timeout (self));
 }
 
-static void
-apply_settings (EvbusBroker         *self,
-                const EvbusSettings *settings)
+static gboolean
+change_routes (EvbusBroker  *self,
+               GPtrArray    *specs,
+               Change       *change,
+               GError      **error)
 {
-  evbus_queue_set_budget (self->queue, settings->queue_events, settings->queue_bytes);
+  gboolean possible;
+
+  g_mutex_lock (&self->lock);
+  plan_locked (self, specs, change);
+  possible = check_open_locked (self, error) && check_n_routes (change->routes->len, error);
+  if (possible)
+    carry_out_locked (self, change);
+  g_mutex_unlock (&self->lock);
+
+  return possible;
+}
+
+static void
+change_settings (EvbusBroker         *self,
+                 const EvbusSettings *settings,
+                 Change              *change)
+{
+  if (settings->serializer != NULL)
+    evbus_broker_set_serializer (self, settings->serializer, NULL);
   g_atomic_pointer_set (&self->event_bytes, settings->event_bytes);
   evbus_broker_set_reject_unrouted (self, settings->reject_unrouted);
   evbus_broker_set_stop_timeout (self, settings->stop_timeout);
+  evbus_queue_set_budget (self->queue, settings->queue_events, settings->queue_bytes, &change->done);
+}
+
+/* Under @reload_lock, so that the routes and settings of a broker are always
+ * those of one configuration; calls nobody back. */
+static gboolean
+commit (EvbusBroker    *self,
+        EvbusProfiles  *profiles,
+        Change         *change,
+        GError        **error)
+{
+  const EvbusSettings *settings = evbus_profiles_get_settings (profiles);
+
+  if (settings->serializer != NULL)
+    {
+      g_autoptr(EvbusSerializer) serializer = evbus_serializer_lookup (settings->serializer, error);
+
+      if (serializer == NULL)
+        return FALSE;
+    }
+  if (!change_routes (self, evbus_profiles_get_specs (profiles), change, error))
+    return FALSE;
+
+  change_settings (self, settings, change);
+  return TRUE;
 }
 
 static void
@@ -221,6 +270,18 @@ log_lines (const char * const *lines)
 {
   for (guint i = 0; lines != NULL && lines[i] != NULL; i++)
     g_warning ("%s", lines[i]);
+}
+
+/* Tells everybody; under no lock. */
+static void
+conclude (EvbusBroker   *self,
+          EvbusProfiles *profiles,
+          Change        *change)
+{
+  evbus_waiting_answer (&change->done);
+  log_lines (evbus_profiles_get_warnings (profiles));
+  log_lines (evbus_profiles_get_missing (profiles));
+  evbus_broker_routes_changed (self);
 }
 
 /**
@@ -254,39 +315,20 @@ evbus_broker_apply_profiles (EvbusBroker    *self,
                              EvbusProfiles  *profiles,
                              GError        **error)
 {
-  const EvbusSettings *settings;
-  g_auto(Change) change = { 0 };
+  g_auto(Change) change = { .done = G_QUEUE_INIT };
+  gboolean applied;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (EVBUS_IS_PROFILES (profiles), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  settings = evbus_profiles_get_settings (profiles);
-  if (settings->serializer != NULL)
-    {
-      g_autoptr(EvbusSerializer) serializer = evbus_serializer_lookup (settings->serializer, error);
+  g_mutex_lock (&self->reload_lock);
+  applied = commit (self, profiles, &change, error);
+  g_mutex_unlock (&self->reload_lock);
 
-      if (serializer == NULL)
-        return FALSE;
-    }
-
-  g_mutex_lock (&self->lock);
-  plan_locked (self, evbus_profiles_get_specs (profiles), &change);
-  if (!check_open_locked (self, error) || !check_n_routes (change.routes->len, error))
-    {
-      g_mutex_unlock (&self->lock);
-      return FALSE;
-    }
-  carry_out_locked (self, &change);
-  g_mutex_unlock (&self->lock);
-
-  if (settings->serializer != NULL)
-    evbus_broker_set_serializer (self, settings->serializer, NULL);
-  apply_settings (self, settings);
-  log_lines (evbus_profiles_get_warnings (profiles));
-  log_lines (evbus_profiles_get_missing (profiles));
-  evbus_broker_routes_changed (self);
-  return TRUE;
+  if (applied)
+    conclude (self, profiles, &change);
+  return applied;
 }
 
 /**
@@ -299,7 +341,8 @@ evbus_broker_apply_profiles (EvbusBroker    *self,
  * [method@Broker.apply_profiles] do. A configuration with a mistake changes
  * nothing.
  *
- * Blocks while it reads.
+ * Blocks while it reads, and while another thread does: what was read last is
+ * what holds.
  *
  * Errors: %EVBUS_ERROR_INVALID_CONFIG with one line for each mistake, and those
  * of [method@Broker.apply_profiles].
@@ -314,13 +357,21 @@ evbus_broker_load_profiles (EvbusBroker  *self,
                             GError      **error)
 {
   g_autoptr(EvbusProfiles) profiles = NULL;
+  g_auto(Change) change = { .done = G_QUEUE_INIT };
+  gboolean applied;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (path != NULL, FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
+  g_mutex_lock (&self->reload_lock);
   profiles = evbus_profiles_new_for_path (path, error);
-  return profiles != NULL && evbus_broker_apply_profiles (self, profiles, error);
+  applied = profiles != NULL && commit (self, profiles, &change, error);
+  g_mutex_unlock (&self->reload_lock);
+
+  if (applied)
+    conclude (self, profiles, &change);
+  return applied;
 }
 
 /**
@@ -351,6 +402,7 @@ evbus_broker_add_route (EvbusBroker  *self,
 {
   g_autoptr(EvbusRouteSpec) spec = NULL;
   g_autoptr(GVariant) sunk = NULL;
+  GQueue done = G_QUEUE_INIT;
   EvbusRoute *route;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
@@ -379,9 +431,10 @@ evbus_broker_add_route (EvbusBroker  *self,
   route = evbus_route_new (spec, self->queue, self->notifier);
   g_ptr_array_add (self->routes, g_object_ref (route));
   evbus_listener_add (self->listener, route, NULL);
-  publish_table_locked (self);
+  publish_table_locked (self, &done);
   g_mutex_unlock (&self->lock);
 
+  evbus_waiting_answer (&done);
   evbus_broker_routes_changed (self);
   return route;
 }
@@ -406,8 +459,9 @@ evbus_broker_remove_route (EvbusBroker  *self,
                            EvbusRoute   *route,
                            GError      **error)
 {
-  guint index;
+  GQueue done = G_QUEUE_INIT;
   guint64 n_pushed;
+  guint index;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (EVBUS_IS_ROUTE (route), FALSE);
@@ -428,10 +482,11 @@ evbus_broker_remove_route (EvbusBroker  *self,
     }
   g_object_ref (route);
   g_ptr_array_remove_index (self->routes, index);
-  n_pushed = publish_table_locked (self);
+  n_pushed = publish_table_locked (self, &done);
   evbus_listener_retire (self->listener, route, n_pushed, evbus_broker_get_stop_timeout (self));
   g_mutex_unlock (&self->lock);
 
+  evbus_waiting_answer (&done);
   evbus_broker_routes_changed (self);
   g_object_unref (route);
   return TRUE;
@@ -454,57 +509,4 @@ evbus_broker_get_routes (EvbusBroker *self)
   g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
 
   return G_LIST_MODEL (self->model);
-}
-
-/**
- * evbus_broker_explain:
- * @self: a broker
- * @profile: (nullable): a profile name as a producer gives it
- * @error: return location for a #GError
- *
- * Which routes an event of this profile would go to, and why.
- *
- * Errors, which a put would get as well: %EVBUS_ERROR_MATCH if a pattern gives
- * up on the name, %EVBUS_ERROR_INVALID_ARGUMENT if it is none.
- *
- * Returns: (transfer container) (element-type EvbusExplanation): an answer for each
- *   route, in their order
- *
- * Since: 1.0
- */
-GPtrArray *
-evbus_broker_explain (EvbusBroker  *self,
-                      const char   *profile,
-                      GError      **error)
-{
-  g_autoptr(GPtrArray) routes = NULL;
-  g_autoptr(GPtrArray) answers = g_ptr_array_new_with_free_func (g_object_unref);
-
-  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
-  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
-
-  profile = evbus_broker_check_profile (profile, error);
-  if (profile == NULL)
-    return NULL;
-
-  routes = evbus_broker_dup_routes (self);
-  for (guint i = 0; i < routes->len; i++)
-    {
-      EvbusRoute *route = routes->pdata[i];
-      gboolean matches;
-
-      if (!evbus_matcher_match (route->spec->matcher, profile, &matches, error))
-        {
-          g_prefix_error (error, "route %s: ", route->label);
-          return NULL;
-        }
-      g_ptr_array_add (answers,
-                       evbus_explanation_new (route, matches,
-                                              g_strdup_printf ("'%s' %s the %s '%s'", profile,
-                                                               matches ? "matches" : "does not match",
-                                                               evbus_matcher_get_plugin (route->spec->matcher),
-                                                               route->spec->profile)));
-    }
-
-  return g_steal_pointer (&answers);
 }

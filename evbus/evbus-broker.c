@@ -120,6 +120,7 @@ evbus_broker_finalize (GObject *object)
   evbus_notifier_unref (self->notifier);
   evbus_listener_unref (self->listener);
   g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->reload_lock);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
 }
@@ -269,6 +270,7 @@ static void
 evbus_broker_init (EvbusBroker *self)
 {
   g_mutex_init (&self->lock);
+  g_mutex_init (&self->reload_lock);
   self->listener = evbus_listener_new ();
   self->queue = evbus_listener_get_queue (self->listener);
   self->notifier = evbus_notifier_new (G_OBJECT (self), &notifier_funcs);
@@ -505,11 +507,18 @@ void
 evbus_broker_set_reject_unrouted (EvbusBroker *self,
                                   gboolean     reject_unrouted)
 {
+  gboolean changed;
+
   g_return_if_fail (EVBUS_IS_BROKER (self));
 
   reject_unrouted = !!reject_unrouted;
+  /* Both the same way, whoever else is doing so. */
+  g_mutex_lock (&self->lock);
   evbus_queue_set_reject_unrouted (self->queue, reject_unrouted);
-  if (g_atomic_int_exchange (&self->reject_unrouted, reject_unrouted) != reject_unrouted)
+  changed = g_atomic_int_exchange (&self->reject_unrouted, reject_unrouted) != reject_unrouted;
+  g_mutex_unlock (&self->lock);
+
+  if (changed)
     evbus_notifier_changed (self->notifier, 1u << PROP_REJECT_UNROUTED);
 }
 
@@ -551,6 +560,7 @@ evbus_broker_set_serializer (EvbusBroker  *self,
                              GError      **error)
 {
   EvbusSerializer *serializer;
+  gboolean changed;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (name != NULL, FALSE);
@@ -560,8 +570,12 @@ evbus_broker_set_serializer (EvbusBroker  *self,
   if (serializer == NULL)
     return FALSE;
 
+  g_mutex_lock (&self->lock);
   g_atomic_pointer_set (&self->serializer_name, g_intern_string (name));
-  if (g_atomic_pointer_exchange (&self->serializer, serializer) != serializer)
+  changed = g_atomic_pointer_exchange (&self->serializer, serializer) != serializer;
+  g_mutex_unlock (&self->lock);
+
+  if (changed)
     evbus_notifier_changed (self->notifier, 1u << PROP_SERIALIZER);
 
   /* The library keeps a reference of each, so none is kept here. */

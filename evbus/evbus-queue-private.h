@@ -87,14 +87,18 @@ void        evbus_queue_settle      (EvbusQueue        *self,
                                      guint              n_events,
                                      gsize              weight);
 
-/* Puts @table in place. Returns how many events were pushed before. */
+/* Puts @table in place. Returns how many events were pushed before. The puts that
+ * this has decided go into @done: their owner calls evbus_waiting_answer(), under
+ * no lock, as that may call back. */
 guint64     evbus_queue_set_table   (EvbusQueue       *self,
-                                     EvbusRouteTable  *table);
+                                     EvbusRouteTable  *table,
+                                     GQueue           *done);
 /* For a queue that is closed: no more routes. */
 void        evbus_queue_clear_table (EvbusQueue       *self);
 void        evbus_queue_set_budget  (EvbusQueue       *self,
                                      guint             max_events,
-                                     gsize             max_weight);
+                                     gsize             max_weight,
+                                     GQueue           *done);
 guint       evbus_queue_get_max_events (EvbusQueue    *self);
 void        evbus_queue_set_reject_unrouted (EvbusQueue *self,
                                      gboolean          reject_unrouted);

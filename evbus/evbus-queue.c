@@ -176,22 +176,21 @@ evbus_queue_settle (EvbusQueue        *self,
 
 guint64
 evbus_queue_set_table (EvbusQueue      *self,
-                       EvbusRouteTable *table)
+                       EvbusRouteTable *table,
+                       GQueue          *done)
 {
-  GQueue done = G_QUEUE_INIT;
   EvbusRouteTable *old;
   guint64 n_pushed;
 
   evbus_queue_lock (self);
   old = self->table;
   self->table = evbus_route_table_ref (table);
-  evbus_waiting_resolve_locked (self, &done);
+  evbus_waiting_resolve_locked (self, done);
   evbus_route_table_forget (old, self->garbage);
   n_pushed = self->n_pushed;
   evbus_queue_unlock (self);
 
   evbus_route_table_unref (old);
-  evbus_waiting_answer (&done);
   return n_pushed;
 }
 
@@ -200,25 +199,24 @@ evbus_queue_clear_table (EvbusQueue *self)
 {
   g_autoptr(GPtrArray) no_routes = g_ptr_array_new ();
   EvbusRouteTable *table = evbus_route_table_new (no_routes, G_MAXUINT64);
+  GQueue done = G_QUEUE_INIT;
 
-  evbus_queue_set_table (self, table);
+  evbus_queue_set_table (self, table, &done);
   evbus_route_table_unref (table);
+  evbus_waiting_answer (&done);
 }
 
 void
 evbus_queue_set_budget (EvbusQueue *self,
                         guint       max_events,
-                        gsize       max_weight)
+                        gsize       max_weight,
+                        GQueue     *done)
 {
-  GQueue done = G_QUEUE_INIT;
-
   evbus_queue_lock (self);
   self->max_events = max_events;
   self->max_weight = max_weight;
-  evbus_waiting_ask_again_locked (self, &done);
+  evbus_waiting_ask_again_locked (self, done);
   evbus_queue_unlock (self);
-
-  evbus_waiting_answer (&done);
 }
 
 guint

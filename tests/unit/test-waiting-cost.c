@@ -158,9 +158,11 @@ test_queue (Fixture       *fixture,
 {
   EvbusQueue *queue = fixture->broker->queue;
   g_autofree EvbusTake *take = g_new0 (EvbusTake, 1);
+  GQueue done = G_QUEUE_INIT;
   guint64 before;
 
-  evbus_queue_set_budget (queue, 8, 1 << 20);
+  evbus_queue_set_budget (queue, 8, 1 << 20, &done);
+  g_assert_cmpuint (done.length, ==, 0);
   put (fixture, "a", 4);
   put (fixture, "b", 4);
   for (guint i = 0; i < 1000; i++)
