@@ -54,16 +54,11 @@ find_key (EvbusSpool  *self,
           GError     **error)
 {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  EvbusSpoolRoute *route = evbus_spool_find_key (self, key);
 
-  for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusSpoolRoute *route = self->routes->pdata[i];
-
-      if (g_str_equal (route->key, key))
-        return route;
-    }
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the spool has no route \"%s\"", self->path, key);
-  return NULL;
+  if (route == NULL)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the spool has no route \"%s\"", self->path, key);
+  return route;
 }
 
 GPtrArray *

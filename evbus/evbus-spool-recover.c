@@ -2,8 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* A damaged or foreign database is never written to: it is set aside, and what
- * can be read of it goes into a new one. */
+/* A damaged or foreign database is never written to: what can be read of it goes
+ * into a new one, and then it is set aside.
+ *
+ * Each step can be the last before a crash. The new database is made as
+ * `spool.db.building` and renamed to `spool.db.new` when it is complete; a start that
+ * finds the latter only finishes the renaming. */
 
 #include "evbus-spool-store-private.h"
 
@@ -54,20 +58,104 @@ set_aside (EvbusSpool  *self,
   return evbus_spool_sync_directory (self->directory, error);
 }
 
+static char *
+get_path (EvbusSpool *self,
+          const char *name)
+{
+  return g_build_filename (self->directory, name, NULL);
+}
+
+static gboolean
+rename_to (const char  *from,
+           const char  *to,
+           GError     **error)
+{
+  int reason;
+
+  if (g_rename (from, to) == 0)
+    return TRUE;
+  reason = errno;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot be renamed to %s: %s", from, to,
+               g_strerror (reason));
+  return FALSE;
+}
+
+/* Fills `spool.db.building` and makes it `spool.db.new`. */
+static gboolean
+build (EvbusSpool  *self,
+       guint64     *n_events,
+       guint64     *n_dead,
+       GError     **error)
+{
+  g_autofree char *new_path = get_path (self, "spool.db.new");
+  EvbusSpool *to = evbus_spool_new (self->directory, "spool.db.building");
+  g_autofree char *path = g_strdup (to->path);
+  gboolean damaged, done;
+
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
+    {
+      g_autofree char *old = g_strconcat (path, endings[i], NULL);
+
+      g_unlink (old);
+    }
+  done = evbus_spool_open_database (to, &damaged, error) &&
+         evbus_sql_exec (to->sql, "PRAGMA wal_autocheckpoint = 1000", error) &&
+         evbus_spool_salvage (to, self->path, n_events, n_dead, error) &&
+         evbus_sql_exec (to->sql, "PRAGMA wal_checkpoint(TRUNCATE)", error);
+  evbus_spool_free (to);
+  return done && rename_to (path, new_path, error) && evbus_spool_sync_directory (self->directory, error);
+}
+
+/* The rest, which can be done again after a crash. @name: (out) (optional). */
+static gboolean
+replace (EvbusSpool  *self,
+         char       **name,
+         GError     **error)
+{
+  g_autofree char *aside = find_name (self->path);
+  g_autofree char *new_path = get_path (self, "spool.db.new");
+  g_autofree char *mark = get_path (self, "damaged");
+
+  if (!set_aside (self, aside, error) || !rename_to (new_path, self->path, error) ||
+      !evbus_spool_sync_directory (self->directory, error))
+    return FALSE;
+  g_unlink (mark);
+  if (name != NULL)
+    *name = g_steal_pointer (&aside);
+  return TRUE;
+}
+
+gboolean
+evbus_spool_finish_recovery (EvbusSpool  *self,
+                             GError     **error)
+{
+  g_autofree char *new_path = get_path (self, "spool.db.new");
+
+  if (!g_file_test (new_path, G_FILE_TEST_EXISTS))
+    return TRUE;
+  if (!replace (self, NULL, error))
+    return FALSE;
+  self->note = g_strdup ("a recovery that was interrupted is finished; the damaged files are in the folder");
+  return TRUE;
+}
+
 gboolean
 evbus_spool_recover (EvbusSpool  *self,
                      const char  *reason,
                      GError     **error)
 {
-  g_autofree char *name = find_name (self->path);
-  g_autofree char *mark = g_build_filename (self->directory, "damaged", NULL);
+  g_autofree char *name = NULL;
+  guint64 n_events = 0, n_dead = 0;
   gboolean damaged;
 
-  if (!set_aside (self, name, error) || !evbus_spool_open_database (self, &damaged, error))
+  evbus_spool_release_reserve (self->directory);
+  if (!build (self, &n_events, &n_dead, error) || !replace (self, &name, error) ||
+      !evbus_spool_open_database (self, &damaged, error))
     return FALSE;
 
   self->condition = EVBUS_SPOOL_RECOVERED;
-  self->note = g_strdup_printf ("%s; set aside as %s", reason, name);
-  g_unlink (mark);
+  g_free (self->note);
+  self->note = g_strdup_printf ("%s; it is set aside as %s, %" G_GUINT64_FORMAT " events and %" G_GUINT64_FORMAT
+                                " dead letters were taken over", reason, name, n_events, n_dead);
   return TRUE;
 }

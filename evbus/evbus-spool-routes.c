@@ -90,6 +90,20 @@ evbus_spool_find_route (EvbusSpool *self,
   return NULL;
 }
 
+EvbusSpoolRoute *
+evbus_spool_find_key (EvbusSpool *self,
+                      const char *key)
+{
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusSpoolRoute *route = self->routes->pdata[i];
+
+      if (g_str_equal (route->key, key))
+        return route;
+    }
+  return NULL;
+}
+
 /* The columns of a row that are numbers, in their order. */
 enum { ID, ORPHAN, POSITION, LAST, ACCEPTED, DELIVERED, DEAD, EXPIRED, DROPPED, QUEUED, RETRIED, WEIGHT, N_NUMBERS };
 
@@ -268,19 +282,31 @@ evbus_spool_load_routes (EvbusSpool  *self,
   return row == 0;
 }
 
+gboolean
+evbus_spool_salvage_routes (EvbusSpool *self,
+                            EvbusSql   *from)
+{
+  sqlite3_stmt *rows = evbus_sql_get (from, EVBUS_SQL_LOAD_ROUTES, NULL);
+  gboolean sound = TRUE, has_total = FALSE;
+  int row = -1;
+
+  while (rows != NULL && (row = evbus_sql_step (from, rows, NULL)) > 0)
+    {
+      has_total |= sqlite3_column_int64 (rows, 0) == 0;
+      sound &= take_row (self, rows);
+    }
+  self->weight = 0;
+  return sound && has_total && row == 0;
+}
+
 EvbusSpoolRoute *
 evbus_spool_adopt_route (EvbusSpool *self,
                          const char *key)
 {
-  EvbusSpoolRoute *route = NULL;
+  EvbusSpoolRoute *route;
 
   g_mutex_lock (&self->lock);
-  for (guint i = 0; i < self->routes->len && route == NULL; i++)
-    {
-      route = self->routes->pdata[i];
-      if (!g_str_equal (route->key, key))
-        route = NULL;
-    }
+  route = evbus_spool_find_key (self, key);
   if (route == NULL)
     {
       route = evbus_spool_route_new (self, ++self->last_route_id, key);

@@ -157,7 +157,8 @@ evbus_spool_get_set (EvbusSpool       *self,
 
 /* Magic, length, CRC32 of what follows, number of the set, of the routes: for each
  * its id (i64), the length of its key (u32), its key. All numbers u32 where
- * nothing else is said, little-endian. The keys are there for a recovery. */
+ * nothing else is said, little-endian. The keys are there for a recovery; so is a
+ * second one, before the first event of the set. */
 gboolean
 evbus_spool_write_set (EvbusSpool     *self,
                        EvbusSpoolSet  *set,
@@ -180,7 +181,9 @@ evbus_spool_write_set (EvbusSpool     *self,
   head[2] = GUINT32_TO_LE ((guint32) crc32 (0, blob->data + 12, blob->len - 12));
   memcpy (blob->data, head, sizeof head);
 
-  return evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET, error, "ib", (gint64) set->id, blob->data, (gsize) blob->len);
+  return evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET, error, "ib", (gint64) set->id, blob->data, (gsize) blob->len) &&
+         evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET_COPY, error, "ib", EVBUS_SPOOL_PLACE (set->id, 0), blob->data,
+                         (gsize) blob->len);
 }
 
 static guint32
@@ -231,33 +234,43 @@ evbus_spool_set_check (const guint8 *data,
   return length;
 }
 
-/* FALSE: the row is damaged. */
-static gboolean
-take_set (EvbusSpool   *self,
-          sqlite3_stmt *row)
+void
+evbus_spool_add_stored_set (EvbusSpool *self,
+                            guint32     id,
+                            GArray     *route_ids)
 {
-  g_autoptr(GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
   EvbusSpoolSet *set;
-  guint32 id = 0;
 
-  if (evbus_spool_set_check (sqlite3_column_blob (row, 1), sqlite3_column_bytes (row, 1), &id, ids, NULL) == 0 ||
-      id == 0 || id > EVBUS_SPOOL_MAX_SET || (gint64) id != sqlite3_column_int64 (row, 0))
-    return FALSE;
-
-  for (guint i = 0; i < ids->len; i++)
+  if (id == 0 || id > EVBUS_SPOOL_MAX_SET || g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id)))
+    return;
+  for (guint i = 0; i < route_ids->len; i++)
     {
-      EvbusSpoolRoute *route = evbus_spool_find_route (self, g_array_index (ids, gint64, i));
+      EvbusSpoolRoute *route = evbus_spool_find_route (self, g_array_index (route_ids, gint64, i));
 
       /* Forgotten ones are not taken out of the rows. */
-      if (route != NULL)
+      if (route != NULL && !g_ptr_array_find (routes, route, NULL))
         g_ptr_array_add (routes, route);
     }
   set = add_set (self, id, (EvbusSpoolRoute **) routes->pdata, routes->len);
   set->stored = TRUE;
   set->empty = FALSE;
   set->deletable = TRUE;
-  return TRUE;
+}
+
+/* FALSE: the row is damaged. */
+static gboolean
+take_set (EvbusSpool   *self,
+          sqlite3_stmt *row)
+{
+  g_autoptr(GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint64));
+  guint32 id = 0;
+
+  if (evbus_spool_set_check (sqlite3_column_blob (row, 1), sqlite3_column_bytes (row, 1), &id, ids, NULL) == 0 ||
+      (gint64) id != sqlite3_column_int64 (row, 0))
+    return FALSE;
+  evbus_spool_add_stored_set (self, id, ids);
+  return g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id));
 }
 
 /* The newest event of each set: one look into the tree. */

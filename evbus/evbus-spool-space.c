@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "evbus-error.h"
 #include "evbus-limits-private.h"
 
 #define PAGE 4096
@@ -30,6 +32,9 @@
 
 /* Free pages of the database that are kept for what comes. */
 #define KEPT_FREE_PAGES 1024
+
+/* So many more are allocated than are needed. */
+#define SPARE_PAGES 64
 
 /* Few enough pages in use to move them all to the front in one transaction. */
 #define FEW_PAGES 2048
@@ -169,6 +174,38 @@ evbus_spool_keep_wal (EvbusSpool *self)
     }
 }
 
+void
+evbus_spool_empty_wal (EvbusSpool *self)
+{
+  g_mutex_lock (&self->keeper->checkpoint);
+  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  g_mutex_unlock (&self->keeper->checkpoint);
+}
+
+/* What is committed stands in the log, and has to find its place in the database
+ * later. If that could fail for want of space, the log could never be emptied, and
+ * a full disk would stay full. */
+gboolean
+evbus_spool_allocate (EvbusSpool  *self,
+                      GError     **error)
+{
+  gint64 n_pages;
+  struct stat status;
+
+  if (!evbus_sql_number (self->sql, "PRAGMA page_count", &n_pages, error))
+    return FALSE;
+  if (fstat (self->db_fd, &status) != 0 || (gint64) status.st_blocks * 512 >= n_pages * PAGE ||
+      fallocate (self->db_fd, FALLOC_FL_KEEP_SIZE, 0, (n_pages + SPARE_PAGES) * PAGE) == 0 ||
+      fallocate (self->db_fd, FALLOC_FL_KEEP_SIZE, 0, n_pages * PAGE) == 0)
+    return TRUE;
+  /* Others say that the file system cannot do it. */
+  if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG)
+    return TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL,
+               "%s: the disk is full; nothing was stored, try again when there is space", self->path);
+  return FALSE;
+}
+
 /* Where few pages are in use, all the free ones can go at once: SQLite's full
  * vacuum at a commit. One by one, each has to be looked for in the list of free
  * pages. */
@@ -210,7 +247,9 @@ evbus_spool_shrink (EvbusSpool *self)
   else if (n_free > kept && n_free > n_pages / 4)
     more = return_some (self);
 
-  if (self->full || (g_stat (wal, &status) == 0 && status.st_size > KEPT_WAL_BYTES))
+  if (self->full)
+    evbus_spool_empty_wal (self);
+  else if (g_stat (wal, &status) == 0 && status.st_size > KEPT_WAL_BYTES)
     wake_keeper (self->keeper, TRUE);
   return more && !self->full;
 }

@@ -82,6 +82,7 @@ struct _EvbusSpool
   char               *directory;
   char               *path;
   int                 lock_fd;
+  int                 db_fd;            /* of the database, for its space on the disk */
   EvbusSpoolCondition condition;
   char               *note;
   EvbusSpoolKeeper   *keeper;
@@ -129,6 +130,9 @@ struct _EvbusSpool
 void             evbus_spool_mark_damaged     (EvbusSpool            *self,
                                                EvbusSql              *sql);
 
+EvbusSpool      *evbus_spool_new              (const char            *directory,
+                                               const char            *name);
+void             evbus_spool_free             (EvbusSpool            *self);
 /* Opens the database that is there, makes it if there is none. @damaged: (out). */
 gboolean         evbus_spool_open_database    (EvbusSpool            *self,
                                                gboolean              *damaged,
@@ -142,6 +146,18 @@ gboolean         evbus_spool_sync_directory   (const char            *directory,
  * it. @reason: for a person. */
 gboolean         evbus_spool_recover          (EvbusSpool            *self,
                                                const char            *reason,
+                                               GError               **error);
+/* Finishes a recovery that was interrupted after the new database was complete. */
+gboolean         evbus_spool_finish_recovery  (EvbusSpool            *self,
+                                               GError               **error);
+
+/* ---- evbus-spool-salvage.c */
+
+/* Fills the new, empty database @to with what can be read of the file @from. */
+gboolean         evbus_spool_salvage          (EvbusSpool            *to,
+                                               const char            *from,
+                                               guint64               *n_events,
+                                               guint64               *n_dead,
                                                GError               **error);
 
 /* ---- evbus-spool-schema.c */
@@ -168,6 +184,11 @@ EvbusSpoolRoute *evbus_spool_route_new        (EvbusSpool            *spool,
 void             evbus_spool_route_free       (EvbusSpoolRoute       *self);
 EvbusSpoolRoute *evbus_spool_find_route       (EvbusSpool            *self,
                                                gint64                 id);
+EvbusSpoolRoute *evbus_spool_find_key         (EvbusSpool            *self,
+                                               const char            *key);
+/* Takes over the rows of another database that are sound: whether all are. */
+gboolean         evbus_spool_salvage_routes   (EvbusSpool            *self,
+                                               EvbusSql              *from);
 gboolean         evbus_spool_load_routes      (EvbusSpool            *self,
                                                gboolean              *damaged,
                                                GError               **error);
@@ -186,6 +207,10 @@ void             evbus_spool_set_free         (EvbusSpoolSet         *set);
 gboolean         evbus_spool_load_sets        (EvbusSpool            *self,
                                                gboolean              *damaged,
                                                GError               **error);
+/* A set that has a row, of the routes that are known; not twice. */
+void             evbus_spool_add_stored_set   (EvbusSpool            *self,
+                                               guint32                id,
+                                               GArray                *route_ids);
 /* The set of exactly those routes, or NULL if there is no room for one more. */
 EvbusSpoolSet   *evbus_spool_get_set          (EvbusSpool            *self,
                                                EvbusSpoolRoute      **routes,
@@ -256,6 +281,11 @@ EvbusSpoolKeeper *evbus_spool_keeper_new      (EvbusSpool            *spool);
 void             evbus_spool_keeper_free      (EvbusSpoolKeeper      *self);
 /* After a commit: a checkpoint, if one is due. */
 void             evbus_spool_keep_wal         (EvbusSpool            *self);
+/* Before a commit: sees to it that a checkpoint of it will find space. */
+gboolean         evbus_spool_allocate         (EvbusSpool            *self,
+                                               GError               **error);
+/* Moves the log into the database, now, and gives its space back. */
+void             evbus_spool_empty_wal        (EvbusSpool            *self);
 /* Gives space back. Returns whether there is more to give. */
 gboolean         evbus_spool_shrink           (EvbusSpool            *self);
 /* Sees to it that there is a reserve: whether there is one. */

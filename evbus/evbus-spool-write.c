@@ -293,6 +293,7 @@ write_rest (EvbusSpool  *self,
   weight = self->weight + self->weight_added;
   weight -= MIN (weight, self->weight_removed);
   return evbus_spool_write_total (self, weight, error) &&
+         (self->staged_sets->len == 0 || evbus_spool_allocate (self, error)) &&
          evbus_sql_call (self->sql, EVBUS_SQL_COMMIT, error, "");
 }
 

@@ -122,21 +122,13 @@ take_lock (const char  *directory,
 /* SQLite would make it with what the umask leaves of 0644; the other files get
  * the mode of this one. */
 static gboolean
-make_file (const char  *path,
+make_file (EvbusSpool  *self,
            GError     **error)
 {
-  int fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-  if (fd < 0)
-    return fail_on (path, "make the spool", error);
-  if (fchmod (fd, 0600) != 0)
-    {
-      fail_on (path, "make the spool private", error);
-      close (fd);
-      return FALSE;
-    }
-  close (fd);
-  return TRUE;
+  self->db_fd = g_open (self->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (self->db_fd < 0)
+    return fail_on (self->path, "make the spool", error);
+  return fchmod (self->db_fd, 0600) == 0 || fail_on (self->path, "make the spool private", error);
 }
 
 gboolean
@@ -200,6 +192,10 @@ unload (EvbusSpool *self)
   self->seq = self->horizon = self->last_route_id = 0;
   self->weight = 0;
   g_clear_pointer (&self->sql, evbus_sql_close);
+  /* Not before: to close any descriptor of the file ends SQLite's locks on it. */
+  if (self->db_fd >= 0)
+    close (self->db_fd);
+  self->db_fd = -1;
 }
 
 gboolean
@@ -208,9 +204,8 @@ evbus_spool_open_database (EvbusSpool  *self,
                            GError     **error)
 {
   *damaged = FALSE;
-  if (!make_file (self->path, error))
-    return FALSE;
-  self->sql = evbus_spool_schema_open (self->path, &self->condition, damaged, error);
+  if (make_file (self, error))
+    self->sql = evbus_spool_schema_open (self->path, &self->condition, damaged, error);
   if (self->sql != NULL && load (self, damaged, error) && evbus_spool_sync_directory (self->directory, error))
     {
       self->more_to_delete = g_hash_table_size (self->sets_by_id) > 0;
@@ -238,7 +233,7 @@ try_open (EvbusSpool  *self,
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: was found damaged", self->path);
       return FALSE;
     }
-  if (!*damaged)
+  if (g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
     {
       evbus_spool_release_reserve (self->directory);
       return evbus_spool_open_database (self, damaged, error);
@@ -247,15 +242,17 @@ try_open (EvbusSpool  *self,
   return FALSE;
 }
 
-static EvbusSpool *
-spool_new (const char *directory)
+EvbusSpool *
+evbus_spool_new (const char *directory,
+                 const char *name)
 {
   EvbusSpool *self = g_new0 (EvbusSpool, 1);
 
   g_atomic_ref_count_init (&self->ref_count);
   self->directory = g_strdup (directory);
-  self->path = g_build_filename (directory, "spool.db", NULL);
+  self->path = g_build_filename (directory, name, NULL);
   self->lock_fd = -1;
+  self->db_fd = -1;
   g_mutex_init (&self->lock);
   self->routes = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
   self->forgotten = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
@@ -270,8 +267,8 @@ spool_new (const char *directory)
   return self;
 }
 
-static void
-spool_free (EvbusSpool *self)
+void
+evbus_spool_free (EvbusSpool *self)
 {
   unload (self);
   if (self->lock_fd >= 0)
@@ -299,17 +296,17 @@ evbus_spool_open (const char  *directory,
                   GError     **error)
 {
   g_autoptr(GError) failure = NULL;
-  EvbusSpool *self = spool_new (directory);
+  EvbusSpool *self = evbus_spool_new (directory, "spool.db");
   gboolean damaged = FALSE;
   gboolean done;
 
   if (!make_directory (directory, error) || (self->lock_fd = take_lock (directory, error)) < 0)
     {
-      spool_free (self);
+      evbus_spool_free (self);
       return NULL;
     }
 
-  done = try_open (self, &damaged, &failure);
+  done = evbus_spool_finish_recovery (self, &failure) && try_open (self, &damaged, &failure);
   if (!done && damaged)
     {
       g_autoptr(GError) reason = g_steal_pointer (&failure);
@@ -319,10 +316,12 @@ evbus_spool_open (const char  *directory,
   if (!done)
     {
       g_propagate_error (error, g_steal_pointer (&failure));
-      spool_free (self);
+      evbus_spool_free (self);
       return NULL;
     }
 
+  if (self->note != NULL)
+    self->condition = EVBUS_SPOOL_RECOVERED;
   self->keeper = evbus_spool_keeper_new (self);
   evbus_spool_make_reserve (self);
   return self;
@@ -345,7 +344,7 @@ evbus_spool_unref (EvbusSpool *self)
     evbus_spool_commit (self, NULL);
   evbus_spool_maintain (self);
   evbus_spool_keeper_free (self->keeper);
-  spool_free (self);
+  evbus_spool_free (self);
 }
 
 const char *

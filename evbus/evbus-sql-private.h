@@ -14,11 +14,13 @@ typedef enum {
   EVBUS_SQL_BEGIN,
   EVBUS_SQL_COMMIT,
   EVBUS_SQL_PUT_EVENT,
+  EVBUS_SQL_SALVAGE_EVENT,
   EVBUS_SQL_GET_EVENT,
   EVBUS_SQL_LAST_EVENT,
   EVBUS_SQL_WEIGH_EVENTS,
   EVBUS_SQL_DELETE_EVENTS,
   EVBUS_SQL_PUT_SET,
+  EVBUS_SQL_PUT_SET_COPY,
   EVBUS_SQL_DELETE_SET,
   EVBUS_SQL_LOAD_SETS,
   EVBUS_SQL_PUT_ROUTE,
@@ -26,6 +28,7 @@ typedef enum {
   EVBUS_SQL_LOAD_ROUTES,
   EVBUS_SQL_PUT_KNOWN_ID,
   EVBUS_SQL_LOAD_KNOWN_IDS,
+  EVBUS_SQL_LOAD_KNOWN_ID_ROWS,
   EVBUS_SQL_COUNT_KNOWN_IDS,
   EVBUS_SQL_TRIM_KNOWN_IDS,
   EVBUS_SQL_PUT_DEAD,
@@ -42,6 +45,7 @@ typedef enum {
 typedef struct {
   sqlite3      *db;
   char         *path;
+  int           reason;                    /* errno of the last call that failed, or 0 */
   gboolean      damaged;                   /* an error said that the file is no sound database */
   sqlite3_stmt *statements[EVBUS_SQL_N];   /* prepared when they are first used */
 } EvbusSql;

@@ -18,6 +18,7 @@ static const char *const texts[] = {
   [EVBUS_SQL_BEGIN] = "BEGIN IMMEDIATE",
   [EVBUS_SQL_COMMIT] = "COMMIT",
   [EVBUS_SQL_PUT_EVENT] = "INSERT INTO event (place, record) VALUES (?1, ?2)",
+  [EVBUS_SQL_SALVAGE_EVENT] = "INSERT OR IGNORE INTO event (place, record) VALUES (?1, ?2)",
   [EVBUS_SQL_GET_EVENT] = "SELECT record FROM event WHERE place = ?1",
   [EVBUS_SQL_LAST_EVENT] =
     "SELECT max(place) FROM event WHERE place > ?1 AND place <= ?2",
@@ -26,6 +27,7 @@ static const char *const texts[] = {
     "WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3)",
   [EVBUS_SQL_DELETE_EVENTS] = "DELETE FROM event WHERE place > ?1 AND place <= ?2",
   [EVBUS_SQL_PUT_SET] = "INSERT OR REPLACE INTO route_set (set_id, routes) VALUES (?1, ?2)",
+  [EVBUS_SQL_PUT_SET_COPY] = "INSERT OR REPLACE INTO event (place, record) VALUES (?1, ?2)",
   [EVBUS_SQL_DELETE_SET] = "DELETE FROM route_set WHERE set_id = ?1",
   [EVBUS_SQL_LOAD_SETS] = "SELECT set_id, routes FROM route_set ORDER BY set_id",
   [EVBUS_SQL_PUT_ROUTE] =
@@ -41,6 +43,7 @@ static const char *const texts[] = {
     "dropped, queued, retried, queued_weight, crc FROM route ORDER BY route_id",
   [EVBUS_SQL_PUT_KNOWN_ID] = "INSERT OR REPLACE INTO known_id (seq, id) VALUES (?1, ?2)",
   [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id FROM known_id ORDER BY seq DESC LIMIT ?1",
+  [EVBUS_SQL_LOAD_KNOWN_ID_ROWS] = "SELECT seq, id FROM known_id ORDER BY seq",
   [EVBUS_SQL_COUNT_KNOWN_IDS] = "SELECT count(*) FROM known_id",
   [EVBUS_SQL_TRIM_KNOWN_IDS] =
     "DELETE FROM known_id WHERE seq <= (SELECT seq FROM known_id ORDER BY seq LIMIT 1 OFFSET ?1 - 1)",
@@ -90,11 +93,9 @@ evbus_sql_close (EvbusSql *self)
 
 /* No space, in whatever words: SQLite knows ENOSPC alone. */
 static gboolean
-is_full (sqlite3 *db,
-         int      code)
+is_full (int code,
+         int reason)
 {
-  int reason = sqlite3_system_errno (db);
-
   if (code == SQLITE_FULL)
     return TRUE;
   return code == SQLITE_IOERR && (reason == ENOSPC || reason == EDQUOT || reason == EFBIG);
@@ -111,16 +112,16 @@ evbus_sql_fail (EvbusSql    *self,
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
     self->damaged = TRUE;
 
-  if (self->db != NULL && is_full (self->db, code))
+  if (is_full (code, self->reason))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL,
                    "%s: the disk is full; nothing was stored, try again when there is space", self->path);
       return FALSE;
     }
 
-  if (code == SQLITE_IOERR && sqlite3_system_errno (self->db) != 0)
+  if (code == SQLITE_IOERR && self->reason != 0)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d): %s", self->path, what,
-                 sqlite3_errmsg (self->db), extended, g_strerror (sqlite3_system_errno (self->db)));
+                 sqlite3_errmsg (self->db), extended, g_strerror (self->reason));
   else
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d)", self->path, what,
                  self->db != NULL ? sqlite3_errmsg (self->db) : "out of memory", extended);
@@ -147,7 +148,12 @@ evbus_sql_step (EvbusSql      *self,
                 sqlite3_stmt  *statement,
                 GError       **error)
 {
-  int code = sqlite3_step (statement);
+  int code;
+
+  /* SQLite's own memory of it (sqlite3_system_errno) leaves COMMIT out. */
+  errno = 0;
+  code = sqlite3_step (statement);
+  self->reason = errno;
 
   if (code == SQLITE_ROW)
     return 1;
@@ -214,9 +220,12 @@ evbus_sql_exec (EvbusSql    *self,
                 const char  *text,
                 GError     **error)
 {
-  if (sqlite3_exec (self->db, text, NULL, NULL, NULL) != SQLITE_OK)
-    return evbus_sql_fail (self, text, error);
-  return TRUE;
+  int code;
+
+  errno = 0;
+  code = sqlite3_exec (self->db, text, NULL, NULL, NULL);
+  self->reason = errno;
+  return code == SQLITE_OK || evbus_sql_fail (self, text, error);
 }
 
 gboolean
@@ -228,6 +237,7 @@ evbus_sql_number (EvbusSql    *self,
   sqlite3_stmt *statement = NULL;
   gboolean found = FALSE;
 
+  errno = 0;
   if (sqlite3_prepare_v2 (self->db, text, -1, &statement, NULL) == SQLITE_OK &&
       sqlite3_step (statement) == SQLITE_ROW)
     {
@@ -236,6 +246,7 @@ evbus_sql_number (EvbusSql    *self,
     }
   else
     {
+      self->reason = errno;
       evbus_sql_fail (self, text, error);
     }
   sqlite3_finalize (statement);

@@ -1,0 +1,340 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Whatever is found in the folder: the spool opens, and what is sound is there. */
+
+#include <sqlite3.h>
+
+#include "spool-test.h"
+
+#define N_EVENTS 2000
+#define N_DEAD 20
+#define LARGE 500   /* every so many, an event of several pages */
+
+/* A spool of two routes, as bytes of its files: closed, or as a crash leaves it. */
+typedef struct {
+  char *db, *wal;
+  gsize db_size, wal_size;
+} Image;
+
+static void
+fill (Fixture *fixture)
+{
+  EvbusSpoolRoute *routes[2];
+  EvbusLedger change = { .dead = 1 };
+
+  routes[0] = evbus_spool_adopt_route (fixture->spool, "a");
+  routes[1] = evbus_spool_adopt_route (fixture->spool, "b");
+  for (guint i = 1; i <= N_EVENTS; i++)
+    {
+      if (i % 100 == 1)
+        evbus_spool_begin (fixture->spool);
+      {
+        g_autofree char *body = g_strdup_printf ("%u", i);
+        g_autoptr(EvbusEvent) event = spool_test_event (body, i % LARGE == 0 ? 20000 : 200);
+
+        evbus_spool_append (fixture->spool, event, routes, i % 2 + 1, i % 50 == 0);
+        if (i <= N_DEAD)
+          {
+            EvbusSpoolDeath death = { event, "refused" };
+
+            evbus_spool_settle (fixture->spool, routes[0], event->seq, NULL, 0, &change, 0, &death, 1);
+          }
+      }
+      if (i % 100 == 0)
+        g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+    }
+}
+
+static void
+image_load (Image   *image,
+            Fixture *fixture)
+{
+  g_autofree char *db = g_build_filename (fixture->directory, "spool.db", NULL);
+  g_autofree char *wal = g_strconcat (db, "-wal", NULL);
+
+  g_assert_true (g_file_get_contents (db, &image->db, &image->db_size, NULL));
+  if (!g_file_get_contents (wal, &image->wal, &image->wal_size, NULL))
+    image->wal = NULL;
+}
+
+static void
+image_clear (Image *image)
+{
+  g_free (image->db);
+  g_free (image->wal);
+}
+
+static void
+make_image (Image    *image,
+            gboolean  closed)
+{
+  Fixture fixture = { 0 };
+
+  spool_test_set_up (&fixture, NULL);
+  fill (&fixture);
+  if (!closed)
+    {
+      image_load (image, &fixture);
+      g_assert_nonnull (image->wal);
+    }
+  evbus_spool_unref (fixture.spool);
+  if (closed)
+    image_load (image, &fixture);
+  spool_test_remove (fixture.directory);
+  g_free (fixture.directory);
+}
+
+static guint
+count_events (EvbusSpool      *spool,
+              EvbusSpoolRoute *route,
+              guint           *n_damaged)
+{
+  g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (spool, route, NULL);
+  guint n = 0, last = 0;
+
+  *n_damaged = 0;
+  for (;;)
+    {
+      g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+      g_autoptr(GError) error = NULL;
+      guint damaged = 0;
+
+      /* Damage deep in a tree is found here first; the next start recovers. */
+      if (!evbus_spool_reader_read (reader, 100, G_MAXSIZE, events, &damaged, &error))
+        {
+          g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+          return 0;
+        }
+      if (events->len == 0 && damaged == 0)
+        return n;
+      *n_damaged += damaged;
+      for (guint i = 0; i < events->len; i++)
+        {
+          guint number = spool_test_number (events->pdata[i]);
+
+          g_assert_cmpuint (number, >, last);
+          last = number;
+        }
+      n += events->len;
+    }
+}
+
+/* Opens a folder with these files, twice, since the first time can find more; what
+ * is there of the events of route a. */
+static guint
+open_damaged (const char *db,
+              gsize       db_size,
+              const char *wal,
+              gsize       wal_size)
+{
+  g_autofree char *directory = g_dir_make_tmp ("evbus-damaged-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (directory, "spool.db", NULL);
+  g_autofree char *wal_path = g_strconcat (path, "-wal", NULL);
+  guint n = 0;
+
+  g_assert_true (g_file_set_contents (path, db, db_size, NULL));
+  if (wal != NULL)
+    g_assert_true (g_file_set_contents (wal_path, wal, wal_size, NULL));
+
+  for (guint i = 0; i < 3; i++)
+    {
+      g_autoptr(GError) error = NULL;
+      g_autoptr(EvbusSpool) spool = evbus_spool_open (directory, &error);
+      guint n_damaged = 0;
+      const char *note = NULL;
+      EvbusSpoolRoute *route;
+
+      g_assert_no_error (error);
+      g_assert_nonnull (spool);
+      evbus_spool_get_condition (spool, &note);
+      if (note != NULL)
+        g_test_message ("%s", note);
+      spool_test_check_ledgers (spool);
+      route = evbus_spool_adopt_route (spool, "a");
+      n = count_events (spool, route, &n_damaged);
+      {
+        g_autoptr(GPtrArray) dead = evbus_spool_list_dead (spool, NULL, 0, 1000, NULL);
+
+        g_assert_true (dead == NULL || dead->len <= N_DEAD);
+      }
+      /* It works. */
+      spool_test_append (spool, &route, 1, N_EVENTS + 1 + i, N_EVENTS + 1 + i, 0, NULL);
+      evbus_spool_commit (spool, NULL);
+      spool_test_check_ledgers (spool);
+    }
+  spool_test_remove (directory);
+  return n;
+}
+
+static void
+test_intact (void)
+{
+  for (guint closed = 0; closed < 2; closed++)
+    {
+      Image image = { 0 };
+
+      make_image (&image, closed);
+      /* Two were appended by the tries before. */
+      g_assert_cmpuint (open_damaged (image.db, image.db_size, image.wal, image.wal_size), ==,
+                        N_EVENTS - N_DEAD + 2);
+      image_clear (&image);
+    }
+}
+
+static void
+test_truncated (void)
+{
+  Image image = { 0 };
+
+  make_image (&image, TRUE);
+  for (guint i = 0; i <= 24; i++)
+    {
+      gsize size = image.db_size * i / 24 + (i % 3) * 100;
+      guint n = open_damaged (image.db, MIN (size, image.db_size), NULL, 0);
+
+      /* The first pages are those of the tables; then events come in order. */
+      if (i >= 3)
+        g_assert_cmpuint (n, >=, (N_EVENTS - N_DEAD) * (i - 2) / 24);
+    }
+  image_clear (&image);
+}
+
+static void
+test_truncated_wal (void)
+{
+  Image image = { 0 };
+
+  make_image (&image, FALSE);
+  for (guint i = 0; i <= 12; i++)
+    {
+      guint n = open_damaged (image.db, image.db_size, image.wal, image.wal_size * i / 12 + i % 3);
+
+      g_assert_cmpuint (n, <=, N_EVENTS - N_DEAD + 2);
+    }
+  image_clear (&image);
+}
+
+static void
+test_flipped (gconstpointer data)
+{
+  gboolean closed = data != NULL;
+  Image image = { 0 };
+
+  make_image (&image, closed);
+  for (guint i = 0; i < 60; i++)
+    {
+      char *bytes = closed ? image.db : image.wal;
+      gsize size = closed ? image.db_size : image.wal_size;
+      gint at = g_test_rand_int_range (0, (gint32) size);
+      char bit = (char) (1 << g_test_rand_int_range (0, 8));
+      guint n;
+
+      bytes[at] ^= bit;
+      n = open_damaged (image.db, image.db_size, image.wal, image.wal_size);
+      /* At most one page is lost. */
+      if (closed)
+        g_assert_cmpuint (n, >=, N_EVENTS - N_DEAD - 40);
+      bytes[at] ^= bit;
+    }
+  image_clear (&image);
+}
+
+/* Whole pages, among them the first ones. */
+static void
+test_zeroed (void)
+{
+  Image image = { 0 };
+  guint n_pages;
+
+  make_image (&image, TRUE);
+  n_pages = image.db_size / 4096;
+  for (guint i = 0; i < 40; i++)
+    {
+      guint page = i < 14 ? i : (guint) g_test_rand_int_range (0, n_pages);
+      g_autofree char *copy = g_memdup2 (image.db, image.db_size);
+      guint n;
+
+      memset (copy + page * 4096, 0, 4096);
+      n = open_damaged (copy, image.db_size, NULL, 0);
+      g_test_message ("page %u: %u", page, n);
+      /* Which events "a" had settled is lost with its row. */
+      g_assert_cmpuint (n, >=, N_EVENTS - N_DEAD - 40);
+      g_assert_cmpuint (n, <=, N_EVENTS + 2);
+    }
+  image_clear (&image);
+}
+
+static void
+test_foreign (void)
+{
+  g_autofree char *noise = g_malloc (100000);
+  static const char text[] = "this is a letter, and no database at all\n";
+
+  for (guint i = 0; i < 100000; i++)
+    noise[i] = (char) g_test_rand_int_range (0, 256);
+  g_assert_cmpuint (open_damaged (noise, 100000, NULL, 0), ==, 2);
+  g_assert_cmpuint (open_damaged (text, strlen (text), NULL, 0), ==, 2);
+  memcpy (noise, "SQLite format 3", 16);
+  g_assert_cmpuint (open_damaged (noise, 100000, noise, 50000), ==, 2);
+  g_assert_cmpuint (open_damaged ("", 0, NULL, 0), ==, 2);
+  g_assert_cmpuint (open_damaged ("", 0, noise, 50000), ==, 2);
+}
+
+static void
+test_foreign_database (void)
+{
+  g_autofree char *directory = g_dir_make_tmp ("evbus-foreign-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (directory, "spool.db", NULL);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusSpool) spool = NULL;
+  g_autoptr(GDir) dir = NULL;
+  const char *note = NULL, *name;
+  gboolean found = FALSE;
+  sqlite3 *db;
+
+  g_assert_cmpint (sqlite3_open (path, &db), ==, SQLITE_OK);
+  g_assert_cmpint (sqlite3_exec (db, "CREATE TABLE photo (name TEXT); INSERT INTO photo VALUES ('mum')",
+                                 NULL, NULL, NULL), ==, SQLITE_OK);
+  sqlite3_close (db);
+
+  spool = evbus_spool_open (directory, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (evbus_spool_get_condition (spool, &note), ==, EVBUS_SPOOL_RECOVERED);
+  g_assert_nonnull (strstr (note, "spool.db.damaged-"));
+
+  /* It is there, as it was. */
+  dir = g_dir_open (directory, 0, NULL);
+  while ((name = g_dir_read_name (dir)) != NULL)
+    {
+      if (g_str_has_prefix (name, "spool.db.damaged-") && !g_str_has_suffix (name, "-shm"))
+        {
+          g_autofree char *aside = g_build_filename (directory, name, NULL);
+          g_autofree char *contents = NULL;
+          gsize size;
+
+          g_assert_true (g_file_get_contents (aside, &contents, &size, NULL));
+          found |= memmem (contents, size, "mum", 3) != NULL;
+        }
+    }
+  g_assert_true (found);
+  g_clear_pointer (&spool, evbus_spool_unref);
+  spool_test_remove (directory);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/spool/damage/none", test_intact);
+  g_test_add_func ("/spool/damage/truncated", test_truncated);
+  g_test_add_func ("/spool/damage/truncated-wal", test_truncated_wal);
+  g_test_add_data_func ("/spool/damage/flipped", "closed", test_flipped);
+  g_test_add_data_func ("/spool/damage/flipped-wal", NULL, test_flipped);
+  g_test_add_func ("/spool/damage/zeroed", test_zeroed);
+  g_test_add_func ("/spool/damage/foreign", test_foreign);
+  g_test_add_func ("/spool/damage/foreign-database", test_foreign_database);
+  return g_test_run ();
+}

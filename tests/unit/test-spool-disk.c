@@ -1,0 +1,348 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The folder and the disk below it: who has it, who may read it, what happens
+ * when it is full, and that space comes back. */
+
+#include <sched.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "spool-test.h"
+
+#include "evbus-limits-private.h"
+
+#define DEADLINE (60 * G_TIME_SPAN_SECOND)
+
+static gint64
+size_of (Fixture    *fixture,
+         const char *name)
+{
+  g_autofree char *path = g_build_filename (fixture->directory, name, NULL);
+  GStatBuf status;
+
+  return g_stat (path, &status) == 0 ? status.st_size : 0;
+}
+
+static void
+test_lock (Fixture       *fixture,
+           gconstpointer  data)
+{
+  g_autofree char *pid = g_strdup_printf ("process %d", (int) getpid ());
+  g_autoptr(GError) error = NULL;
+
+  g_assert_null (evbus_spool_open (fixture->directory, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY);
+  g_assert_nonnull (strstr (error->message, pid));
+  g_assert_nonnull (strstr (error->message, "test-spool-disk"));
+  g_assert_nonnull (strstr (error->message, fixture->directory));
+}
+
+static void
+test_permissions (void)
+{
+  static const char *const names[] = { "spool.db", "spool.db-wal", "spool.db-shm", "lock", "reserve" };
+  g_autofree char *parent = g_dir_make_tmp ("evbus-spool-XXXXXX", NULL);
+  g_autofree char *directory = g_build_filename (parent, "deep", "er", NULL);
+  mode_t old = umask (0);
+  GStatBuf status;
+  EvbusSpool *spool = evbus_spool_open (directory, NULL);
+
+  umask (old);
+  g_assert_nonnull (spool);
+  g_assert_cmpint (g_stat (directory, &status), ==, 0);
+  g_assert_cmpint (status.st_mode & 07777, ==, 0700);
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_autofree char *path = g_build_filename (directory, names[i], NULL);
+
+      g_assert_cmpint (g_stat (path, &status), ==, 0);
+      g_assert_cmpint (status.st_mode & 07777, ==, 0600);
+    }
+  evbus_spool_unref (spool);
+
+  /* One that is there becomes private. */
+  g_assert_cmpint (chmod (directory, 0755), ==, 0);
+  spool = evbus_spool_open (directory, NULL);
+  g_assert_cmpint (g_stat (directory, &status), ==, 0);
+  g_assert_cmpint (status.st_mode & 07777, ==, 0700);
+  evbus_spool_unref (spool);
+}
+
+static void
+test_no_folder (void)
+{
+  g_autoptr(GError) error = NULL;
+
+  g_assert_null (evbus_spool_open ("/proc/evbus/spool", &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+  g_assert_nonnull (strstr (error->message, "/proc/evbus/spool"));
+}
+
+static void
+test_clean_close (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+
+  spool_test_put (fixture->spool, &route, 1, 1, 100, NULL);
+  g_assert_cmpint (size_of (fixture, "spool.db-wal"), >, 0);
+  evbus_spool_unref (fixture->spool);
+  g_assert_cmpint (size_of (fixture, "spool.db-wal"), ==, 0);
+  spool_test_open (fixture);
+}
+
+static void
+test_newer (void)
+{
+  g_autofree char *directory = g_dir_make_tmp ("evbus-spool-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (directory, "spool.db", NULL);
+  g_autofree char *before = NULL, *after = NULL;
+  g_autoptr(GError) error = NULL;
+  gsize size_before, size_after;
+  sqlite3 *db;
+
+  evbus_spool_unref (evbus_spool_open (directory, NULL));
+  g_assert_cmpint (sqlite3_open (path, &db), ==, SQLITE_OK);
+  g_assert_cmpint (sqlite3_exec (db, "PRAGMA user_version = 99", NULL, NULL, NULL), ==, SQLITE_OK);
+  sqlite3_close (db);
+  g_assert_true (g_file_get_contents (path, &before, &size_before, NULL));
+
+  g_assert_null (evbus_spool_open (directory, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+  g_assert_nonnull (strstr (error->message, "newer"));
+  g_assert_nonnull (strstr (error->message, path));
+  g_assert_true (g_file_get_contents (path, &after, &size_after, NULL));
+  g_assert_cmpmem (before, size_before, after, size_after);
+  spool_test_remove (directory);
+}
+
+/* The log stays within its bound, and all files shrink when a backlog is gone. */
+static void
+test_space (Fixture       *fixture,
+            gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  gint64 deadline, seqs[1000];
+  guint n = 0;
+
+  for (guint i = 0; i < 100; i++)
+    {
+      spool_test_append (fixture->spool, &route, 1, n, n + 999, 1500, seqs);
+      g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+      n += 1000;
+      g_assert_cmpint (size_of (fixture, "spool.db-wal"), <=, EVBUS_SPOOL_WAL_BYTES);
+    }
+  g_assert_cmpint (size_of (fixture, "spool.db") + size_of (fixture, "spool.db-wal"), >, 100 * 1024 * 1024);
+
+  spool_test_deliver (fixture->spool, route, n, seqs[999], NULL, 0);
+  deadline = g_get_monotonic_time () + DEADLINE;
+  while (size_of (fixture, "spool.db") + size_of (fixture, "spool.db-wal") + size_of (fixture, "reserve") >
+         16 * 1024 * 1024)
+    {
+      evbus_spool_maintain (fixture->spool);
+      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+      g_assert_cmpint (size_of (fixture, "spool.db-wal"), <=, EVBUS_SPOOL_WAL_BYTES);
+    }
+  g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
+}
+
+/* With a backlog that stays, the rest comes back nevertheless. */
+static void
+test_space_beside_backlog (Fixture       *fixture,
+                           gconstpointer  data)
+{
+  EvbusSpoolRoute *dead = evbus_spool_adopt_route (fixture->spool, "dead");
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  gint64 deadline, seqs[1000];
+  guint n = 0;
+
+  for (guint i = 0; i < 40; i++)
+    {
+      spool_test_append (fixture->spool, i % 4 == 0 ? &dead : &route, 1, n, n + 999, 1500, seqs);
+      g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+      n += 1000;
+    }
+  spool_test_deliver (fixture->spool, route, 30000, seqs[999], NULL, 0);
+  deadline = g_get_monotonic_time () + DEADLINE;
+  while (size_of (fixture, "spool.db") + size_of (fixture, "spool.db-wal") > 36 * 1024 * 1024)
+    {
+      evbus_spool_maintain (fixture->spool);
+      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+    }
+}
+
+/* ---- A disk that is full. */
+
+/* Puts until there is no space; how many went in. */
+static guint
+fill_disk (Fixture         *fixture,
+           EvbusSpoolRoute *route,
+           gsize            padding,
+           gint64          *last)
+{
+  guint n = 0;
+
+  for (;;)
+    {
+      g_autoptr(GError) error = NULL;
+      EvbusLedger before, after;
+      gint64 seqs[10];
+
+      evbus_spool_route_get_ledger (route, &before, NULL);
+      spool_test_append (fixture->spool, &route, 1, n, n + 9, padding, seqs);
+      if (!evbus_spool_commit (fixture->spool, &error))
+        {
+          g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL);
+          g_assert_nonnull (strstr (error->message, fixture->directory));
+          evbus_spool_route_get_ledger (route, &after, NULL);
+          g_assert_cmpuint (after.accepted, ==, before.accepted);
+          return n;
+        }
+      n += 10;
+      *last = seqs[9];
+      g_assert_cmpuint (n, <, 100000);
+    }
+}
+
+/* Delivers the whole backlog in steps, while the disk is full, until puts work
+ * again. */
+static void
+drain_full_disk (Fixture         *fixture,
+                 EvbusSpoolRoute *route,
+                 guint            n)
+{
+  g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (fixture->spool, route, NULL);
+  gint64 deadline = g_get_monotonic_time () + DEADLINE;
+  guint found = 0;
+  gboolean done = FALSE;
+
+  for (;;)
+    {
+      g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+      g_autoptr(GError) error = NULL;
+
+      evbus_spool_reader_read (reader, 50, G_MAXSIZE, events, NULL, &error);
+      g_assert_no_error (error);
+      if (events->len == 0)
+        break;
+      g_assert_cmpuint (spool_test_number (events->pdata[0]), ==, found);
+      found += events->len;
+      spool_test_deliver (fixture->spool, route, events->len, evbus_spool_reader_get_position (reader), NULL, 0);
+      evbus_spool_maintain (fixture->spool);
+    }
+  g_assert_cmpuint (found, ==, n);
+
+  while (!done)
+    {
+      evbus_spool_maintain (fixture->spool);
+      spool_test_append (fixture->spool, &route, 1, 1, 1, 1000, NULL);
+      done = evbus_spool_commit (fixture->spool, NULL);
+      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+    }
+}
+
+static void
+test_full (gconstpointer data)
+{
+  const char *options = data;
+  Fixture fixture = { 0 };
+  EvbusSpoolRoute *route;
+  gint64 last = 0;
+  guint n;
+
+  fixture.directory = g_dir_make_tmp ("evbus-full-XXXXXX", NULL);
+  g_assert_cmpint (mount ("tmpfs", fixture.directory, "tmpfs", 0, options), ==, 0);
+  spool_test_open (&fixture);
+  route = evbus_spool_adopt_route (fixture.spool, "a");
+
+  for (guint round = 0; round < 3; round++)
+    {
+      n = fill_disk (&fixture, route, 1000, &last);
+      g_assert_cmpuint (n, >, 100);
+      /* All that was accepted is there after a restart on the full disk. */
+      spool_test_reopen (&fixture);
+      route = evbus_spool_adopt_route (fixture.spool, "a");
+      if (round > 0)
+        {
+          g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (fixture.spool, route, NULL);
+          g_autoptr(GPtrArray) first = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+          g_assert_true (evbus_spool_reader_read (reader, 1, G_MAXSIZE, first, NULL, NULL));
+          spool_test_deliver (fixture.spool, route, 1, evbus_spool_reader_get_position (reader), NULL, 0);
+        }
+      {
+        EvbusLedger ledger;
+
+        evbus_spool_route_get_ledger (route, &ledger, NULL);
+        g_assert_cmpuint (ledger.queued, ==, n);
+        g_assert_cmpuint (ledger.accepted - ledger.delivered, ==, n);
+      }
+      drain_full_disk (&fixture, route, n);
+    }
+  spool_test_check_ledgers (fixture.spool);
+  evbus_spool_unref (fixture.spool);
+  g_assert_cmpint (umount (fixture.directory), ==, 0);
+  g_rmdir (fixture.directory);
+  g_free (fixture.directory);
+}
+
+/* Files cannot grow: the same, in other words. */
+static void
+test_limit (Fixture       *fixture,
+            gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  struct rlimit old, small;
+  EvbusLedger ledger;
+  gint64 last = 0;
+  guint n;
+
+  g_assert_true (evbus_spool_commit ((evbus_spool_begin (fixture->spool), fixture->spool), NULL));
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &old), ==, 0);
+  small = old;
+  small.rlim_cur = 5 * 1024 * 1024;
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &small), ==, 0);
+  n = fill_disk (fixture, route, 1000, &last);
+  g_assert_cmpuint (n, >, 100);
+  spool_test_deliver (fixture->spool, route, n, last, NULL, 0);
+  evbus_spool_maintain (fixture->spool);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &old), ==, 0);
+  evbus_spool_route_get_ledger (route, &ledger, NULL);
+  g_assert_cmpuint (ledger.delivered, ==, n);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  static const struct {
+    const char *path;
+    void (* run) (Fixture *, gconstpointer);
+  } tests[] = {
+    { "/spool/lock", test_lock },
+    { "/spool/clean-close", test_clean_close },
+    { "/spool/space/drained", test_space },
+    { "/spool/space/beside-backlog", test_space_beside_backlog },
+    { "/spool/full/limit", test_limit },
+  };
+
+  /* The mounts are this process's alone, and go with it; any user can make them. */
+  unshare (geteuid () == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS);
+  mount ("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
+    g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
+  g_test_add_func ("/spool/permissions", test_permissions);
+  g_test_add_func ("/spool/no-folder", test_no_folder);
+  g_test_add_func ("/spool/newer", test_newer);
+  g_test_add_data_func ("/spool/full/tmpfs-2m", "size=2m", test_full);
+  g_test_add_data_func ("/spool/full/tmpfs-20m", "size=20m", test_full);
+  return g_test_run ();
+}
