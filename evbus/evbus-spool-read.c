@@ -242,11 +242,13 @@ typedef struct {
   guint      max_events;
   gsize      max_weight;
   guint     *n_damaged;
+  gboolean   misplaced;   /* an event stood where another one belongs */
 } Reading;
 
 /* FALSE: there is enough; the event was not taken. */
 static gboolean
 take_record (Reading      *reading,
+             gint64        seq,
              const guint8 *record,
              gsize         size)
 {
@@ -260,7 +262,8 @@ take_record (Reading      *reading,
       (*reading->n_damaged)++;
       return TRUE;
     }
-  if (event->weight > reading->max_weight && reading->events->len > 0)
+  reading->misplaced |= event->seq != seq;
+  if (reading->misplaced || (event->weight > reading->max_weight && reading->events->len > 0))
     {
       evbus_event_unref (event);
       return FALSE;
@@ -293,7 +296,7 @@ read_one (EvbusSpoolReader  *self,
         return -1;
       if (found == 0)
         continue;
-      taken = take_record (reading, sqlite3_column_blob (row, 0), sqlite3_column_bytes (row, 0));
+      taken = take_record (reading, seq, sqlite3_column_blob (row, 0), sqlite3_column_bytes (row, 0));
       sqlite3_reset (row);
       return taken ? 1 : 2;
     }
@@ -340,10 +343,19 @@ read_range (EvbusSpoolReader  *self,
     return -1;
   while (reading->max_events > 0 &&
          (found = evbus_spool_scan_next (&self->scan, &seq, &record, &size, error)) > 0 &&
-         take_record (reading, record, size))
+         take_record (reading, seq, record, size))
     self->position = seq;
   evbus_spool_scan_end (&self->scan);
 
+  if (reading->misplaced)
+    {
+      /* A wrong key: what follows it in the tree cannot be relied on. */
+      self->sql->damaged = TRUE;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+                   "%s: damaged after event %" G_GINT64_FORMAT "; the next start recovers what can be read",
+                   self->spool->path, self->position);
+      return -1;
+    }
   if (reading->max_events == 0)
     return 0;
   return found < 0 ? -1 : found == 0;
@@ -359,7 +371,7 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
 {
   guint n_lost = 0;
   GPtrArray *found = g_ptr_array_new ();
-  Reading reading = { found, max_events, max_weight, &n_lost };
+  Reading reading = { found, max_events, max_weight, &n_lost, FALSE };
   gboolean done = self->n_pending == self->pending->len || read_pending (self, &reading, error);
 
   while (done && self->n_pending == self->pending->len)

@@ -233,9 +233,10 @@ test_flipped (gconstpointer data)
 
       bytes[at] ^= bit;
       n = open_damaged (image.db, image.db_size, image.wal, image.wal_size);
-      /* At most one page is lost. */
+      /* Most often at most one page is lost. A wrong key in a page above the leaves
+       * is no damage that SQLite sees: it can hide a few of them. */
       if (closed)
-        g_assert_cmpuint (n, >=, N_EVENTS - N_DEAD - 40);
+        g_assert_cmpuint (n, >=, N_EVENTS - N_DEAD - 200);
       bytes[at] ^= bit;
     }
   image_clear (&image);
