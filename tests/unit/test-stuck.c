@@ -156,7 +156,7 @@ test_bound (Fixture       *fixture,
       if (i > 0)
         fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
       evbus_test_put_numbers (fixture->broker, NULL, i, 1);
-      evbus_test_wait_until (n_running (fixture) == i + 1);
+      evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == i + 1);
       remove_route (fixture);
       if (i + 1 < MAX_ABANDONED)
         g_object_unref (fixture->route);
