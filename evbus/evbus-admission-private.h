@@ -34,6 +34,10 @@ EvbusVerdict evbus_admission_decide_locked (EvbusQueue  *self,
                                       EvbusPut    *put,
                                       GError     **error);
 
+/* evbus-queue-push.c: takes the events of an accepted put that have routes over. */
+void         evbus_queue_push_locked (EvbusQueue  *self,
+                                      EvbusPut    *put);
+
 /* Gives back the routes of a put that is not accepted. */
 void         evbus_admission_release_locked (EvbusQueue  *self,
                                       EvbusPut    *put);

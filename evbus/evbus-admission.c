@@ -11,9 +11,6 @@
 #include "evbus-limits-private.h"
 #include "evbus-route-private.h"
 
-#define MIN_CHUNK_EVENTS 8u
-#define MAX_CHUNK_EVENTS 256u
-
 static EvbusRouteSet *
 find_set_locked (EvbusQueue  *self,
                  const char  *profile,
@@ -110,16 +107,29 @@ couples (EvbusRoute *route)
   return overflow == EVBUS_OVERFLOW_REJECT || overflow == EVBUS_OVERFLOW_BLOCK;
 }
 
+/* What a route can hold: its window, or its share of the spool. */
+static guint
+max_events_of (EvbusRoute *route)
+{
+  return route->queue->durable ? G_MAXUINT : route->spec->delivery.window_events;
+}
+
+static gsize
+max_weight_of (EvbusRoute *route)
+{
+  const EvbusDelivery *delivery = &route->spec->delivery;
+
+  return route->queue->durable ? delivery->spool_bytes : delivery->window_bytes;
+}
+
 gboolean
 evbus_admission_ever_fits (EvbusRoute *route,
                            guint       n_events,
                            gsize       weight)
 {
-  const EvbusDelivery *delivery = &route->spec->delivery;
-
   /* A single event always fits into a route that is empty. */
   return !couples (route) || n_events <= 1 ||
-         (n_events <= delivery->window_events && weight <= delivery->window_bytes);
+         (n_events <= max_events_of (route) && weight <= max_weight_of (route));
 }
 
 gboolean
@@ -127,12 +137,10 @@ evbus_admission_fits (EvbusRoute *route,
                       guint       n_events,
                       gsize       weight)
 {
-  const EvbusDelivery *delivery = &route->spec->delivery;
-
   return !couples (route) ||
          (route->ledger.queued == 0 && n_events == 1) ||
-         (route->ledger.queued + n_events <= delivery->window_events &&
-          route->queued_weight + weight <= delivery->window_bytes);
+         (route->ledger.queued + n_events <= max_events_of (route) &&
+          route->queued_weight + weight <= max_weight_of (route));
 }
 
 gboolean
@@ -320,7 +328,7 @@ check_windows (EvbusQueue  *self,
                "%u events of %" G_GSIZE_FORMAT " bytes together are more than route %s can hold "
                "(%u events, %" G_GSIZE_FORMAT " bytes)",
                route->tally_events, route->tally_weight, route->label,
-               route->spec->delivery.window_events, route->spec->delivery.window_bytes);
+               max_events_of (route), max_weight_of (route));
   return FALSE;
 }
 
@@ -441,70 +449,26 @@ ask_for_room (EvbusQueue  *self,
   return full == NULL ? EVBUS_VERDICT_ACCEPTED : refuse_full_route (full, error);
 }
 
-static void
-count_unrouted (EvbusQueue *self,
-                EvbusEvent *event)
+/* FALSE: the id is new. One whose event is not in the spool yet is answered
+ * together with it. */
+static gboolean
+is_repeated (EvbusQueue *self,
+             EvbusPut   *put)
 {
-  self->unrouted++;
+  const char *id;
 
-  if (g_hash_table_size (self->unrouted_names) < EVBUS_UNROUTED_NAMES &&
-      !g_hash_table_contains (self->unrouted_names, event->profile))
+  if (!put->has_id || self->closed)
+    return FALSE;
+  id = put->events[0]->id;
+  if (!evbus_known_ids_contains (&self->known_ids, id))
+    return FALSE;
+
+  if (!evbus_known_ids_is_settled (&self->known_ids, id) && put->task != NULL && !put->at_once)
     {
-      g_hash_table_add (self->unrouted_names, g_strdup (event->profile));
-      g_ptr_array_add (self->to_log, g_strdup (event->profile));
+      evbus_known_ids_repeat (&self->known_ids, id, evbus_put_ref (put));
+      put->has_receipt = TRUE;
     }
-}
-
-/* Chunks grow while the listener does not keep up, so that a single event
- * does not pay for many. */
-static guint
-next_chunk_size (EvbusQueue *self)
-{
-  guint size = self->open != NULL ? 4 * self->open->n_events : MIN_CHUNK_EVENTS;
-
-  return CLAMP (size, MIN_CHUNK_EVENTS, MAX_CHUNK_EVENTS);
-}
-
-static void
-append_event (EvbusQueue *self,
-              EvbusEvent *event)
-{
-  EvbusRouteSet *set = g_steal_pointer (&event->set);
-
-  if (self->open != NULL && self->open->set == set &&
-      self->open->n_events < self->open->n_allocated)
-    {
-      evbus_route_set_release (set, 1, self->garbage);   /* the chunk has one */
-    }
-  else
-    {
-      self->open = evbus_chunk_new (set, next_chunk_size (self));
-      g_async_queue_push_unlocked (self->chunks, self->open);
-    }
-
-  evbus_chunk_append (self->open, event);
-}
-
-static void
-push_put (EvbusQueue *self,
-          EvbusPut   *put)
-{
-  for (guint i = 0; i < put->n_events; i++)
-    {
-      EvbusEvent *event = put->events[i];
-
-      if (event->set->n_routes == 0)
-        {
-          count_unrouted (self, event);
-          continue;
-        }
-
-      put->events[i] = NULL;
-      self->n_events++;
-      self->n_pushed++;
-      self->weight += event->weight;
-      append_event (self, event);
-    }
+  return TRUE;
 }
 
 EvbusVerdict
@@ -517,8 +481,7 @@ evbus_admission_decide_locked (EvbusQueue  *self,
   gsize weight = 0;
   g_autoptr(GError) full = NULL;
 
-  if (put->has_id && !self->closed &&
-      evbus_known_ids_contains (&self->known_ids, put->events[0]->id))
+  if (is_repeated (self, put))
     {
       evbus_admission_release_locked (self, put);
       return EVBUS_VERDICT_ACCEPTED;
@@ -539,8 +502,9 @@ evbus_admission_decide_locked (EvbusQueue  *self,
     }
 
   if (put->has_id)
-    evbus_known_ids_add (&self->known_ids, put->events[0]->id);
-  push_put (self, put);
+    evbus_known_ids_add (&self->known_ids, put->events[0]->id,
+                         !self->durable || put->events[0]->set->n_routes == 0);
+  evbus_queue_push_locked (self, put);
   evbus_admission_release_locked (self, put);   /* of the unrouted ones */
 
   return EVBUS_VERDICT_ACCEPTED;

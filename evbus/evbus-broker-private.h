@@ -8,6 +8,7 @@
 #include "evbus-listener-private.h"
 #include "evbus-notifier-private.h"
 #include "evbus-serializer.h"
+#include "evbus-spool-private.h"
 
 G_BEGIN_DECLS
 
@@ -33,7 +34,41 @@ struct _EvbusBroker
   guint64          generation;      /* of the last route table */
   gboolean         started;
   gboolean         stopped;
+  char            *spool_directory; /* NULL: memory only */
+  gsize            spool_bytes;
+  EvbusSpool      *spool;           /* this and the next are set once, by start() */
+  EvbusSpooler    *spooler;
 };
+
+enum {
+  EVBUS_BROKER_PROP_REJECT_UNROUTED = 1,
+  EVBUS_BROKER_PROP_ROUTES,
+  EVBUS_BROKER_PROP_SERIALIZER,
+  EVBUS_BROKER_PROP_SPOOL_DIRECTORY,
+  EVBUS_BROKER_PROP_STOP_TIMEOUT,
+  EVBUS_BROKER_N_PROPS
+};
+
+/* In the broker's context, soon. */
+void       evbus_broker_notify     (EvbusBroker *self,
+                                    guint        property);
+
+/* evbus-broker-spool.c; without a spool they do nothing. */
+gboolean   evbus_broker_open_spool_locked (EvbusBroker  *self,
+                                           GError      **error);
+void       evbus_broker_set_spool_bytes   (EvbusBroker  *self,
+                                           gsize         spool_bytes);
+/* Finds what @added go on with in the spool, of @routes, which are all that there
+ * will be; the one of @removed that each replaces is put into @predecessors. */
+gboolean   evbus_broker_claim_locked      (EvbusBroker  *self,
+                                           GPtrArray    *routes,
+                                           GPtrArray    *added,
+                                           GPtrArray    *removed,
+                                           GPtrArray    *predecessors,
+                                           GError      **error);
+void       evbus_broker_orphan_locked     (EvbusBroker  *self,
+                                           GPtrArray    *removed,
+                                           GPtrArray    *added);
 
 /* evbus-broker-routes.c */
 GPtrArray *evbus_broker_dup_routes (EvbusBroker *self);

@@ -199,6 +199,8 @@ carry_out_locked (EvbusBroker *self,
 {
   guint64 n_pushed;
 
+  evbus_broker_orphan_locked (self, change->removed, change->added);
+
   g_ptr_array_unref (self->routes);
   self->routes = g_ptr_array_ref (change->routes);
   n_pushed = publish_table_locked (self, &change->done);
@@ -220,7 +222,9 @@ change_routes (EvbusBroker  *self,
 
   g_mutex_lock (&self->lock);
   plan_locked (self, specs, change);
-  possible = check_open_locked (self, error) && check_n_routes (change->routes->len, error);
+  possible = check_open_locked (self, error) && check_n_routes (change->routes->len, error) &&
+             evbus_broker_claim_locked (self, change->routes, change->added, change->removed,
+                                        change->predecessors, error);
   if (possible)
     carry_out_locked (self, change);
   g_mutex_unlock (&self->lock);
@@ -239,6 +243,10 @@ change_settings (EvbusBroker         *self,
   evbus_broker_set_reject_unrouted (self, settings->reject_unrouted);
   evbus_broker_set_stop_timeout (self, settings->stop_timeout);
   evbus_queue_set_budget (self->queue, settings->queue_events, settings->queue_bytes, &change->done);
+  evbus_broker_set_spool_bytes (self, settings->spool_bytes);
+  if (settings->spool_directory != NULL)
+    evbus_broker_set_spool_directory (self, strcmp (settings->spool_directory, EVBUS_SPOOL_NONE) == 0
+                                              ? NULL : settings->spool_directory);
 }
 
 /* Under @reload_lock, so that the routes and settings of a broker are always
@@ -401,6 +409,7 @@ evbus_broker_add_route (EvbusBroker  *self,
                         GError      **error)
 {
   g_autoptr(EvbusRouteSpec) spec = NULL;
+  g_autoptr(GPtrArray) added = NULL;
   g_autoptr(GVariant) sunk = NULL;
   GQueue done = G_QUEUE_INIT;
   EvbusRoute *route;
@@ -429,6 +438,14 @@ evbus_broker_add_route (EvbusBroker  *self,
       return NULL;
     }
   route = evbus_route_new (spec, self->queue, self->notifier);
+  added = g_ptr_array_new ();
+  g_ptr_array_add (added, route);
+  if (!evbus_broker_claim_locked (self, self->routes, added, NULL, NULL, error))
+    {
+      g_mutex_unlock (&self->lock);
+      g_object_unref (route);
+      return NULL;
+    }
   g_ptr_array_add (self->routes, g_object_ref (route));
   evbus_listener_add (self->listener, route, NULL);
   publish_table_locked (self, &done);
@@ -446,7 +463,9 @@ evbus_broker_add_route (EvbusBroker  *self,
  * @error: return location for a #GError
  *
  * Removes a route. It takes no new events; what it has it still delivers,
- * within the `stop-timeout`. Then its plugin is closed.
+ * within the `stop-timeout`. Then its plugin is closed. With a spool it only ends
+ * the batch it is at, and keeps the rest there, for a route of the same name (or
+ * provider and pattern) that may come later.
  *
  * Errors: %EVBUS_ERROR_NOT_FOUND, %EVBUS_ERROR_CLOSED.
  *
@@ -482,6 +501,8 @@ evbus_broker_remove_route (EvbusBroker  *self,
     }
   g_object_ref (route);
   g_ptr_array_remove_index (self->routes, index);
+  if (self->spool != NULL)
+    evbus_spool_orphan_route (self->spool, route->spool_route);
   n_pushed = publish_table_locked (self, &done);
   evbus_listener_retire (self->listener, route, n_pushed, evbus_broker_get_stop_timeout (self));
   g_mutex_unlock (&self->lock);

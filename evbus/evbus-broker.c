@@ -39,20 +39,12 @@
  */
 
 enum {
-  PROP_REJECT_UNROUTED = 1,
-  PROP_ROUTES,
-  PROP_SERIALIZER,
-  PROP_STOP_TIMEOUT,
-  N_PROPS
-};
-
-enum {
   SIGNAL_EVENT_FAILED,
   SIGNAL_ROUTE_STATE_CHANGED,
   N_SIGNALS
 };
 
-static GParamSpec *properties[N_PROPS];
+static GParamSpec *properties[EVBUS_BROKER_N_PROPS];
 static guint signals[N_SIGNALS];
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (EvbusBroker, evbus_broker, G_TYPE_OBJECT,
@@ -82,21 +74,28 @@ static void
 emit_changed (GObject *object,
               guint    changes)
 {
-  if (changes & 1u << PROP_ROUTES)
+  if (changes & 1u << EVBUS_BROKER_PROP_ROUTES)
     evbus_broker_sync_model (EVBUS_BROKER (object));
 
-  for (guint i = 1; i < N_PROPS; i++)
+  for (guint i = 1; i < EVBUS_BROKER_N_PROPS; i++)
     {
       /* The list stays the same object. */
-      if ((changes & 1u << i) && i != PROP_ROUTES)
+      if ((changes & 1u << i) && i != EVBUS_BROKER_PROP_ROUTES)
         g_object_notify_by_pspec (object, properties[i]);
     }
 }
 
 void
+evbus_broker_notify (EvbusBroker *self,
+                     guint        property)
+{
+  evbus_notifier_changed (self->notifier, 1u << property);
+}
+
+void
 evbus_broker_routes_changed (EvbusBroker *self)
 {
-  evbus_notifier_changed (self->notifier, 1u << PROP_ROUTES);
+  evbus_broker_notify (self, EVBUS_BROKER_PROP_ROUTES);
 }
 
 static const EvbusNotifierFuncs notifier_funcs = {
@@ -121,6 +120,9 @@ evbus_broker_finalize (GObject *object)
   evbus_listener_unref (self->listener);
   g_mutex_clear (&self->lock);
   g_mutex_clear (&self->reload_lock);
+  g_clear_pointer (&self->spooler, evbus_spooler_unref);
+  g_clear_pointer (&self->spool, evbus_spool_unref);
+  g_free (self->spool_directory);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
 }
@@ -135,16 +137,19 @@ evbus_broker_get_property (GObject    *object,
 
   switch (property)
     {
-    case PROP_REJECT_UNROUTED:
+    case EVBUS_BROKER_PROP_REJECT_UNROUTED:
       g_value_set_boolean (value, evbus_broker_get_reject_unrouted (self));
       break;
-    case PROP_ROUTES:
+    case EVBUS_BROKER_PROP_ROUTES:
       g_value_set_object (value, self->model);
       break;
-    case PROP_SERIALIZER:
+    case EVBUS_BROKER_PROP_SERIALIZER:
       g_value_set_string (value, evbus_broker_get_serializer (self));
       break;
-    case PROP_STOP_TIMEOUT:
+    case EVBUS_BROKER_PROP_SPOOL_DIRECTORY:
+      g_value_take_string (value, evbus_broker_dup_spool_directory (self));
+      break;
+    case EVBUS_BROKER_PROP_STOP_TIMEOUT:
       g_value_set_uint (value, evbus_broker_get_stop_timeout (self));
       break;
     default:
@@ -162,10 +167,13 @@ evbus_broker_set_property (GObject      *object,
 
   switch (property)
     {
-    case PROP_REJECT_UNROUTED:
+    case EVBUS_BROKER_PROP_REJECT_UNROUTED:
       evbus_broker_set_reject_unrouted (self, g_value_get_boolean (value));
       break;
-    case PROP_STOP_TIMEOUT:
+    case EVBUS_BROKER_PROP_SPOOL_DIRECTORY:
+      evbus_broker_set_spool_directory (self, g_value_get_string (value));
+      break;
+    case EVBUS_BROKER_PROP_STOP_TIMEOUT:
       evbus_broker_set_stop_timeout (self, g_value_get_uint (value));
       break;
     default:
@@ -213,15 +221,10 @@ install_signals (GObjectClass *object_class)
 }
 
 static void
-evbus_broker_class_init (EvbusBrokerClass *klass)
+install_properties (GObjectClass *object_class)
 {
-  GObjectClass *object_class = G_OBJECT_CLASS (klass);
   const GParamFlags readable = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
   const GParamFlags writable = readable | G_PARAM_WRITABLE;
-
-  object_class->finalize = evbus_broker_finalize;
-  object_class->get_property = evbus_broker_get_property;
-  object_class->set_property = evbus_broker_set_property;
 
   /**
    * EvbusBroker:reject-unrouted: (getter get_reject_unrouted) (setter set_reject_unrouted)
@@ -231,7 +234,7 @@ evbus_broker_class_init (EvbusBrokerClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_REJECT_UNROUTED] =
+  properties[EVBUS_BROKER_PROP_REJECT_UNROUTED] =
     g_param_spec_boolean ("reject-unrouted", NULL, NULL, FALSE, writable);
   /**
    * EvbusBroker:routes: (getter get_routes)
@@ -240,7 +243,7 @@ evbus_broker_class_init (EvbusBrokerClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_ROUTES] =
+  properties[EVBUS_BROKER_PROP_ROUTES] =
     g_param_spec_object ("routes", NULL, NULL, G_TYPE_LIST_MODEL, readable);
   /**
    * EvbusBroker:serializer: (getter get_serializer)
@@ -249,8 +252,23 @@ evbus_broker_class_init (EvbusBrokerClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_SERIALIZER] =
+  properties[EVBUS_BROKER_PROP_SERIALIZER] =
     g_param_spec_string ("serializer", NULL, NULL, "json", readable);
+  /**
+   * EvbusBroker:spool-directory: (getter dup_spool_directory) (setter set_spool_directory)
+   *
+   * The folder in which the broker keeps accepted events until they are
+   * delivered, so that they outlive a crash, or %NULL (the default) for memory
+   * only. To be set before the start, which opens it.
+   *
+   * With a spool a put is answered once the event is on disk
+   * ([method@Producer.put_nowait] at once), a route that falls behind costs disk
+   * instead of memory, and what a stop leaves is kept for the next start.
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_SPOOL_DIRECTORY] =
+    g_param_spec_string ("spool-directory", NULL, NULL, NULL, writable);
   /**
    * EvbusBroker:stop-timeout: (getter get_stop_timeout) (setter set_stop_timeout)
    *
@@ -259,10 +277,22 @@ evbus_broker_class_init (EvbusBrokerClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_STOP_TIMEOUT] =
+  properties[EVBUS_BROKER_PROP_STOP_TIMEOUT] =
     g_param_spec_uint ("stop-timeout", NULL, NULL, 0, G_MAXUINT, EVBUS_DEFAULT_STOP_MS, writable);
 
-  g_object_class_install_properties (object_class, N_PROPS, properties);
+  g_object_class_install_properties (object_class, EVBUS_BROKER_N_PROPS, properties);
+}
+
+static void
+evbus_broker_class_init (EvbusBrokerClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+
+  object_class->finalize = evbus_broker_finalize;
+  object_class->get_property = evbus_broker_get_property;
+  object_class->set_property = evbus_broker_set_property;
+
+  install_properties (object_class);
   install_signals (object_class);
 }
 
@@ -279,6 +309,7 @@ evbus_broker_init (EvbusBroker *self)
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);
   evbus_broker_set_serializer (self, "json", NULL);
   self->event_bytes = EVBUS_DEFAULT_EVENT_BYTES;
+  self->spool_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
   self->generation = 1;
 }
 
@@ -303,10 +334,14 @@ evbus_broker_new (void)
  * @error: return location for a #GError
  *
  * Starts delivering. Returns at once; how the routes fare is in their states.
+ * With a spool it blocks while that is opened.
  *
  * Errors: %EVBUS_ERROR_EXISTS if the broker runs already, %EVBUS_ERROR_CLOSED
  * if it was stopped: a broker runs once; %G_THREAD_ERROR_AGAIN if the system
- * gives it no thread, after which the start can be tried again.
+ * gives it no thread, after which the start can be tried again. With a spool, after
+ * which it can be tried again too: %EVBUS_ERROR_BUSY if another process has it,
+ * %EVBUS_ERROR_SPOOL_FAILED, and %EVBUS_ERROR_INVALID_CONFIG if it is in doubt which
+ * route goes on with which part of it.
  *
  * Returns: %TRUE if it was started
  *
@@ -333,7 +368,8 @@ evbus_broker_start (EvbusBroker  *self,
                                    : "the broker was started already");
       return FALSE;
     }
-  self->started = started = evbus_listener_start (self->listener, error);
+  self->started = started = evbus_broker_open_spool_locked (self, error) &&
+                            evbus_listener_start (self->listener, error);
   g_mutex_unlock (&self->lock);
 
   return started;
@@ -420,26 +456,6 @@ evbus_broker_stop_finish (EvbusBroker   *self,
 }
 
 /**
- * evbus_broker_get_ledger:
- * @self: a broker
- * @ledger: (out caller-allocates): where to put the counts
- *
- * The sums over all routes, those that were removed included, and the number
- * of events that matched no route: a snapshot that balances.
- *
- * Since: 1.0
- */
-void
-evbus_broker_get_ledger (EvbusBroker *self,
-                         EvbusLedger *ledger)
-{
-  g_return_if_fail (EVBUS_IS_BROKER (self));
-  g_return_if_fail (ledger != NULL);
-
-  evbus_queue_get_totals (self->queue, ledger);
-}
-
-/**
  * evbus_broker_get_stop_timeout: (get-property stop-timeout)
  * @self: a broker
  *
@@ -473,7 +489,7 @@ evbus_broker_set_stop_timeout (EvbusBroker *self,
   g_return_if_fail (EVBUS_IS_BROKER (self));
 
   if ((guint) g_atomic_int_exchange (&self->stop_timeout, milliseconds) != milliseconds)
-    evbus_notifier_changed (self->notifier, 1u << PROP_STOP_TIMEOUT);
+    evbus_broker_notify (self, EVBUS_BROKER_PROP_STOP_TIMEOUT);
 }
 
 /**
@@ -519,7 +535,7 @@ evbus_broker_set_reject_unrouted (EvbusBroker *self,
   g_mutex_unlock (&self->lock);
 
   if (changed)
-    evbus_notifier_changed (self->notifier, 1u << PROP_REJECT_UNROUTED);
+    evbus_broker_notify (self, EVBUS_BROKER_PROP_REJECT_UNROUTED);
 }
 
 /**
@@ -576,7 +592,7 @@ evbus_broker_set_serializer (EvbusBroker  *self,
   g_mutex_unlock (&self->lock);
 
   if (changed)
-    evbus_notifier_changed (self->notifier, 1u << PROP_SERIALIZER);
+    evbus_broker_notify (self, EVBUS_BROKER_PROP_SERIALIZER);
 
   /* The library keeps a reference of each, so none is kept here. */
   g_object_unref (serializer);

@@ -65,6 +65,12 @@ gboolean     evbus_broker_stop_finish    (EvbusBroker          *self,
                                           GError              **error);
 
 EVBUS_AVAILABLE_IN_1_0
+char        *evbus_broker_dup_spool_directory (EvbusBroker    *self);
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_set_spool_directory (EvbusBroker    *self,
+                                          const char           *directory);
+
+EVBUS_AVAILABLE_IN_1_0
 guint        evbus_broker_get_stop_timeout (EvbusBroker        *self);
 EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_set_stop_timeout (EvbusBroker        *self,

@@ -54,6 +54,12 @@ static const Field delivery_fields[] = {
   { { "delivery.overflow", EVBUS_OPTION_STRING, EVBUS_OVERFLOW_DROP_OLDEST, 0, 0,
       "drop_oldest;drop_newest;reject;block",
       "What happens to an event when the window is full" }, DELIVERY (FIELD_CHOICE, overflow) },
+  { { "delivery.name", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
+      "The route's own name, by which the spool knows it; without it, provider and pattern" }, DELIVERY (FIELD_TEXT, name) },
+  { { "delivery.spool.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_SPOOL_BYTES, 1024, 1024 * GIB, NULL,
+      "What may wait for this route in the spool; beyond it the oldest expire" }, DELIVERY (FIELD_SIZE, spool_bytes) },
+  { { "delivery.dead_letters", EVBUS_OPTION_BOOLEAN, TRUE, 0, 0, NULL,
+      "Keep what is given up, with the reason, where there is a spool" }, DELIVERY (FIELD_BOOLEAN, dead_letters) },
 };
 
 static const Field settings_fields[] = {
@@ -69,6 +75,10 @@ static const Field settings_fields[] = {
       "Routing key, profile and body of one event, at most" }, SETTING (FIELD_SIZE, event_bytes) },
   { { "stop_timeout", EVBUS_OPTION_DURATION, EVBUS_DEFAULT_STOP_MS * (gint64) 1000, 0, 24 * HOUR, NULL,
       "How long stopping waits for what is still to be delivered" }, SETTING (FIELD_MILLISECONDS, stop_timeout) },
+  { { "spool.directory", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
+      "The folder of the spool, or none: memory only; without it, what the program chose" }, SETTING (FIELD_TEXT, spool_directory) },
+  { { "spool.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_SPOOL_BYTES, 1024 * 1024, 1024 * GIB, NULL,
+      "Events and dead letters in the spool; beyond it the route with the largest backlog loses its oldest" }, SETTING (FIELD_SIZE, spool_bytes) },
 };
 
 static GPtrArray *
@@ -150,6 +160,7 @@ store_field (const Field *field,
       *(EvbusOverflow *) member = choice_index (field->option.choices, g_variant_get_string (value, NULL));
       break;
     case FIELD_TEXT:
+      g_free (*(char **) member);
       *(char **) member = g_variant_dup_string (value, NULL);
       break;
     default:

@@ -19,6 +19,8 @@ struct _EvbusEvent
   gint64         seq;           /* in the spool; 0: it is not there. Written by the spool before anyone else has it */
   gint64         since;         /* read from the spool: the monotonic time at which it was put; else 0 */
   EvbusRouteSet *set;           /* until it is accepted, under the queue's lock */
+  gboolean       has_receipt;   /* its put is answered once it is in the spool; under the queue's lock */
+  gboolean       known_id;      /* the producer gave the id */
   GVariant      *attributes;    /* a{ss} or NULL */
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;

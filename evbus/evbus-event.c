@@ -64,9 +64,11 @@ evbus_event_new (const EvbusEventInit *init)
   self->hops = init->hops;
   self->time = g_get_real_time ();
   self->max_age = init->max_age;
-  self->seq = 0;
   self->since = 0;
   self->set = NULL;
+  self->seq = 0;
+  self->has_receipt = FALSE;
+  self->known_id = init->id != NULL;
   self->attributes = init->attributes != NULL ? g_variant_ref_sink (init->attributes) : NULL;
   self->bytes = share ? g_bytes_ref (init->bytes) : NULL;
   self->size = size;

@@ -4,19 +4,51 @@
 
 #include "evbus-known-ids-private.h"
 
-void
-evbus_known_ids_init (EvbusKnownIds *self,
-                      guint          max)
+#include <string.h>
+
+typedef struct {
+  GList    link;       /* in @by_age */
+  gboolean settled;
+  GQueue   repeats;
+  char     id[];
+} Entry;
+
+static Entry *
+find (EvbusKnownIds *self,
+      const char    *id)
 {
-  self->ids = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  return g_hash_table_lookup (self->ids, id);
+}
+
+static void
+forget (EvbusKnownIds *self,
+        Entry         *entry)
+{
+  gpointer repeat;
+
+  g_hash_table_remove (self->ids, entry->id);
+  g_queue_unlink (&self->by_age, &entry->link);
+  while ((repeat = g_queue_pop_head (&entry->repeats)) != NULL)
+    self->free_repeat (repeat);
+  g_free (entry);
+}
+
+void
+evbus_known_ids_init (EvbusKnownIds  *self,
+                      guint           max,
+                      GDestroyNotify  free_repeat)
+{
+  self->ids = g_hash_table_new (g_str_hash, g_str_equal);
   g_queue_init (&self->by_age);
   self->max = max;
+  self->free_repeat = free_repeat;
 }
 
 void
 evbus_known_ids_clear (EvbusKnownIds *self)
 {
-  g_queue_clear (&self->by_age);
+  while (self->by_age.head != NULL)
+    forget (self, self->by_age.head->data);
   g_clear_pointer (&self->ids, g_hash_table_unref);
 }
 
@@ -24,18 +56,69 @@ gboolean
 evbus_known_ids_contains (EvbusKnownIds *self,
                           const char    *id)
 {
-  return g_hash_table_contains (self->ids, id);
+  return find (self, id) != NULL;
+}
+
+/* One that is not settled stays, or nobody would answer those who wait for it;
+ * there are no more of these than the queue can hold. */
+static void
+make_room (EvbusKnownIds *self)
+{
+  Entry *oldest = g_queue_peek_head (&self->by_age);
+
+  if (self->by_age.length >= self->max && oldest->settled)
+    forget (self, oldest);
 }
 
 void
 evbus_known_ids_add (EvbusKnownIds *self,
-                     const char    *id)
+                     const char    *id,
+                     gboolean       settled)
 {
-  char *copy = g_strdup (id);
+  gsize size = strlen (id) + 1;
+  Entry *entry;
 
-  if (self->by_age.length == self->max)
-    g_hash_table_remove (self->ids, g_queue_pop_head (&self->by_age));
+  make_room (self);
 
-  g_hash_table_add (self->ids, copy);
-  g_queue_push_tail (&self->by_age, copy);
+  entry = g_malloc0 (sizeof *entry + size);
+  memcpy (entry->id, id, size);
+  entry->settled = settled;
+  entry->link.data = entry;
+  g_queue_init (&entry->repeats);
+  g_hash_table_insert (self->ids, entry->id, entry);
+  g_queue_push_tail_link (&self->by_age, &entry->link);
+}
+
+gboolean
+evbus_known_ids_is_settled (EvbusKnownIds *self,
+                            const char    *id)
+{
+  return find (self, id)->settled;
+}
+
+void
+evbus_known_ids_repeat (EvbusKnownIds *self,
+                        const char    *id,
+                        gpointer       repeat)
+{
+  g_queue_push_tail (&find (self, id)->repeats, repeat);
+}
+
+void
+evbus_known_ids_settle (EvbusKnownIds *self,
+                        const char    *id,
+                        gboolean       accepted,
+                        GQueue        *repeats)
+{
+  Entry *entry = find (self, id);
+  gpointer repeat;
+
+  if (entry == NULL)
+    return;
+
+  while ((repeat = g_queue_pop_head (&entry->repeats)) != NULL)
+    g_queue_push_tail (repeats, repeat);
+  entry->settled = TRUE;
+  if (!accepted)
+    forget (self, entry);
 }

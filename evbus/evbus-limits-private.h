@@ -30,6 +30,7 @@
 #define EVBUS_DEFAULT_RETRY_MIN_US  (100 * (G_USEC_PER_SEC / 1000))
 #define EVBUS_DEFAULT_RETRY_MAX_US  (60 * (gint64) G_USEC_PER_SEC)
 #define EVBUS_DEFAULT_MAX_AGE_US    (7 * G_TIME_SPAN_DAY)
+#define EVBUS_DEFAULT_SPOOL_BYTES   ((gsize) 1024u * 1024u * 1024u)
 #define EVBUS_DEFAULT_STOP_MS       10000u
 #define EVBUS_STUCK_GRACE_US        (5 * G_USEC_PER_SEC)     /* cancelled, and still not back */
 #define EVBUS_MAX_ABANDONED         64u                      /* threads held by plugins that do not return */
@@ -37,6 +38,7 @@
 #define EVBUS_KNOWN_IDS             65536u                   /* ids given by producers that are remembered */
 #define EVBUS_MAX_WAITING           4096u                    /* puts that wait for space, and at most the queue's bytes */
 #define EVBUS_UNROUTED_NAMES        1024u                    /* unrouted profile names that are logged */
+#define EVBUS_EXPIRE_EVENTS         4096u                    /* that are expired at a time, where a backlog is over its share */
 #define EVBUS_MAX_FAILURES_PENDING  1024u                    /* event-failed emissions under way */
 #define EVBUS_SPOOL_SETS            256u                     /* sets of more than one route that are stored at once */
 #define EVBUS_SPOOL_COMMIT_BYTES    (16u * 1024u * 1024u)    /* of the events of one transaction of the spool */

@@ -8,6 +8,7 @@
 
 #include "evbus-queue-private.h"
 #include "evbus-route-private.h"
+#include "evbus-spooler-private.h"
 
 G_BEGIN_DECLS
 
@@ -22,6 +23,9 @@ void           evbus_listener_unref  (EvbusListener  *self);
 EvbusQueue    *evbus_listener_get_queue (EvbusListener *self);
 
 /* FALSE with a G_THREAD_ERROR: there is no thread now; it can be tried again. */
+/* Before the start: everything goes through a spool. */
+void           evbus_listener_set_spooler (EvbusListener *self,
+                                      EvbusSpooler   *spooler);
 gboolean       evbus_listener_start  (EvbusListener  *self,
                                       GError        **error);
 

@@ -6,6 +6,7 @@
 
 #include "evbus-limits-private.h"
 #include "evbus-source-private.h"
+#include "evbus-spooler-private.h"
 #include "evbus-stops-private.h"
 
 /* After it has taken something the listener lets more come together before it
@@ -41,6 +42,7 @@ struct _EvbusListener
   GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
   gboolean         stopping;
   gboolean         aborted;
+  EvbusSpooler    *spooler;        /* or NULL; set before the thread is started */
   EvbusStops       stops;          /* what it says does not change once @ended is set */
 };
 
@@ -59,6 +61,7 @@ evbus_listener_new (void)
   self->loop = g_main_loop_new (self->context, FALSE);
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);
   evbus_stops_init (&self->stops);
+  evbus_take_init (&self->take);
   self->successors = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
   self->source = evbus_source_new ("[evbus] queue", on_queue, self, NULL);
   self->watch = evbus_source_new ("[evbus] watch", on_watch, self, NULL);
@@ -89,6 +92,8 @@ evbus_listener_unref (EvbusListener *self)
   evbus_queue_unref (self->queue);
   g_ptr_array_unref (self->routes);
   evbus_stops_clear (&self->stops);
+  evbus_take_clear (&self->take);
+  g_clear_pointer (&self->spooler, evbus_spooler_unref);
   g_hash_table_unref (self->successors);
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);
@@ -107,10 +112,10 @@ hand_on (EvbusTake *take)
 {
   gint64 now = g_get_monotonic_time ();
 
-  for (guint i = 0; i < take->n_chunks; i++)
+  for (guint i = 0; i < take->chunks->len; i++)
     {
-      EvbusChunk *chunk = take->chunks[i];
-      EvbusRouteSet *set = take->sets[i];
+      EvbusChunk *chunk = take->chunks->pdata[i];
+      EvbusRouteSet *set = take->sets->pdata[i];
 
       chunk->picked_up = now;
       for (guint j = 0; j < set->n_routes; j++)
@@ -125,7 +130,8 @@ take_and_hand_on (EvbusListener *self)
   if (!evbus_queue_take (self->queue, &self->take))
     return FALSE;
 
-  hand_on (&self->take);
+  if (self->spooler == NULL || evbus_spooler_store (self->spooler, &self->take))
+    hand_on (&self->take);
   return TRUE;
 }
 
@@ -233,6 +239,8 @@ end_thread_if_done (EvbusListener *self)
   if ((!self->stopping && !self->aborted) || self->routes->len > 0)
     return;
 
+  if (self->spooler != NULL)
+    evbus_spooler_close (self->spooler);
   evbus_stops_answer_all (&self->stops);
   g_main_loop_quit (self->loop);
 }
@@ -241,7 +249,12 @@ static void
 forget_route (EvbusListener *self,
               EvbusRoute    *route)
 {
-  evbus_queue_retire (self->queue, route);
+  EvbusRoute *successor = g_hash_table_lookup (self->successors, route);
+
+  if (successor != NULL && route->spool_route != NULL && successor->spool_route == route->spool_route)
+    evbus_queue_succeed (self->queue, route, successor);
+  else
+    evbus_queue_retire (self->queue, route);
   start_successor (self, route);
   if (self->stopping)
     evbus_stops_end (&self->stops, route);
@@ -314,10 +327,7 @@ on_retire (gpointer data)
   while (self->queue->n_taken < message->n_pushed && take_and_hand_on (self))
     ;
 
-  g_mutex_lock (&route->lock);
-  route->drain_until = until;
-  g_mutex_unlock (&route->lock);
-  evbus_route_set_phase (route, EVBUS_PHASE_DRAIN);
+  evbus_route_drain_by (route, until, TRUE);
   evbus_listener_watch (self, 0);
   return G_SOURCE_REMOVE;
 }
@@ -404,15 +414,7 @@ end_routes_by (EvbusListener *self,
                gint64         deadline)
 {
   for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      g_mutex_lock (&route->lock);
-      if (route->drain_until == 0 || route->drain_until > deadline)
-        route->drain_until = deadline;
-      g_mutex_unlock (&route->lock);
-      evbus_route_set_phase (route, EVBUS_PHASE_DRAIN);
-    }
+    evbus_route_drain_by (self->routes->pdata[i], deadline, FALSE);
 
   evbus_listener_watch (self, 0);
 }
@@ -481,6 +483,10 @@ on_abort (gpointer data)
   Message *message = data;
   EvbusListener *self = message->listener;
 
+  /* What is in a spool is delivered another time. */
+  while (self->spooler != NULL && take_and_hand_on (self))
+    ;
+
   self->aborted = TRUE;
   /* At leisure: nobody waits for it. */
   end_routes_by (self, g_get_monotonic_time () + EVBUS_STUCK_GRACE_US);
@@ -492,6 +498,28 @@ on_abort (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
+static void
+discard_take (EvbusListener *self)
+{
+  EvbusTake *take = &self->take;
+
+  for (guint i = 0; i < take->sets->len; i++)
+    {
+      EvbusRouteSet *set = take->sets->pdata[i];
+
+      for (guint j = 0; j < set->n_routes; j++)
+        {
+          evbus_route_drop_window (set->routes[j], "the broker was stopped");
+          evbus_stops_count (&self->stops, set->routes[j], ((EvbusChunk *) take->chunks->pdata[i])->n_events);
+        }
+    }
+
+  if (self->queue->durable)
+    evbus_spooler_refuse (self->queue, take);
+  else
+    hand_on (take);
+}
+
 /* Nobody will deliver anything any more: what is in the queue is dropped, and
  * messages that were not heard are forgotten. */
 void
@@ -500,19 +528,7 @@ evbus_listener_discard (EvbusListener *self)
   self->aborted = TRUE;
 
   while (evbus_queue_take (self->queue, &self->take))
-    {
-      for (guint i = 0; i < self->take.n_chunks; i++)
-        {
-          EvbusRouteSet *set = self->take.sets[i];
-
-          for (guint j = 0; j < set->n_routes; j++)
-            {
-              evbus_route_drop_window (set->routes[j], "the broker was stopped");
-              evbus_stops_count (&self->stops, set->routes[j], self->take.chunks[i]->n_events);
-            }
-        }
-      hand_on (&self->take);
-    }
+    discard_take (self);
 
   /* The routes have references of the queue, and it has of them. */
   evbus_queue_clear_table (self->queue);
@@ -546,6 +562,13 @@ run (gpointer data)
   evbus_listener_discard (self);
   evbus_listener_unref (self);
   return NULL;
+}
+
+void
+evbus_listener_set_spooler (EvbusListener *self,
+                            EvbusSpooler  *spooler)
+{
+  self->spooler = evbus_spooler_ref (spooler);
 }
 
 gboolean

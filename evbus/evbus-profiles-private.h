@@ -9,6 +9,9 @@
 
 G_BEGIN_DECLS
 
+/* Instead of a folder: memory only. */
+#define EVBUS_SPOOL_NONE "none"
+
 /* The top-level key `evbus:`: the broker's own settings. */
 typedef struct {
   char    *serializer;       /* NULL: not set */
@@ -17,6 +20,8 @@ typedef struct {
   gsize    queue_bytes;
   gsize    event_bytes;
   guint    stop_timeout;     /* milliseconds */
+  char    *spool_directory;  /* NULL: not set; "none": memory only */
+  gsize    spool_bytes;
 } EvbusSettings;
 
 /* (element-type EvbusRouteSpec) (transfer none), in the order of the files,

@@ -62,6 +62,7 @@ evbus_profiles_finalize (GObject *object)
   g_ptr_array_unref (self->missing);
   g_ptr_array_unref (self->warnings);
   g_free (self->settings.serializer);
+  g_free (self->settings.spool_directory);
   g_free (self->settings_where);
 
   G_OBJECT_CLASS (evbus_profiles_parent_class)->finalize (object);
@@ -120,6 +121,20 @@ check_serializer (Reader          *reader,
 }
 
 static void
+check_spool_directory (Reader          *reader,
+                       const EvbusNode *data)
+{
+  const EvbusNode *spool = data->kind == EVBUS_NODE_MAPPING ? evbus_node_lookup (data, "spool") : NULL;
+  const EvbusNode *node = spool != NULL && spool->kind == EVBUS_NODE_MAPPING ? evbus_node_lookup (spool, "directory") : NULL;
+
+  if (node == NULL || node->kind != EVBUS_NODE_STRING ||
+      g_path_is_absolute (node->text) || strcmp (node->text, EVBUS_SPOOL_NONE) == 0)
+    return;
+  evbus_report_error (reader->report, &node->place,
+                      "'spool.directory' must be an absolute path, or none for memory only, not '%s'", node->text);
+}
+
+static void
 read_settings (Reader          *reader,
                const EvbusNode *key,
                const EvbusNode *data)
@@ -142,8 +157,8 @@ read_settings (Reader          *reader,
   evbus_report_set_subject (reader->report, "evbus");
   checked = evbus_schema_check (evbus_settings_get_options (), FALSE, data, &key->place, reader->report);
   check_serializer (reader, data);
+  check_spool_directory (reader, data);
   evbus_report_set_subject (reader->report, NULL);
-  g_clear_pointer (&self->settings.serializer, g_free);
   evbus_settings_read (checked, &self->settings);
 }
 

@@ -32,6 +32,8 @@ typedef struct {
   guint          n_events;
   gsize          weight;          /* of the events together */
   gboolean       has_id;          /* one event, whose id the producer gave */
+  gboolean       at_once;         /* is answered when it is accepted, also where there is a spool */
+  gboolean       has_receipt;     /* accepted, and answered once it is in the spool; under the queue's lock */
 
   /* Of a put that can wait. */
   gatomicrefcount ref_count;

@@ -14,7 +14,8 @@
 
 G_BEGIN_DECLS
 
-/* How many chunks the listener takes under one lock. */
+/* How many chunks the listener takes under one lock; a few more where a put must
+ * not be torn. */
 #define EVBUS_TAKE_CHUNKS 64
 
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
@@ -35,6 +36,7 @@ typedef struct _EvbusQueue {
   gboolean         awake;          /* the listener was woken and has not seen the queue empty since */
   gboolean         closed;
   gboolean         reject_unrouted;
+  gboolean         durable;        /* puts are answered once they are in the spool */
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone */
   guint64          unrouted;
@@ -69,15 +71,28 @@ void        evbus_queue_put         (EvbusQueue       *self,
 /* What the listener took under one lock. Its owner hands the chunks on; the
  * route sets stay valid until the next take. */
 typedef struct {
-  EvbusChunk    *chunks[EVBUS_TAKE_CHUNKS];
-  EvbusRouteSet *sets[EVBUS_TAKE_CHUNKS];
-  guint          n_chunks;
+  GPtrArray *chunks;   /* EvbusChunk */
+  GPtrArray *sets;     /* EvbusRouteSet, in step */
 } EvbusTake;
+
+void        evbus_take_init         (EvbusTake        *self);
+void        evbus_take_clear        (EvbusTake        *self);
 
 /* Gives the route sets of the last take back and takes the next chunks. FALSE:
  * there are none, and the next put will wake the listener. */
 gboolean    evbus_queue_take        (EvbusQueue       *self,
                                      EvbusTake        *take);
+
+/* The events of the take are in the spool: the ids among them are final, and the
+ * puts that repeated one are moved to @answers (a reference of each). */
+void        evbus_queue_stored      (EvbusQueue       *self,
+                                     EvbusTake        *take,
+                                     GQueue           *answers);
+/* They could not be stored. Those whose put is to be answered were never
+ * accepted; the others are booked as dropped. */
+void        evbus_queue_take_back   (EvbusQueue       *self,
+                                     EvbusTake        *take,
+                                     GQueue           *answers);
 
 /* Books @n_events of @weight that have left @route: as @n_delivered and so on
  * in @outcome, whose `queued` and `accepted` are not looked at. */
@@ -100,6 +115,9 @@ void        evbus_queue_set_budget  (EvbusQueue       *self,
                                      gsize             max_weight,
                                      GQueue           *done);
 guint       evbus_queue_get_max_events (EvbusQueue    *self);
+/* From now on puts are answered by who takes them, once they are in a spool. */
+void        evbus_queue_set_durable (EvbusQueue       *self,
+                                     gboolean          durable);
 void        evbus_queue_set_reject_unrouted (EvbusQueue *self,
                                      gboolean          reject_unrouted);
 
@@ -112,6 +130,23 @@ void        evbus_queue_adopt       (EvbusQueue       *self,
                                      EvbusRoute       *route);
 void        evbus_queue_retire      (EvbusQueue       *self,
                                      EvbusRoute       *route);
+
+/* The route goes on with what it had in the spool. */
+void        evbus_queue_resume      (EvbusQueue        *self,
+                                     EvbusRoute        *route,
+                                     const EvbusLedger *ledger,
+                                     guint64            weight);
+/* @successor goes on with all that @route has; instead of a retirement. */
+void        evbus_queue_succeed     (EvbusQueue        *self,
+                                     EvbusRoute        *route,
+                                     EvbusRoute        *successor);
+/* A reference of each. */
+GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
+gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
+                                     gpointer           spool_route);
+/* Ids (char *) that are in the spool from before. */
+void        evbus_queue_load_known_ids (EvbusQueue     *self,
+                                     GPtrArray         *ids);
 
 /* Snapshots. */
 void        evbus_queue_get_ledger  (EvbusQueue       *self,

@@ -22,7 +22,7 @@ evbus_queue_new (GSource *source)
   self->table = evbus_route_table_new (no_routes, 1);
   g_queue_init (&self->waiting);
   g_queue_init (&self->for_space);
-  evbus_known_ids_init (&self->known_ids, EVBUS_KNOWN_IDS);
+  evbus_known_ids_init (&self->known_ids, EVBUS_KNOWN_IDS, (GDestroyNotify) evbus_put_unref);
   self->unrouted_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->routes = g_ptr_array_new ();
   self->to_log = g_ptr_array_new_with_free_func (g_free);
@@ -111,6 +111,40 @@ evbus_queue_unlock (EvbusQueue *self)
     log_unrouted (to_log);
 }
 
+void
+evbus_take_init (EvbusTake *self)
+{
+  self->chunks = g_ptr_array_new ();
+  self->sets = g_ptr_array_new ();
+}
+
+void
+evbus_take_clear (EvbusTake *self)
+{
+  g_ptr_array_unref (self->chunks);
+  g_ptr_array_unref (self->sets);
+}
+
+static gboolean
+take_chunk_locked (EvbusQueue *self,
+                   EvbusTake  *take)
+{
+  EvbusChunk *chunk = g_async_queue_try_pop_unlocked (self->chunks);
+
+  if (chunk == NULL)
+    return FALSE;
+
+  if (chunk == self->open)
+    self->open = NULL;
+  g_ptr_array_add (take->chunks, chunk);
+  g_ptr_array_add (take->sets, g_steal_pointer (&chunk->set));
+  self->n_events -= chunk->n_events;
+  self->n_taken += chunk->n_events;
+  self->weight -= chunk->weight;
+
+  return take->chunks->len < EVBUS_TAKE_CHUNKS || chunk->goes_on;
+}
+
 gboolean
 evbus_queue_take (EvbusQueue *self,
                   EvbusTake  *take)
@@ -119,27 +153,15 @@ evbus_queue_take (EvbusQueue *self,
 
   evbus_queue_lock (self);
 
-  for (guint i = 0; i < take->n_chunks; i++)
-    evbus_route_set_release (take->sets[i], 1, self->garbage);
-  take->n_chunks = 0;
+  for (guint i = 0; i < take->sets->len; i++)
+    evbus_route_set_release (take->sets->pdata[i], 1, self->garbage);
+  g_ptr_array_set_size (take->chunks, 0);
+  g_ptr_array_set_size (take->sets, 0);
 
-  while (take->n_chunks < EVBUS_TAKE_CHUNKS)
-    {
-      EvbusChunk *chunk = g_async_queue_try_pop_unlocked (self->chunks);
+  while (take_chunk_locked (self, take))
+    ;
 
-      if (chunk == NULL)
-        break;
-      if (chunk == self->open)
-        self->open = NULL;
-      take->chunks[take->n_chunks] = chunk;
-      take->sets[take->n_chunks] = g_steal_pointer (&chunk->set);
-      take->n_chunks++;
-      self->n_events -= chunk->n_events;
-      self->n_taken += chunk->n_events;
-      self->weight -= chunk->weight;
-    }
-
-  if (take->n_chunks == 0)
+  if (take->chunks->len == 0)
     self->awake = FALSE;
   else if (self->for_space.length > 0)
     evbus_waiting_queue_has_room_locked (self, &done);
@@ -147,7 +169,82 @@ evbus_queue_take (EvbusQueue *self,
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);
-  return take->n_chunks > 0;
+  return take->chunks->len > 0;
+}
+
+static void
+settle_ids_locked (EvbusQueue *self,
+                   EvbusChunk *chunk,
+                   gboolean    accepted,
+                   GQueue     *answers)
+{
+  for (guint i = 0; i < chunk->n_events; i++)
+    {
+      if (chunk->events[i]->known_id)
+        evbus_known_ids_settle (&self->known_ids, chunk->events[i]->id, accepted, answers);
+    }
+}
+
+void
+evbus_queue_stored (EvbusQueue *self,
+                    EvbusTake  *take,
+                    GQueue     *answers)
+{
+  evbus_queue_lock (self);
+  for (guint i = 0; i < take->chunks->len; i++)
+    settle_ids_locked (self, take->chunks->pdata[i], TRUE, answers);
+  evbus_queue_unlock (self);
+}
+
+static void
+unbook_locked (EvbusRoute *route,
+               EvbusEvent *event)
+{
+  route->ledger.queued--;
+  route->queued_weight -= event->weight;
+  if (event->has_receipt)
+    route->ledger.accepted--;
+  else
+    route->ledger.dropped++;
+}
+
+static void
+have_room_locked (EvbusQueue    *self,
+                  EvbusRouteSet *set,
+                  GQueue        *done)
+{
+  for (guint i = 0; i < set->n_routes; i++)
+    {
+      if (set->routes[i]->waiting.length > 0)
+        evbus_waiting_route_has_room_locked (self, set->routes[i], done);
+    }
+}
+
+void
+evbus_queue_take_back (EvbusQueue *self,
+                       EvbusTake  *take,
+                       GQueue     *answers)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+  for (guint i = 0; i < take->chunks->len; i++)
+    {
+      EvbusChunk *chunk = take->chunks->pdata[i];
+      EvbusRouteSet *set = take->sets->pdata[i];
+
+      settle_ids_locked (self, chunk, FALSE, answers);
+      for (guint j = 0; j < chunk->n_events; j++)
+        {
+          for (guint k = 0; k < set->n_routes; k++)
+            unbook_locked (set->routes[k], chunk->events[j]);
+        }
+    }
+  for (guint i = 0; i < take->sets->len; i++)
+    have_room_locked (self, take->sets->pdata[i], &done);
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
 }
 
 void
@@ -232,6 +329,15 @@ evbus_queue_get_max_events (EvbusQueue *self)
 }
 
 void
+evbus_queue_set_durable (EvbusQueue *self,
+                         gboolean    durable)
+{
+  evbus_queue_lock (self);
+  self->durable = durable;
+  evbus_queue_unlock (self);
+}
+
+void
 evbus_queue_set_reject_unrouted (EvbusQueue *self,
                                  gboolean    reject_unrouted)
 {
@@ -267,8 +373,74 @@ evbus_queue_retire (EvbusQueue *self,
                     EvbusRoute *route)
 {
   evbus_queue_lock (self);
-  if (g_ptr_array_remove (self->routes, route))
+  /* What is in the spool counts there. */
+  if (g_ptr_array_remove (self->routes, route) && route->spool_route == NULL)
     evbus_ledger_add (&self->retired, &route->ledger);
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_resume (EvbusQueue        *self,
+                    EvbusRoute        *route,
+                    const EvbusLedger *ledger,
+                    guint64            weight)
+{
+  evbus_queue_lock (self);
+  evbus_ledger_add (&route->ledger, ledger);
+  route->queued_weight += weight;
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_succeed (EvbusQueue *self,
+                     EvbusRoute *route,
+                     EvbusRoute *successor)
+{
+  evbus_queue_lock (self);
+  if (g_ptr_array_remove (self->routes, route))
+    {
+      evbus_ledger_add (&successor->ledger, &route->ledger);
+      successor->queued_weight += route->queued_weight;
+    }
+  evbus_queue_unlock (self);
+}
+
+GPtrArray *
+evbus_queue_dup_routes (EvbusQueue *self)
+{
+  GPtrArray *routes;
+
+  evbus_queue_lock (self);
+  routes = evbus_route_array_copy (self->routes);
+  evbus_queue_unlock (self);
+
+  return routes;
+}
+
+gboolean
+evbus_queue_has_spool_route (EvbusQueue *self,
+                             gpointer    spool_route)
+{
+  gboolean found = FALSE;
+
+  evbus_queue_lock (self);
+  for (guint i = 0; i < self->routes->len && !found; i++)
+    found = ((EvbusRoute *) self->routes->pdata[i])->spool_route == spool_route;
+  evbus_queue_unlock (self);
+
+  return found;
+}
+
+void
+evbus_queue_load_known_ids (EvbusQueue *self,
+                            GPtrArray  *ids)
+{
+  evbus_queue_lock (self);
+  for (guint i = 0; i < ids->len; i++)
+    {
+      if (!evbus_known_ids_contains (&self->known_ids, ids->pdata[i]))
+        evbus_known_ids_add (&self->known_ids, ids->pdata[i], TRUE);
+    }
   evbus_queue_unlock (self);
 }
 

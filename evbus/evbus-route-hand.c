@@ -66,6 +66,34 @@ may_have_expired (EvbusRoute *route,
          (route->hand.next_expiry > 0 && now >= route->hand.next_expiry);
 }
 
+/* What was too old: dead letters, where they are kept. */
+static void
+expire (EvbusWorker  *self,
+        guint         n,
+        const guint8 *keep,
+        GPtrArray    *expired)
+{
+  g_autofree EvbusSpoolDeath *lost = NULL;
+  EvbusLedger outcome = { 0 };
+  gsize weight = 0;
+
+  if (expired->len == 0)
+    return;
+
+  lost = g_new (EvbusSpoolDeath, expired->len);
+  for (guint i = 0; i < expired->len; i++)
+    {
+      EvbusEvent *event = expired->pdata[i];
+
+      weight += event->weight;
+      self->position = MAX (self->position, event->seq);
+      lost[i].event = event;
+      lost[i].reason = "it grew older than max_age";
+    }
+  *(evbus_worker_keeps_dead (self) ? &outcome.dead : &outcome.expired) = expired->len;
+  evbus_worker_settle (self, n, keep, &outcome, weight, lost, expired->len);
+}
+
 static void
 expire_held (EvbusWorker *self,
              gint64       now)
@@ -92,9 +120,8 @@ expire_held (EvbusWorker *self,
   if (expired->len == 0)
     return;
 
+  expire (self, n, keep, expired);
   evbus_worker_let_go (self, n, keep);
-  evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
-                       "it grew older than max_age");
 }
 
 /* Takes what is too old out of the window. Returns when the next one is, or
@@ -119,26 +146,23 @@ take_expired_locked (EvbusRoute *route,
   return -1;
 }
 
-static void
-book_expired (EvbusRoute *route,
-              GPtrArray  *expired)
-{
-  if (expired->len > 0)
-    evbus_route_give_up (route, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
-                         "it grew older than max_age");
-}
-
+/* With a spool they are kept until it has a thread that writes them off. */
 void
 evbus_route_expire (EvbusRoute *self,
                     gint64      now)
 {
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
 
+  if (self->spool != NULL)
+    return;
+
   g_mutex_lock (&self->lock);
   take_expired_locked (self, now, expired);
   g_mutex_unlock (&self->lock);
 
-  book_expired (self, expired);
+  if (expired->len > 0)
+    evbus_route_give_up (self, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
+                         "it grew older than max_age");
 }
 
 void
@@ -153,6 +177,8 @@ evbus_worker_sleep (EvbusWorker *self,
 
   if (route->hand.events->len > 0)
     expire_held (self, now);
+  if (route->hand.events->len == 0)
+    evbus_worker_refill (self);
 
   g_mutex_lock (&route->lock);
   if (route->hand.events->len > 0)
@@ -165,11 +191,13 @@ evbus_worker_sleep (EvbusWorker *self,
   /* Under the lock: who pushes wakes only after it, and is not overwritten. */
   if (route->n_held == 0 && route->window.n_events == 0)
     route->awake = FALSE;
+  if (expired->len > 0 && route->behind)
+    when = now;   /* there may be more of them in the spool */
   if (route->phase == phase)
     g_source_set_ready_time (route->work, when);
   g_mutex_unlock (&route->lock);
 
-  book_expired (route, expired);
+  expire (self, 0, NULL, expired);
 }
 
 /* A batch that is not full waits for more, if the owner wants that. */
@@ -211,6 +239,9 @@ take_batch (EvbusWorker *self,
   if (route->n_held == 0)
     route->awake = FALSE;
   g_mutex_unlock (&route->lock);
+
+  if (route->hand.events->len > 0)
+    self->position = evbus_hand_last (&route->hand)->seq;
 }
 
 /* Takes the next batch into the hand. FALSE: there is none now. */
@@ -224,9 +255,10 @@ evbus_worker_fetch (EvbusWorker *self)
     {
       self->limit = self->max_events;
       take_batch (self, now);
-      if (route->hand.events->len == 0)
+      if (route->hand.events->len == 0 && !evbus_worker_refill (self))
         return FALSE;
-      expire_held (self, now);
+      if (route->hand.events->len > 0)
+        expire_held (self, now);
     }
 
   return TRUE;

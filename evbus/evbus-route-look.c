@@ -144,8 +144,7 @@ evbus_route_abandon (EvbusRoute *self)
   if (log)
     evbus_route_log_state (self, EVBUS_ROUTE_STATE_STUCK, reason);
   evbus_mailbox_close (self->mailbox);
-  if (dropped->len > 0)
-    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+  evbus_route_leave_over (self, dropped, reason);
   return TRUE;
 }
 

@@ -8,6 +8,7 @@
 #include "evbus-queue-private.h"
 #include "evbus-route-spec-private.h"
 #include "evbus-route.h"
+#include "evbus-spool-private.h"
 #include "evbus-window-private.h"
 
 G_BEGIN_DECLS
@@ -31,6 +32,9 @@ struct _EvbusRoute
   EvbusMailbox    *mailbox;
   GMainContext    *context;          /* of the route's thread */
   GSource         *work;             /* in @context: woken when there is something to do */
+  EvbusSpool      *spool;            /* or NULL; this and the next two are set before an event can come */
+  struct _EvbusSpooler *spooler;
+  EvbusSpoolRoute *spool_route;
   gboolean         from_profiles;    /* else from add_route(), and a reload leaves it alone */
   guint64          dropped_before_stop; /* used on the listener's thread alone */
   int              figures_moved;    /* atomic; set by who settles, cleared by the notifier */
@@ -43,8 +47,15 @@ struct _EvbusRoute
   guint            tally_events;     /* … needs of this route, if the number is this put's */
   gsize            tally_weight;
 
+  GMutex           backlog_lock;     /* held while the spool is read for this route, or expires what it
+                                      * has not read; before @lock */
+
   GMutex           lock;
   /* Under @lock. */
+  gboolean         behind;           /* there is more in the spool than in memory */
+  gint64           pushed_to;        /* the newest event the listener had for this route */
+  gint64           read_to;          /* the newest that is, or was, in memory; 0: none yet */
+  gboolean         leaves;           /* it was removed: what it has not begun stays in the spool */
   EvbusWindow      window;
   EvbusHand        hand;             /* what the route's thread has taken and not settled; changed by that
                                       * thread alone, and not during a call */
@@ -94,6 +105,11 @@ void        evbus_route_log_state    (EvbusRoute      *self,
 /* Only ever forward. ABORT cancels the call that is under way. */
 void        evbus_route_set_phase    (EvbusRoute      *self,
                                       EvbusPhase       phase);
+/* Lets it deliver until @deadline (monotonic; never later than one given before)
+ * and then end. @leaves: it is in the configuration no more. */
+void        evbus_route_drain_by     (EvbusRoute      *self,
+                                      gint64           deadline,
+                                      gboolean         leaves);
 /* Ends a route that has no thread, or whose thread is ending: what waits, and
  * what may still come, is dropped. */
 void        evbus_route_drop_window  (EvbusRoute      *self,
@@ -105,10 +121,28 @@ void        evbus_route_give_up      (EvbusRoute      *self,
                                       GPtrArray       *events,
                                       goffset          count,
                                       const char      *reason);
+/* What a route has when it ends: dropped, unless the spool has it still. */
+void        evbus_route_leave_over   (EvbusRoute      *self,
+                                      GPtrArray       *events,
+                                      const char      *reason);
 void        evbus_route_settle       (EvbusRoute        *self,
                                       const EvbusLedger *outcome,
                                       guint              n_events,
                                       gsize              weight);
+
+/* evbus-route-backlog.c. Binds it to its part of the spool; before an event can
+ * come. @succeeds: another route has that part still, and closes first. */
+void        evbus_route_bind_spool   (EvbusRoute      *self,
+                                      EvbusSpool      *spool,
+                                      struct _EvbusSpooler *spooler,
+                                      EvbusSpoolRoute *spool_route,
+                                      gboolean         succeeds);
+/* TRUE: the chunk, which is in the spool, is not taken into memory now. */
+gboolean    evbus_route_defer_locked (EvbusRoute      *self,
+                                      EvbusChunk      *chunk);
+/* On the listener's thread: lets the oldest of what is not in memory expire. */
+void        evbus_route_expire_backlog (EvbusRoute    *self,
+                                        guint64        max_weight);
 
 /* evbus-route-look.c, on the listener's thread: what has to be done with a
  * route now. A call that has not come back in time either is said to be stuck. */

@@ -41,7 +41,8 @@ evbus_worker_describe (EvbusWorker  *self,
 /* What a publish came to, while its marks are read. */
 typedef struct {
   EvbusLedger   outcome;
-  gsize         weight;     /* of the delivered ones */
+  gsize         weight;     /* of those that leave */
+  GArray       *dead;       /* EvbusSpoolDeath */
   guint8       *keep;       /* a byte for each event: to be tried again */
   guint         n_kept;
   EvbusMark     worst;      /* of those */
@@ -66,14 +67,24 @@ keep (Verdict    *verdict,
 }
 
 static void
-bury (EvbusRoute *route,
+bury (Verdict    *verdict,
       EvbusEvent *event,
       const char *reason)
 {
-  g_autoptr(GPtrArray) one = g_ptr_array_new ();
+  EvbusSpoolDeath death = { evbus_event_ref (event), g_strdup (reason) };
 
-  g_ptr_array_add (one, event);
-  evbus_route_give_up (route, one, G_STRUCT_OFFSET (EvbusLedger, dead), reason);
+  verdict->outcome.dead++;
+  verdict->weight += event->weight;
+  g_array_append_val (verdict->dead, death);
+}
+
+static void
+clear_death (gpointer data)
+{
+  EvbusSpoolDeath *death = data;
+
+  evbus_event_unref (death->event);
+  g_free ((char *) death->reason);
 }
 
 static void
@@ -118,7 +129,7 @@ read_marks (EvbusWorker *self,
         }
       else if (mark == EVBUS_MARK_POISON)
         {
-          bury (route, event, reason);
+          bury (verdict, event, reason);
         }
       else
         {
@@ -176,7 +187,7 @@ judge (EvbusWorker  *self,
       /* The common case, in which no event has to be looked at. */
       verdict.outcome.delivered = n;
       conclude (self, &verdict);
-      evbus_route_settle (route, &verdict.outcome, n, route->hand.weight);
+      evbus_worker_settle (self, n, NULL, &verdict.outcome, route->hand.weight, NULL, 0);
       evbus_worker_let_go_all (self);
       return;
     }
@@ -190,12 +201,16 @@ judge (EvbusWorker  *self,
     }
 
   verdict.keep = g_new0 (guint8, n);
+  verdict.dead = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolDeath));
+  g_array_set_clear_func (verdict.dead, clear_death);
   read_marks (self, n, rest, rest_reason, &verdict);
   verdict.outcome.retried = verdict.n_kept;
   conclude (self, &verdict);
-  evbus_route_settle (route, &verdict.outcome, verdict.outcome.delivered, verdict.weight);
+  evbus_worker_settle (self, n, verdict.keep, &verdict.outcome, verdict.weight,
+                       (EvbusSpoolDeath *) (gpointer) verdict.dead->data, verdict.dead->len);
   evbus_worker_let_go (self, n, verdict.keep);
 
+  g_array_unref (verdict.dead);
   g_free (verdict.keep);
   g_free (verdict.reason);
 }

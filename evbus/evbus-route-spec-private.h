@@ -31,6 +31,9 @@ typedef struct {
   gint64        retry_max;
   gint64        max_age;
   EvbusOverflow overflow;
+  char         *name;          /* NULL: none */
+  gsize         spool_bytes;
+  gboolean      dead_letters;
 } EvbusDelivery;
 
 /* One entry `provider → pattern → data` of the configuration, checked and

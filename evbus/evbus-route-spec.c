@@ -94,10 +94,12 @@ compute_digest (EvbusRouteSpec *self)
     self->profile,
     evbus_matcher_get_plugin (self->matcher),
     self->info != NULL ? evbus_provider_get_filename (self->info) : "",
+    d->name != NULL ? d->name : "",
   };
   const gint64 numbers[] = {
     d->batch_events, d->batch_bytes, d->linger, d->in_flight, d->window_events, d->window_bytes,
     d->timeout, d->retry_min, d->retry_max, d->max_age, d->overflow,
+    d->spool_bytes, d->dead_letters,
   };
   char *digest;
 
@@ -275,6 +277,7 @@ evbus_route_spec_unref (EvbusRouteSpec *self)
   g_clear_object (&self->info);
   g_free (self->missing);
   g_clear_pointer (&self->data, g_variant_unref);
+  g_free (self->delivery.name);
   g_free (self->digest);
   g_free (self);
 }

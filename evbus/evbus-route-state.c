@@ -65,6 +65,20 @@ evbus_route_set_state (EvbusRoute      *self,
 }
 
 void
+evbus_route_drain_by (EvbusRoute *self,
+                      gint64      deadline,
+                      gboolean    leaves)
+{
+  g_mutex_lock (&self->lock);
+  if (self->drain_until == 0 || self->drain_until > deadline)
+    self->drain_until = deadline;
+  self->leaves |= leaves;
+  g_mutex_unlock (&self->lock);
+
+  evbus_route_set_phase (self, EVBUS_PHASE_DRAIN);
+}
+
+void
 evbus_route_set_phase (EvbusRoute *self,
                        EvbusPhase  phase)
 {

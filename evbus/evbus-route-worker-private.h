@@ -31,6 +31,10 @@ typedef struct {
   gint64         not_before;   /* monotonic: the next try */
   gboolean       hopeless;     /* there is no plugin, or it makes no ingress */
   gboolean       abandoned;    /* the listener gave this thread up during a call */
+  EvbusSpoolReader *reader;    /* from when the route fell behind */
+  gint64         read_again;   /* monotonic: not before, after an error */
+  gint64         position;     /* seq of the last event that was taken into the hand */
+  gint64         resume_to;    /* up to here the spool knows what was settled in an earlier life */
 } EvbusWorker;
 
 /* evbus-route-worker.c: around every call into the plugin. The second returns
@@ -60,6 +64,22 @@ void         evbus_worker_sleep       (EvbusWorker     *self,
 /* The same for a route without a thread, but for the sleep. */
 void         evbus_route_expire       (EvbusRoute      *self,
                                        gint64           now);
+
+/* evbus-route-backlog.c: reads on from the spool, if the window is empty. FALSE:
+ * there is nothing more now. */
+gboolean     evbus_worker_refill      (EvbusWorker     *self);
+/* Books what becomes of the first @n held events, but for those whose byte in
+ * @keep is set (NULL: for none), before they are let go of; also in the spool. @lost
+ * are those that are given up, of which each is told. */
+void         evbus_worker_settle      (EvbusWorker           *self,
+                                       guint                  n,
+                                       const guint8          *keep,
+                                       const EvbusLedger     *outcome,
+                                       gsize                  weight,
+                                       const EvbusSpoolDeath *lost,
+                                       guint                  n_lost);
+/* Whether what it gives up becomes a dead letter. */
+gboolean     evbus_worker_keeps_dead  (EvbusWorker           *self);
 
 /* evbus-route-publish.c: publishes what is in the hand and judges what came of
  * it. */

@@ -141,6 +141,7 @@ close_ingress (EvbusWorker *self)
   evbus_worker_end_call (self);
 }
 
+/* With a spool it is only let go of. */
 static void
 drop_all (EvbusWorker *self)
 {
@@ -151,8 +152,7 @@ drop_all (EvbusWorker *self)
   for (guint i = 0; i < route->hand.events->len; i++)
     g_ptr_array_add (dropped, evbus_event_ref (route->hand.events->pdata[i]));
   evbus_worker_let_go_all (self);
-  if (dropped->len > 0)
-    evbus_route_give_up (route, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+  evbus_route_leave_over (route, dropped, reason);
   evbus_route_drop_window (route, reason);
 }
 
@@ -173,14 +173,16 @@ finish (EvbusWorker *self)
 
   g_clear_object (&self->ctx);
   g_clear_object (&self->ingress);
+  g_clear_pointer (&self->reader, evbus_spool_reader_free);
   g_main_loop_quit (self->loop);
 }
 
 /* Outside of a step the thread waits or is in a source of the plugin, from which
- * it may not return: then the route can be given up. */
+ * it may not return: then the route can be given up. @done: it has nothing more
+ * to do, if it is to end. */
 static EvbusPhase
 begin_step (EvbusWorker *self,
-            gboolean    *empty)
+            gboolean    *done)
 {
   EvbusRoute *route = self->route;
   EvbusPhase phase;
@@ -189,7 +191,9 @@ begin_step (EvbusWorker *self,
   route->stepping = TRUE;
   self->abandoned = route->abandoned;
   phase = route->phase;
-  *empty = route->n_held == 0 && route->window.n_events == 0;
+  *done = route->n_held == 0 && route->window.n_events == 0 && !route->behind;
+  /* One that leaves the configuration leaves the rest in the spool. */
+  *done = *done || (route->leaves && route->spool != NULL);
   g_mutex_unlock (&route->lock);
 
   return phase;
@@ -227,10 +231,10 @@ advance (EvbusWorker *self)
 static gboolean
 step (EvbusWorker *self,
       EvbusPhase   phase,
-      gboolean     empty)
+      gboolean     done)
 {
   if (self->abandoned || phase == EVBUS_PHASE_ABORT ||
-      (phase == EVBUS_PHASE_DRAIN && (empty || self->hopeless)))
+      (phase == EVBUS_PHASE_DRAIN && (done || self->hopeless)))
     return FALSE;
 
   if (self->hopeless)
@@ -247,9 +251,9 @@ static gboolean
 work (gpointer data)
 {
   EvbusWorker *self = data;
-  gboolean empty;
-  EvbusPhase phase = begin_step (self, &empty);
-  gboolean goes_on = step (self, phase, empty);
+  gboolean done;
+  EvbusPhase phase = begin_step (self, &done);
+  gboolean goes_on = step (self, phase, done);
 
   if (!goes_on)
     finish (self);
@@ -273,9 +277,9 @@ worker_free (EvbusWorker *self)
 static void
 announce_end (EvbusWorker *self)
 {
-  gboolean empty;
+  gboolean done;
 
-  begin_step (self, &empty);
+  begin_step (self, &done);
   if (self->abandoned)
     {
       evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_STOPPED, NULL);

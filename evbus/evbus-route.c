@@ -7,6 +7,7 @@
 #include "evbus-enum-types.h"
 #include "evbus-mailbox-private.h"
 #include "evbus-source-private.h"
+#include "evbus-spooler-private.h"
 
 /**
  * EvbusRoute:
@@ -91,9 +92,12 @@ evbus_route_finalize (GObject *object)
   g_object_unref (self->mailbox);
   g_clear_object (&self->call);
   evbus_notifier_unref (self->notifier);
+  g_clear_pointer (&self->spooler, evbus_spooler_unref);
+  g_clear_pointer (&self->spool, evbus_spool_unref);
   evbus_queue_unref (self->queue);
   evbus_route_spec_unref (self->spec);
   g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->backlog_lock);
   g_free (self->label);
   g_free (self->reason);
 
@@ -236,6 +240,7 @@ static void
 evbus_route_init (EvbusRoute *self)
 {
   g_mutex_init (&self->lock);
+  g_mutex_init (&self->backlog_lock);
   evbus_window_init (&self->window);
   evbus_hand_init (&self->hand);
   self->context = g_main_context_new ();
@@ -304,6 +309,15 @@ evbus_route_give_up (EvbusRoute *self,
 }
 
 void
+evbus_route_leave_over (EvbusRoute *self,
+                        GPtrArray  *events,
+                        const char *reason)
+{
+  if (self->spool == NULL && events->len > 0)
+    evbus_route_give_up (self, events, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+}
+
+void
 evbus_route_push (EvbusRoute *self,
                   EvbusChunk *chunk)
 {
@@ -312,8 +326,11 @@ evbus_route_push (EvbusRoute *self,
   gboolean finished;
 
   g_mutex_lock (&self->lock);
-  dropped = evbus_window_push_within (&self->window, chunk, &self->spec->delivery,
-                                      self->n_held, self->held_weight);
+  if (self->spool == NULL)
+    dropped = evbus_window_push_within (&self->window, chunk, &self->spec->delivery,
+                                        self->n_held, self->held_weight);
+  else if (!evbus_route_defer_locked (self, chunk))
+    evbus_window_push (&self->window, chunk);
   wake = !self->awake;
   self->awake = TRUE;
   finished = self->finished;
@@ -340,8 +357,7 @@ evbus_route_drop_window (EvbusRoute *self,
   g_mutex_unlock (&self->lock);
 
   evbus_mailbox_close (self->mailbox);
-  if (dropped->len > 0)
-    evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped), reason);
+  evbus_route_leave_over (self, dropped, reason);
 }
 
 void

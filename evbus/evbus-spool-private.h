@@ -176,6 +176,16 @@ void         evbus_spool_settle        (EvbusSpool            *self,
 EvbusSpoolReader *evbus_spool_reader_new  (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route,
                                            GError          **error);
+/* The same, but it reads what comes after @after alone. */
+EvbusSpoolReader *evbus_spool_reader_new_after (EvbusSpool       *spool,
+                                           EvbusSpoolRoute  *route,
+                                           gint64            after,
+                                           GError          **error);
+/* Of those pending when it was made: how many it has not read yet, and which
+ * (gint64, appended). */
+guint        evbus_spool_reader_n_pending (EvbusSpoolReader *self);
+void         evbus_spool_reader_list_pending (EvbusSpoolReader *self,
+                                           GArray           *seqs);
 /* Appends the next events, at most so many and so much (at least one, if there is
  * one), to @events (EvbusEvent, transfer full, seq set), oldest first. No
  * transaction is open afterwards. An event whose record is damaged is left out

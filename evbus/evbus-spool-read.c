@@ -194,6 +194,37 @@ evbus_spool_reader_new (EvbusSpool       *spool,
   return self;
 }
 
+EvbusSpoolReader *
+evbus_spool_reader_new_after (EvbusSpool       *spool,
+                              EvbusSpoolRoute  *route,
+                              gint64            after,
+                              GError          **error)
+{
+  EvbusSpoolReader *self = evbus_spool_reader_new (spool, route, error);
+
+  if (self != NULL)
+    {
+      self->position = after;
+      g_array_set_size (self->pending, 0);
+    }
+  return self;
+}
+
+guint
+evbus_spool_reader_n_pending (EvbusSpoolReader *self)
+{
+  return self->pending->len - self->n_pending;
+}
+
+void
+evbus_spool_reader_list_pending (EvbusSpoolReader *self,
+                                 GArray           *seqs)
+{
+  if (self->n_pending < self->pending->len)
+    g_array_append_vals (seqs, &g_array_index (self->pending, gint64, self->n_pending),
+                         self->pending->len - self->n_pending);
+}
+
 void
 evbus_spool_reader_free (EvbusSpoolReader *self)
 {

@@ -333,10 +333,31 @@ evbus_spool_orphan_route (EvbusSpool      *self,
   g_mutex_unlock (&self->lock);
 }
 
+void
+evbus_spool_rename_route (EvbusSpool      *self,
+                          EvbusSpoolRoute *route,
+                          const char      *key)
+{
+  g_mutex_lock (&self->lock);
+  if (route->now.orphan || !g_str_equal (route->key, key))
+    {
+      g_free (route->key);
+      route->key = g_strdup (key);
+      route->now.orphan = FALSE;
+      route->dirty = self->dirty = TRUE;
+    }
+  g_mutex_unlock (&self->lock);
+}
+
 GPtrArray *
 evbus_spool_list_routes (EvbusSpool *self)
 {
-  return self->routes;
+  GPtrArray *routes = g_ptr_array_new ();
+
+  g_mutex_lock (&self->lock);
+  g_ptr_array_extend (routes, self->routes, NULL, NULL);
+  g_mutex_unlock (&self->lock);
+  return routes;
 }
 
 const char *

@@ -20,7 +20,7 @@ encode_deaths (EvbusSpoolRoute       *route,
                const EvbusSpoolDeath *deaths,
                guint                  n_deaths)
 {
-  GPtrArray *encoded = g_ptr_array_new ();
+  GPtrArray *encoded = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dying_free);
 
   for (guint i = 0; i < n_deaths; i++)
     {
@@ -96,8 +96,10 @@ evbus_spool_settle (EvbusSpool            *self,
   g_autoptr(GPtrArray) dying = encode_deaths (route, deaths, n_deaths);
 
   g_mutex_lock (&self->lock);
-  settle_locked (route, position, pending, n_pending, change, weight);
-  for (guint i = 0; i < dying->len; i++)
-    g_ptr_array_add (self->deaths, dying->pdata[i]);
+  if (!self->closed)
+    {
+      settle_locked (route, position, pending, n_pending, change, weight);
+      g_ptr_array_extend_and_steal (self->deaths, g_steal_pointer (&dying));
+    }
   g_mutex_unlock (&self->lock);
 }

@@ -86,6 +86,7 @@ struct _EvbusSpool
   EvbusSpoolCondition condition;
   char               *note;
   EvbusSpoolKeeper   *keeper;
+  gboolean            closed;           /* lock, written by the Writer */
 
   /* Writer. */
   EvbusSql           *sql;

@@ -335,15 +335,31 @@ evbus_spool_ref (EvbusSpool *self)
 }
 
 void
-evbus_spool_unref (EvbusSpool *self)
+evbus_spool_close (EvbusSpool *self)
 {
-  if (!g_atomic_ref_count_dec (&self->ref_count))
+  if (self->closed)
     return;
 
   if (self->in_transaction)
     evbus_spool_commit (self, NULL);
   evbus_spool_maintain (self);
-  evbus_spool_keeper_free (self->keeper);
+
+  g_mutex_lock (&self->lock);
+  self->closed = TRUE;
+  g_mutex_unlock (&self->lock);
+  g_clear_pointer (&self->keeper, evbus_spool_keeper_free);
+  g_clear_pointer (&self->sql, evbus_sql_close);
+  close (self->lock_fd);
+  self->lock_fd = -1;
+}
+
+void
+evbus_spool_unref (EvbusSpool *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  evbus_spool_close (self);
   evbus_spool_free (self);
 }
 

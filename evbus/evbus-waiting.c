@@ -266,7 +266,8 @@ evbus_waiting_answer (GQueue *done)
 
   while ((put = g_queue_pop_head (done)) != NULL)
     {
-      evbus_put_answer (put, g_steal_pointer (&put->refusal));
+      if (!put->has_receipt)
+        evbus_put_answer (put, g_steal_pointer (&put->refusal));
       evbus_put_unref (put);
     }
 }
@@ -430,6 +431,8 @@ evbus_queue_put (EvbusQueue *self,
   verdict = decide_at_once_locked (self, put, &error);
   evbus_queue_unlock (self);
 
+  if (put->has_receipt)
+    return;
   if (verdict == EVBUS_VERDICT_ACCEPTED || verdict == EVBUS_VERDICT_REFUSED ||
       put->timeout == 0)
     {

@@ -26,6 +26,9 @@ typedef struct {
   gint64           picked_up;    /* monotonic, set by the listener */
   gsize            weight;       /* of the events together */
   EvbusRouteSet   *set;          /* while in the queue, a reference under its lock */
+  GPtrArray       *receipts;     /* puts (a reference of each) that end in this chunk and are answered
+                                  * once it is in the spool, or NULL; filled like the events */
+  gboolean         goes_on;      /* a put goes on in the next chunk: they are stored together */
   EvbusEvent      *events[];
 } EvbusChunk;
 
@@ -55,6 +58,11 @@ void  evbus_window_push        (EvbusWindow *self,
 EvbusEvent *evbus_window_peek  (EvbusWindow *self,
                                 gint64      *since);
 
+/* Appends the sequence numbers (gint64) of the events up to @seq. */
+void  evbus_window_list_until  (EvbusWindow *self,
+                                gint64       seq,
+                                GArray      *seqs);
+
 /* Events that were taken out of a window: borrowed from the chunks. */
 typedef struct {
   GPtrArray *events;
@@ -67,6 +75,8 @@ typedef struct {
 
 void  evbus_hand_init          (EvbusHand   *self);
 void  evbus_hand_clear         (EvbusHand   *self);
+/* Of one that is not empty; borrowed. */
+EvbusEvent *evbus_hand_last    (EvbusHand   *self);
 /* Empties it. */
 void  evbus_hand_drop          (EvbusHand   *self);
 /* Replaces the first @n events by those of them whose bit in @keep is set. */

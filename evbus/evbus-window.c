@@ -30,6 +30,8 @@ evbus_chunk_new (EvbusRouteSet *set,
   self->picked_up = 0;
   self->weight = 0;
   self->set = set;
+  self->receipts = NULL;
+  self->goes_on = FALSE;
 
   return self;
 }
@@ -80,6 +82,7 @@ evbus_chunk_unref (EvbusChunk *self)
 
   for (guint i = 0; i < self->n_events; i++)
     evbus_event_unref (self->events[i]);
+  g_clear_pointer (&self->receipts, g_ptr_array_unref);
   g_free (self);
 }
 
@@ -126,6 +129,24 @@ evbus_window_peek (EvbusWindow *self,
 }
 
 void
+evbus_window_list_until (EvbusWindow *self,
+                         gint64       seq,
+                         GArray      *seqs)
+{
+  for (GList *link = self->slices.head; link != NULL; link = link->next)
+    {
+      Slice *slice = link->data;
+
+      for (guint i = slice->from; i < slice->to; i++)
+        {
+          if (slice->chunk->events[i]->seq > seq)
+            return;
+          g_array_append_val (seqs, slice->chunk->events[i]->seq);
+        }
+    }
+}
+
+void
 evbus_hand_init (EvbusHand *self)
 {
   self->events = g_ptr_array_new ();
@@ -142,6 +163,12 @@ evbus_hand_clear (EvbusHand *self)
   g_ptr_array_unref (self->events);
   g_ptr_array_unref (self->origins);
   g_ptr_array_unref (self->chunks);
+}
+
+EvbusEvent *
+evbus_hand_last (EvbusHand *self)
+{
+  return self->events->pdata[self->events->len - 1];
 }
 
 void

@@ -34,11 +34,28 @@ typedef struct {
   int                  status;
 } Daemon;
 
+static gboolean
+is_system (Daemon *self)
+{
+  return self->options->bus == G_BUS_TYPE_SYSTEM && self->options->address == NULL;
+}
+
 static char *
 find_configuration (Daemon *self)
 {
-  return evbusd_config_find (self->options->config,
-                             self->options->bus == G_BUS_TYPE_SYSTEM && self->options->address == NULL);
+  return evbusd_config_find (self->options->config, is_system (self));
+}
+
+/* After the configuration: the command line has the last word. */
+static void
+set_given_spool (Daemon *self)
+{
+  g_autofree char *directory = NULL;
+
+  if (self->options->spool != NULL)
+    directory = g_canonicalize_filename (self->options->spool, NULL);
+  if (directory != NULL || self->options->no_spool)
+    evbus_broker_set_spool_directory (self->broker, directory);
 }
 
 /* Checks the whole configuration before anything changes. */
@@ -242,6 +259,7 @@ start (Daemon  *self,
 
   if (!load_configuration (self, &path, error))
     return FALSE;
+  set_given_spool (self);
 
   self->connection = evbusd_bus_connect (self->options->bus, self->options->address, error);
   if (self->connection == NULL)

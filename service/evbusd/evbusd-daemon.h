@@ -13,6 +13,8 @@ typedef struct {
   GBusType    bus;
   const char *address;   /* NULL: that of @bus */
   const char *config;    /* NULL: look for one */
+  const char *spool;     /* NULL: what the configuration says, else where state belongs */
+  gboolean    no_spool;
 } EvbusdOptions;
 
 int evbusd_daemon_run (const EvbusdOptions *options);

@@ -19,6 +19,8 @@ typedef struct {
   gboolean version;
   char    *address;
   char    *config;
+  char    *spool;
+  gboolean no_spool;
   char   **rest;
 } Arguments;
 
@@ -27,6 +29,7 @@ clear_arguments (Arguments *arguments)
 {
   g_free (arguments->address);
   g_free (arguments->config);
+  g_free (arguments->spool);
   g_strfreev (arguments->rest);
 }
 
@@ -43,6 +46,8 @@ parse (Arguments   *arguments,
     { "system", 0, 0, G_OPTION_ARG_NONE, &arguments->system, "Serve the system bus", NULL },
     { "address", 0, 0, G_OPTION_ARG_STRING, &arguments->address, "Serve the bus at this address", "ADDRESS" },
     { "config", 0, 0, G_OPTION_ARG_FILENAME, &arguments->config, "The configuration, instead of searching for it", "FILE-OR-FOLDER" },
+    { "spool", 0, 0, G_OPTION_ARG_FILENAME, &arguments->spool, "Keep what is not delivered yet there, whatever the configuration says", "FOLDER" },
+    { "no-spool", 0, 0, G_OPTION_ARG_NONE, &arguments->no_spool, "Keep it in memory alone: a crash loses it", NULL },
     { "verbose", 0, 0, G_OPTION_ARG_NONE, &arguments->verbose, "Log debug messages too", NULL },
     { "version", 0, 0, G_OPTION_ARG_NONE, &arguments->version, "Print the version", NULL },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &arguments->rest, NULL, NULL },
@@ -59,6 +64,12 @@ parse (Arguments   *arguments,
     {
       g_set_error_literal (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
                            "--session, --system and --address exclude each other");
+      return FALSE;
+    }
+  if (arguments->spool != NULL && arguments->no_spool)
+    {
+      g_set_error_literal (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                           "--spool and --no-spool exclude each other");
       return FALSE;
     }
   if (arguments->rest != NULL)
@@ -97,5 +108,7 @@ main (int    argc,
   options.bus = arguments.system ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION;
   options.address = arguments.address;
   options.config = arguments.config;
+  options.spool = arguments.spool;
+  options.no_spool = arguments.no_spool;
   return evbusd_daemon_run (&options);
 }

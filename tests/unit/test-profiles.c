@@ -320,7 +320,7 @@ static const struct {
   { "match_plugin: regex\nkafka: {'a(b': {topics: [x]}}", "*p.yaml:2:9: kafka profile 'a(b': the pattern 'a(b' is not a regular expression: *" },
   /* All of them, not only the first. */
   { "evbus: {x: 1}\npika:\n  a: {y: 1, z: 2}\nkafka:\n  b:\n",
-    "p.yaml:1:9: evbus: unknown key 'x'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout\n"
+    "p.yaml:1:9: evbus: unknown key 'x'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout, spool\n"
     "p.yaml:3:7: pika profile 'a': unknown key 'y'; the keys are connection, routing_key, delivery\n"
     "p.yaml:3:13: pika profile 'a': unknown key 'z'; the keys are connection, routing_key, delivery\n"
     "p.yaml:5:3: kafka profile 'b': 'topics' is required: Where each event goes" },
@@ -484,7 +484,7 @@ test_paths (void)
   g_assert_true (g_file_set_contents (two, "evbus: {}\nkafka: {b: [\n", -1, NULL));
   g_assert_cmpint (g_mkdir (inner, 0700), ==, 0);
   g_assert_null (evbus_profiles_new_for_path (folder, &error));
-  expected = g_strdup_printf ("%s:1:9: evbus: unknown key 'zzz'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout\n"
+  expected = g_strdup_printf ("%s:1:9: evbus: unknown key 'zzz'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout, spool\n"
                               "%s:2:9: kafka profile 'a': 'topics' is required: Where each event goes\n"
                               "%s:3:1: not YAML: did not find expected node content while parsing a flow node that began in line 3\n"
                               "%s: not a file", one, one, two, inner);

@@ -157,10 +157,11 @@ test_queue (Fixture       *fixture,
             gconstpointer  data)
 {
   EvbusQueue *queue = fixture->broker->queue;
-  g_autofree EvbusTake *take = g_new0 (EvbusTake, 1);
+  EvbusTake take;
   GQueue done = G_QUEUE_INIT;
   guint64 before;
 
+  evbus_take_init (&take);
   evbus_queue_set_budget (queue, 8, 1 << 20, &done);
   g_assert_cmpuint (done.length, ==, 0);
   put (fixture, "a", 4);
@@ -173,16 +174,17 @@ test_queue (Fixture       *fixture,
   before = queue->n_looks;
   settle_one (fixture, fixture->a);
   settle_one (fixture, fixture->b);
-  g_assert_true (evbus_queue_take (queue, take));
+  g_assert_true (evbus_queue_take (queue, &take));
   g_assert_cmpuint (queue->n_looks - before, <=, 10);
   g_assert_cmpuint (queue->waiting.length, ==, 1998);
 
   do
     {
-      for (guint i = 0; i < take->n_chunks; i++)
-        evbus_chunk_unref (take->chunks[i]);
+      for (guint i = 0; i < take.chunks->len; i++)
+        evbus_chunk_unref (take.chunks->pdata[i]);
     }
-  while (evbus_queue_take (queue, take));
+  while (evbus_queue_take (queue, &take));
+  evbus_take_clear (&take);
 }
 
 int

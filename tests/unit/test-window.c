@@ -50,8 +50,10 @@ static void
 make_events (Fixture     *fixture,
              const gsize *sizes)
 {
-  g_autofree EvbusTake *take = g_new0 (EvbusTake, 1);
+  EvbusTake take;
   guint n = 0;
+
+  evbus_take_init (&take);
 
   for (guint i = 0; i < N_EVENTS; i++)
     {
@@ -63,15 +65,18 @@ make_events (Fixture     *fixture,
       g_assert_no_error (error);
     }
 
-  while (evbus_queue_take (fixture->broker->queue, take))
+  while (evbus_queue_take (fixture->broker->queue, &take))
     {
-      for (guint i = 0; i < take->n_chunks; i++)
+      for (guint i = 0; i < take.chunks->len; i++)
         {
-          for (guint j = 0; j < take->chunks[i]->n_events; j++)
-            fixture->events[n++] = evbus_event_ref (take->chunks[i]->events[j]);
-          evbus_chunk_unref (take->chunks[i]);
+          EvbusChunk *chunk = take.chunks->pdata[i];
+
+          for (guint j = 0; j < chunk->n_events; j++)
+            fixture->events[n++] = evbus_event_ref (chunk->events[j]);
+          evbus_chunk_unref (chunk);
         }
     }
+  evbus_take_clear (&take);
   g_assert_cmpuint (n, ==, N_EVENTS);
 }
 

@@ -1,0 +1,243 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The broker with a spool: what was accepted outlives the process. */
+
+#include "evbus-broker-private.h"
+
+#include "evbus-claim-private.h"
+#include "evbus-error.h"
+
+/**
+ * evbus_broker_get_spool_directory: (get-property spool-directory)
+ * @self: a broker
+ *
+ * See [property@Broker:spool-directory].
+ *
+ * Returns: (transfer full) (nullable) (type filename): the folder
+ *
+ * Since: 1.0
+ */
+char *
+evbus_broker_dup_spool_directory (EvbusBroker *self)
+{
+  char *directory;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+
+  g_mutex_lock (&self->lock);
+  directory = g_strdup (self->spool_directory);
+  g_mutex_unlock (&self->lock);
+
+  return directory;
+}
+
+/**
+ * evbus_broker_set_spool_directory: (set-property spool-directory)
+ * @self: a broker
+ * @directory: (nullable) (type filename): an absolute path, or %NULL for memory only
+ *
+ * See [property@Broker:spool-directory]. Without effect once the broker was
+ * started.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_set_spool_directory (EvbusBroker *self,
+                                  const char  *directory)
+{
+  gboolean changed;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (directory == NULL || g_path_is_absolute (directory));
+
+  g_mutex_lock (&self->lock);
+  changed = !self->started && g_strcmp0 (self->spool_directory, directory) != 0;
+  if (changed)
+    {
+      g_free (self->spool_directory);
+      self->spool_directory = g_strdup (directory);
+      evbus_queue_set_durable (self->queue, directory != NULL);
+    }
+  g_mutex_unlock (&self->lock);
+
+  if (changed)
+    evbus_broker_notify (self, EVBUS_BROKER_PROP_SPOOL_DIRECTORY);
+}
+
+void
+evbus_broker_set_spool_bytes (EvbusBroker *self,
+                              gsize        spool_bytes)
+{
+  g_mutex_lock (&self->lock);
+  self->spool_bytes = spool_bytes;
+  if (self->spooler != NULL)
+    evbus_spooler_set_max_bytes (self->spooler, spool_bytes);
+  g_mutex_unlock (&self->lock);
+}
+
+/* The routes of the spool that belong to routes which stay as they are. */
+static GHashTable *
+list_taken (GPtrArray *routes)
+{
+  GHashTable *taken = g_hash_table_new (NULL, NULL);
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusRoute *route = routes->pdata[i];
+
+      if (route->spool_route != NULL)
+        g_hash_table_add (taken, route->spool_route);
+    }
+
+  return taken;
+}
+
+static EvbusRoute *
+find_by_spool_route (GPtrArray       *routes,
+                     EvbusSpoolRoute *spool_route)
+{
+  for (guint i = 0; routes != NULL && i < routes->len; i++)
+    {
+      if (((EvbusRoute *) routes->pdata[i])->spool_route == spool_route)
+        return routes->pdata[i];
+    }
+
+  return NULL;
+}
+
+gboolean
+evbus_broker_claim_locked (EvbusBroker  *self,
+                           GPtrArray    *routes,
+                           GPtrArray    *added,
+                           GPtrArray    *removed,
+                           GPtrArray    *predecessors,
+                           GError      **error)
+{
+  g_autoptr(GPtrArray) specs = g_ptr_array_new ();
+  g_autoptr(GHashTable) taken = NULL;
+  g_autofree EvbusSpoolRoute **claims = NULL;
+
+  if (self->spool == NULL)
+    return TRUE;
+
+  taken = list_taken (routes);
+  claims = g_new0 (EvbusSpoolRoute *, added->len + 1);
+  for (guint i = 0; i < added->len; i++)
+    g_ptr_array_add (specs, ((EvbusRoute *) added->pdata[i])->spec);
+  if (!evbus_claim_routes (self->spool, specs, taken, claims, error))
+    return FALSE;
+
+  for (guint i = 0; i < added->len; i++)
+    {
+      EvbusRoute *predecessor = find_by_spool_route (removed, claims[i]);
+
+      evbus_route_bind_spool (added->pdata[i], self->spool, self->spooler, claims[i], predecessor != NULL);
+      if (predecessor != NULL)
+        predecessors->pdata[i] = predecessor;
+    }
+  return TRUE;
+}
+
+/* A route that is gone with none in its place keeps what it has in the spool. */
+void
+evbus_broker_orphan_locked (EvbusBroker *self,
+                            GPtrArray   *removed,
+                            GPtrArray   *added)
+{
+  for (guint i = 0; self->spool != NULL && i < removed->len; i++)
+    {
+      EvbusRoute *route = removed->pdata[i];
+
+      if (find_by_spool_route (added, route->spool_route) == NULL)
+        evbus_spool_orphan_route (self->spool, route->spool_route);
+    }
+}
+
+static void
+say_condition (EvbusSpool *spool)
+{
+  const char *note = NULL;
+  EvbusSpoolCondition condition = evbus_spool_get_condition (spool, &note);
+
+  if (note != NULL)
+    g_log_structured (G_LOG_DOMAIN,
+                      condition == EVBUS_SPOOL_RECOVERED ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                      "EVBUS_SPOOL", evbus_spool_get_directory (spool),
+                      "MESSAGE", "spool %s: %s", evbus_spool_get_directory (spool), note);
+}
+
+gboolean
+evbus_broker_open_spool_locked (EvbusBroker  *self,
+                                GError      **error)
+{
+  g_autoptr(GPtrArray) ids = NULL;
+
+  if (self->spool_directory == NULL || self->spool != NULL)
+    return TRUE;
+
+  self->spool = evbus_spool_open (self->spool_directory, error);
+  if (self->spool == NULL)
+    return FALSE;
+
+  say_condition (self->spool);
+  self->spooler = evbus_spooler_new (self->spool, self->queue);
+  evbus_spooler_set_max_bytes (self->spooler, self->spool_bytes);
+  if (!evbus_broker_claim_locked (self, self->routes, self->routes, NULL, NULL, error))
+    {
+      evbus_spooler_close (self->spooler);
+      g_clear_pointer (&self->spooler, evbus_spooler_unref);
+      g_clear_pointer (&self->spool, evbus_spool_unref);
+      return FALSE;
+    }
+
+  ids = evbus_spool_load_known_ids (self->spool);
+  evbus_queue_load_known_ids (self->queue, ids);
+  evbus_listener_set_spooler (self->listener, self->spooler);
+  return TRUE;
+}
+
+/* Routes that are in no configuration any more, but have something in the spool
+ * still, count too. */
+static void
+add_orphans (EvbusBroker *self,
+             EvbusLedger *ledger)
+{
+  g_autoptr(GPtrArray) all = NULL;
+
+  if (self->spool == NULL)
+    return;
+
+  all = evbus_spool_list_routes (self->spool);
+  for (guint i = 0; i < all->len; i++)
+    {
+      EvbusLedger orphan;
+
+      if (evbus_queue_has_spool_route (self->queue, all->pdata[i]))
+        continue;
+      evbus_spool_route_get_ledger (all->pdata[i], &orphan, NULL);
+      evbus_ledger_add (ledger, &orphan);
+    }
+}
+
+/**
+ * evbus_broker_get_ledger:
+ * @self: a broker
+ * @ledger: (out caller-allocates): where to put the counts
+ *
+ * The sums over all routes, those that were removed included, and the number
+ * of events that matched no route: a snapshot that balances.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_get_ledger (EvbusBroker *self,
+                         EvbusLedger *ledger)
+{
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (ledger != NULL);
+
+  evbus_queue_get_totals (self->queue, ledger);
+  add_orphans (self, ledger);
+}

@@ -1,0 +1,27 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-route-spec-private.h"
+#include "evbus-spool-private.h"
+
+G_BEGIN_DECLS
+
+/* Which route of the spool goes on under which entry of the configuration.
+ *
+ * A route is known by its name (`delivery: {name: …}`), or else by provider and
+ * pattern; entries that are equal in both are told apart by a digest of their
+ * settings. @taken: routes of the spool that others have (a set); @claims: (out,
+ * as long as @specs). New ones are made, and changed ones renamed.
+ *
+ * %EVBUS_ERROR_INVALID_CONFIG, with nothing changed, where that leaves a doubt
+ * about whose backlog it is. */
+gboolean evbus_claim_routes (EvbusSpool       *spool,
+                             GPtrArray        *specs,
+                             GHashTable       *taken,
+                             EvbusSpoolRoute **claims,
+                             GError          **error);
+
+G_END_DECLS

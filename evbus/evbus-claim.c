@@ -1,0 +1,211 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-claim-private.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+
+typedef struct {
+  EvbusSpool       *spool;
+  GPtrArray        *specs;
+  EvbusSpoolRoute **claims;
+  GPtrArray        *keys;      /* char *, in step with @specs */
+  GHashTable       *free;      /* routes of the spool that nobody has; a set */
+} Claim;
+
+/* "name:NAME", or "at:PROVIDER PATTERN DIGEST". Provider names have no blank,
+ * and in the pattern it is escaped, so that a place is a prefix. */
+static char *
+make_place (EvbusRouteSpec *spec)
+{
+  g_autofree char *escaped = g_strescape (spec->profile, NULL);
+  g_auto(GStrv) words = g_strsplit (escaped, " ", -1);
+  g_autofree char *pattern = g_strjoinv ("\\s", words);
+
+  return g_strdup_printf ("at:%s %s ", spec->provider, pattern);
+}
+
+static char *
+make_key (EvbusRouteSpec *spec)
+{
+  g_autofree char *place = NULL;
+
+  if (spec->delivery.name != NULL)
+    return g_strconcat ("name:", spec->delivery.name, NULL);
+
+  place = make_place (spec);
+  return g_strconcat (place, spec->digest, NULL);
+}
+
+static gboolean
+make_keys (Claim   *claim,
+           GError **error)
+{
+  g_autoptr(GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
+
+  for (guint i = 0; i < claim->specs->len; i++)
+    {
+      EvbusRouteSpec *spec = claim->specs->pdata[i];
+      char *key = make_key (spec);
+
+      g_ptr_array_add (claim->keys, key);
+      if (g_hash_table_add (seen, key))
+        continue;
+
+      if (spec->delivery.name != NULL)
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+                     "%s: another route is named '%s' too, and the spool could not tell them apart",
+                     spec->where != NULL ? spec->where : spec->provider, spec->delivery.name);
+      else
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+                     "%s: %s '%s' stands twice with equal settings, and the spool could not tell the two "
+                     "apart; give each a name (delivery: {name: …})",
+                     spec->where != NULL ? spec->where : spec->provider, spec->provider, spec->profile);
+      return FALSE;
+    }
+
+  return TRUE;
+}
+
+static void
+claim_by_key (Claim *claim)
+{
+  GHashTableIter iter;
+  gpointer route;
+
+  for (guint i = 0; i < claim->specs->len; i++)
+    {
+      g_hash_table_iter_init (&iter, claim->free);
+      while (claim->claims[i] == NULL && g_hash_table_iter_next (&iter, &route, NULL))
+        {
+          if (strcmp (evbus_spool_route_get_key (route), claim->keys->pdata[i]) == 0)
+            {
+              claim->claims[i] = route;
+              g_hash_table_iter_remove (&iter);
+            }
+        }
+    }
+}
+
+/* The routes of the spool that nobody has at a place; how many of them hold
+ * something. */
+static GPtrArray *
+find_at_place (Claim      *claim,
+               const char *place,
+               guint64    *n_held)
+{
+  GPtrArray *found = g_ptr_array_new ();
+  GHashTableIter iter;
+  gpointer route;
+
+  *n_held = 0;
+  g_hash_table_iter_init (&iter, claim->free);
+  while (g_hash_table_iter_next (&iter, &route, NULL))
+    {
+      EvbusLedger ledger;
+
+      if (!g_str_has_prefix (evbus_spool_route_get_key (route), place))
+        continue;
+      g_ptr_array_add (found, route);
+      evbus_spool_route_get_ledger (route, &ledger, NULL);
+      *n_held += ledger.queued + ledger.dead;
+    }
+
+  return found;
+}
+
+static guint
+count_unclaimed_at (Claim      *claim,
+                    const char *place)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < claim->specs->len; i++)
+    {
+      if (claim->claims[i] == NULL && g_str_has_prefix (claim->keys->pdata[i], place))
+        n++;
+    }
+
+  return n;
+}
+
+/* What has changed its settings is the same route, if there is only one that it
+ * can be. */
+static gboolean
+claim_by_place (Claim   *claim,
+                guint    index,
+                GError **error)
+{
+  EvbusRouteSpec *spec = claim->specs->pdata[index];
+  g_autofree char *place = make_place (spec);
+  g_autoptr(GPtrArray) found = NULL;
+  guint64 n_held;
+
+  if (spec->delivery.name != NULL)
+    return TRUE;
+
+  found = find_at_place (claim, place, &n_held);
+  if (found->len == 1 && count_unclaimed_at (claim, place) == 1)
+    {
+      claim->claims[index] = found->pdata[0];
+      g_hash_table_remove (claim->free, found->pdata[0]);
+      return TRUE;
+    }
+  if (n_held == 0)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+               "%s: %" G_GUINT64_FORMAT " stored events and dead letters of %s '%s' could belong to more than "
+               "one route now; give each a name (delivery: {name: …}), or let what is stored drain first",
+               spec->where != NULL ? spec->where : spec->provider, n_held, spec->provider, spec->profile);
+  return FALSE;
+}
+
+static void
+find_free (Claim      *claim,
+           GHashTable *taken)
+{
+  g_autoptr(GPtrArray) all = evbus_spool_list_routes (claim->spool);
+
+  for (guint i = 0; i < all->len; i++)
+    {
+      if (!g_hash_table_contains (taken, all->pdata[i]))
+        g_hash_table_add (claim->free, all->pdata[i]);
+    }
+}
+
+gboolean
+evbus_claim_routes (EvbusSpool       *spool,
+                    GPtrArray        *specs,
+                    GHashTable       *taken,
+                    EvbusSpoolRoute **claims,
+                    GError          **error)
+{
+  g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr(GHashTable) free_routes = g_hash_table_new (NULL, NULL);
+  Claim claim = { spool, specs, claims, keys, free_routes };
+
+  if (!make_keys (&claim, error))
+    return FALSE;
+
+  memset (claims, 0, specs->len * sizeof *claims);
+  find_free (&claim, taken);
+  claim_by_key (&claim);
+  for (guint i = 0; i < specs->len; i++)
+    {
+      if (claims[i] == NULL && !claim_by_place (&claim, i, error))
+        return FALSE;
+    }
+
+  for (guint i = 0; i < specs->len; i++)
+    {
+      if (claims[i] == NULL)
+        claims[i] = evbus_spool_adopt_route (spool, keys->pdata[i]);
+      else
+        evbus_spool_rename_route (spool, claims[i], keys->pdata[i]);
+    }
+  return TRUE;
+}

@@ -1,0 +1,42 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-queue-private.h"
+#include "evbus-spool-private.h"
+
+G_BEGIN_DECLS
+
+/* The listener's side of the spool: what it has taken out of the queue is stored
+ * in one transaction, and only then answered and handed on; what the routes have
+ * settled is written down soon after. On the listener's thread, but for what says
+ * otherwise. */
+typedef struct _EvbusSpooler EvbusSpooler;
+
+EvbusSpooler *evbus_spooler_new    (EvbusSpool   *spool,
+                                    EvbusQueue   *queue);
+EvbusSpooler *evbus_spooler_ref    (EvbusSpooler *self);
+void          evbus_spooler_unref  (EvbusSpooler *self);
+
+/* FALSE: nothing could be stored; the puts were told, and nothing is left to be
+ * handed on. */
+gboolean      evbus_spooler_store  (EvbusSpooler *self,
+                                    EvbusTake    *take);
+
+/* From any thread: a route has settled something. */
+void          evbus_spooler_tend   (EvbusSpooler *self);
+/* From any thread: what the spool may hold. */
+void          evbus_spooler_set_max_bytes (EvbusSpooler *self,
+                                           gsize         max_bytes);
+
+/* Writes what is left to write and closes the spool. */
+void          evbus_spooler_close  (EvbusSpooler *self);
+
+/* Where nothing will be stored any more: the puts whose answer is due get
+ * %EVBUS_ERROR_CLOSED. */
+void          evbus_spooler_refuse (EvbusQueue   *queue,
+                                    EvbusTake    *take);
+
+G_END_DECLS

@@ -1,0 +1,237 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-spooler-private.h"
+
+#include "evbus-admission-private.h"
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+#include "evbus-route-private.h"
+#include "evbus-source-private.h"
+
+/* What was settled since may be delivered once more after a crash; to write it
+ * down at once would cost a sync for each batch. */
+#define UPKEEP_US (50 * (gint64) 1000)
+
+struct _EvbusSpooler
+{
+  gatomicrefcount  ref_count;
+  EvbusSpool      *spool;
+  EvbusQueue      *queue;
+  GSource         *upkeep;     /* in the listener's context */
+  int              armed;      /* atomic; @upkeep will go off */
+  gsize            max_bytes;  /* atomic */
+};
+
+/* The routes of a chunk, as the spool knows them. */
+static void
+append_chunk (EvbusSpool    *spool,
+              EvbusChunk    *chunk,
+              EvbusRouteSet *set)
+{
+  g_autofree EvbusSpoolRoute **routes = g_new (EvbusSpoolRoute *, set->n_routes);
+
+  for (guint i = 0; i < set->n_routes; i++)
+    routes[i] = set->routes[i]->spool_route;
+  for (guint i = 0; i < chunk->n_events; i++)
+    evbus_spool_append (spool, chunk->events[i], routes, set->n_routes,
+                        chunk->events[i]->known_id);
+}
+
+static void
+answer_receipts (EvbusTake    *take,
+                 GQueue       *repeats,
+                 const GError *error)
+{
+  EvbusPut *put;
+
+  for (guint i = 0; i < take->chunks->len; i++)
+    {
+      EvbusChunk *chunk = take->chunks->pdata[i];
+
+      for (guint j = 0; chunk->receipts != NULL && j < chunk->receipts->len; j++)
+        evbus_put_answer (chunk->receipts->pdata[j], error != NULL ? g_error_copy (error) : NULL);
+      g_clear_pointer (&chunk->receipts, g_ptr_array_unref);
+    }
+  while ((put = g_queue_pop_head (repeats)) != NULL)
+    {
+      evbus_put_answer (put, error != NULL ? g_error_copy (error) : NULL);
+      evbus_put_unref (put);
+    }
+}
+
+/* Nobody waits for an answer about these: a signal says that they are lost. */
+static void
+tell_of_dropped (EvbusTake    *take,
+                 const GError *error)
+{
+  g_autofree char *reason = g_strdup_printf ("it could not be stored: %s", error->message);
+
+  for (guint i = 0; i < take->chunks->len; i++)
+    {
+      EvbusChunk *chunk = take->chunks->pdata[i];
+      EvbusRouteSet *set = take->sets->pdata[i];
+
+      for (guint j = 0; j < chunk->n_events; j++)
+        {
+          for (guint k = 0; k < set->n_routes && !chunk->events[j]->has_receipt; k++)
+            evbus_notifier_event_failed (set->routes[k]->notifier, set->routes[k],
+                                         chunk->events[j], reason);
+        }
+    }
+}
+
+static void
+refuse (EvbusQueue   *queue,
+        EvbusTake    *take,
+        const GError *error)
+{
+  GQueue repeats = G_QUEUE_INIT;
+
+  evbus_queue_take_back (queue, take, &repeats);
+  answer_receipts (take, &repeats, error);
+  tell_of_dropped (take, error);
+  for (guint i = 0; i < take->chunks->len; i++)
+    evbus_chunk_unref (take->chunks->pdata[i]);
+}
+
+gboolean
+evbus_spooler_store (EvbusSpooler *self,
+                     EvbusTake    *take)
+{
+  GQueue repeats = G_QUEUE_INIT;
+  g_autoptr(GError) error = NULL;
+
+  evbus_spool_begin (self->spool);
+  for (guint i = 0; i < take->chunks->len; i++)
+    append_chunk (self->spool, take->chunks->pdata[i], take->sets->pdata[i]);
+
+  /* Old events are expired, and the space of those that are settled is given
+   * back, also where no route moves. */
+  evbus_spooler_tend (self);
+  if (!evbus_spool_commit (self->spool, &error))
+    {
+      refuse (self->queue, take, error);
+      return FALSE;
+    }
+
+  evbus_queue_stored (self->queue, take, &repeats);
+  answer_receipts (take, &repeats, NULL);
+  return TRUE;
+}
+
+void
+evbus_spooler_refuse (EvbusQueue *queue,
+                      EvbusTake  *take)
+{
+  g_autoptr(GError) closed = g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED,
+                                                  "the broker was stopped before the event was stored");
+
+  refuse (queue, take, closed);
+}
+
+/* A route over its share of the spool loses its own oldest; where all together
+ * are over the budget, the one with the most does. */
+static void
+expire_backlogs (EvbusSpooler *self)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
+  guint64 stored = evbus_spool_get_weight (self->spool);
+  EvbusRoute *largest = NULL;
+  guint64 most = 0;
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusRoute *route = routes->pdata[i];
+      gsize share = route->spec->delivery.spool_bytes;
+      EvbusLedger ledger;
+      guint64 queued;
+
+      if (route->spool_route == NULL)
+        continue;
+      evbus_spool_route_get_ledger (route->spool_route, &ledger, &queued);
+      if (queued > share)
+        evbus_route_expire_backlog (route, share);
+      if (queued > most)
+        {
+          most = queued;
+          largest = route;
+        }
+    }
+
+  if (stored > max_bytes && largest != NULL)
+    evbus_route_expire_backlog (largest, most - MIN (most, stored - max_bytes));
+}
+
+static gboolean
+on_upkeep (gpointer data)
+{
+  EvbusSpooler *self = data;
+
+  g_atomic_int_set (&self->armed, FALSE);
+  expire_backlogs (self);
+  if (evbus_spool_maintain (self->spool))
+    evbus_spooler_tend (self);
+
+  return G_SOURCE_CONTINUE;
+}
+
+EvbusSpooler *
+evbus_spooler_new (EvbusSpool *spool,
+                   EvbusQueue *queue)
+{
+  EvbusSpooler *self = g_new0 (EvbusSpooler, 1);
+
+  g_atomic_ref_count_init (&self->ref_count);
+  self->spool = evbus_spool_ref (spool);
+  self->queue = evbus_queue_ref (queue);
+  self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
+  self->upkeep = evbus_source_new ("[evbus] spool", on_upkeep, self, NULL);
+  g_source_attach (self->upkeep, g_source_get_context (queue->source));   /* the listener's */
+  evbus_spooler_tend (self);
+
+  return self;
+}
+
+EvbusSpooler *
+evbus_spooler_ref (EvbusSpooler *self)
+{
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+evbus_spooler_unref (EvbusSpooler *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
+  g_source_destroy (self->upkeep);
+  g_source_unref (self->upkeep);
+  evbus_queue_unref (self->queue);
+  evbus_spool_unref (self->spool);
+  g_free (self);
+}
+
+void
+evbus_spooler_tend (EvbusSpooler *self)
+{
+  if (g_atomic_int_compare_and_exchange (&self->armed, FALSE, TRUE))
+    g_source_set_ready_time (self->upkeep, g_get_monotonic_time () + UPKEEP_US);
+}
+
+void
+evbus_spooler_set_max_bytes (EvbusSpooler *self,
+                             gsize         max_bytes)
+{
+  g_atomic_pointer_set (&self->max_bytes, max_bytes);
+}
+
+void
+evbus_spooler_close (EvbusSpooler *self)
+{
+  g_source_destroy (self->upkeep);
+  evbus_spool_close (self->spool);
+}

@@ -1,0 +1,266 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* A broker with a spool: what was accepted is delivered, also by a later
+ * broker. */
+
+#include "evbus-test.h"
+
+#include <glib/gstdio.h>
+
+typedef struct {
+  char *directory;
+  EvbusTestHook *hook;
+  EvbusBroker *broker;
+  EvbusRoute *route;
+  guint expected;              /* numbers from 0 that were put */
+} Fixture;
+
+static EvbusBroker *
+new_broker (Fixture *fixture)
+{
+  EvbusBroker *broker = evbus_test_broker_new ();
+
+  evbus_broker_set_spool_directory (broker, fixture->directory);
+  evbus_broker_set_stop_timeout (broker, 0);
+  return broker;
+}
+
+static void
+begin (Fixture    *fixture,
+       const char *delivery)
+{
+  fixture->broker = new_broker (fixture);
+  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", delivery);
+  evbus_test_start (fixture->broker);
+}
+
+/* Keeps what is not delivered. */
+static void
+end (Fixture *fixture)
+{
+  g_autoptr(GAsyncResult) result = NULL;
+  g_autoptr(GError) error = NULL;
+
+  evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &result);
+  evbus_test_wait_until (result != NULL);
+  evbus_test_stop_finish (fixture->broker, result, &error);
+  g_assert_no_error (error);
+  evbus_test_assert_balance (fixture->broker);
+  g_clear_object (&fixture->route);
+  g_clear_object (&fixture->broker);
+}
+
+static void
+set_up (Fixture       *fixture,
+        gconstpointer  data)
+{
+  g_autoptr(GError) error = NULL;
+
+  fixture->directory = g_dir_make_tmp ("evbus-durable-XXXXXX", &error);
+  g_assert_no_error (error);
+  fixture->hook = evbus_test_hook_new ("durable");
+  begin (fixture, data);
+}
+
+static void
+remove_folder (const char *path)
+{
+  g_autoptr(GDir) dir = g_dir_open (path, 0, NULL);
+  const char *name;
+
+  while ((name = g_dir_read_name (dir)) != NULL)
+    {
+      g_autofree char *file = g_build_filename (path, name, NULL);
+
+      g_assert_cmpint (g_unlink (file), ==, 0);
+    }
+  g_assert_cmpint (g_rmdir (path), ==, 0);
+}
+
+static void
+tear_down (Fixture       *fixture,
+           gconstpointer  data)
+{
+  if (fixture->broker != NULL)
+    {
+      evbus_test_hook_release (fixture->hook);
+      end (fixture);
+    }
+  remove_folder (fixture->directory);
+  g_free (fixture->directory);
+  evbus_test_hook_free (fixture->hook);
+}
+
+static void
+put (Fixture *fixture,
+     guint    n)
+{
+  evbus_test_put_numbers (fixture->broker, NULL, fixture->expected, n);
+  fixture->expected += n;
+}
+
+static void
+assert_all_in_order (Fixture *fixture)
+{
+  evbus_test_wait_until (evbus_test_hook_length (fixture->hook) >= fixture->expected);
+  g_assert_cmpuint (evbus_test_hook_length (fixture->hook), ==, fixture->expected);
+  for (guint i = 0; i < fixture->expected; i++)
+    g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hook, i)), ==, i);
+}
+
+static void
+test_delivers (Fixture       *fixture,
+               gconstpointer  data)
+{
+  put (fixture, 1000);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=1000 delivered=1000");
+  end (fixture);
+
+  begin (fixture, data);
+  evbus_test_assert_ledger (fixture->route, "accepted=1000 delivered=1000");
+  put (fixture, 10);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->broker, "accepted=1010 delivered=1010");
+}
+
+static void
+test_survives_a_stop (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  evbus_test_hook_hold (fixture->hook);
+  put (fixture, 700);
+  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  end (fixture);
+
+  evbus_test_hook_release (fixture->hook);
+  begin (fixture, data);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=700 delivered=700");
+}
+
+/* A window of 10 events and batches of 3: nearly all of it is read back. */
+static void
+test_falls_behind (Fixture       *fixture,
+                   gconstpointer  data)
+{
+  evbus_test_hook_hold (fixture->hook);
+  put (fixture, 2000);
+  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  put (fixture, 3000);
+  evbus_test_hook_release (fixture->hook);
+  put (fixture, 500);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=5500 delivered=5500");
+
+  /* And it is live again. */
+  put (fixture, 20);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=5520 delivered=5520");
+}
+
+static void
+test_answers_when_stored (Fixture       *fixture,
+                          gconstpointer  data)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = NULL;
+  g_autofree char *again = NULL;
+
+  evbus_test_hook_hold (fixture->hook);
+  id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string ("x"), NULL, "{'id': <'mine'>}", NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (id, ==, "mine");
+  end (fixture);
+
+  /* It is known, and there once. */
+  evbus_test_hook_release (fixture->hook);
+  begin (fixture, data);
+  again = evbus_test_put_options (fixture->broker, "k", g_variant_new_string ("x"), NULL, "{'id': <'mine'>}", NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (again, ==, "mine");
+  evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
+  g_assert_cmpuint (evbus_test_hook_length (fixture->hook), ==, 1);
+}
+
+static void
+test_many_are_stored_together (Fixture       *fixture,
+                               gconstpointer  data)
+{
+  GVariantBuilder builder;
+  g_autoptr(GError) error = NULL;
+  g_auto(GStrv) ids = NULL;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE ("a(svs)"));
+  for (guint i = 0; i < 20000; i++)
+    g_variant_builder_add (&builder, "(svs)", "k", g_variant_new_uint32 (i), "");
+  evbus_test_hook_hold (fixture->hook);
+  ids = evbus_test_put_many (fixture->broker, g_variant_builder_end (&builder), &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (g_strv_length (ids), ==, 20000);
+  end (fixture);
+
+  evbus_test_hook_release (fixture->hook);
+  begin (fixture, data);
+  fixture->expected = 20000;
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=20000 delivered=20000");
+}
+
+/* A put before the start waits for it; without one it is refused. */
+static void
+test_never_started (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  g_autoptr(EvbusBroker) broker = NULL;
+  g_autoptr(GAsyncResult) put_result = NULL;
+  g_autoptr(GAsyncResult) stop_result = NULL;
+  g_autoptr(GBytes) body = g_bytes_new_static ("x", 1);
+  g_autoptr(GError) error = NULL;
+
+  end (fixture);
+  broker = new_broker (fixture);
+  g_object_unref (evbus_test_add_hook (broker, fixture->hook, "*", data));
+  evbus_producer_put_bytes_async (EVBUS_PRODUCER (broker), "k", body, NULL, NULL, NULL,
+                                  evbus_test_store_result, &put_result);
+  evbus_broker_stop_async (broker, NULL, evbus_test_store_result, &stop_result);
+  evbus_test_wait_until (put_result != NULL && stop_result != NULL);
+  g_assert_null (evbus_producer_put_bytes_finish (EVBUS_PRODUCER (broker), put_result, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED);
+  evbus_test_assert_ledger (broker, "accepted=0");
+}
+
+static void
+test_second_broker (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  g_autoptr(EvbusBroker) second = new_broker (fixture);
+  g_autoptr(GError) error = NULL;
+
+  g_assert_false (evbus_broker_start (second, &error));
+  evbus_test_assert_error (error, EVBUS_ERROR_BUSY, "test-durable");
+  put (fixture, 5);
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=5 delivered=5");
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  evbus_test_init (&argc, &argv);
+
+#define ADD(name, delivery, test) g_test_add ("/durable/" name, Fixture, delivery, set_up, test, tear_down)
+  ADD ("delivers", NULL, test_delivers);
+  ADD ("survives-a-stop", NULL, test_survives_a_stop);
+  ADD ("survives-a-stop/small-batches", "{'batch': <{'events': <7>}>}", test_survives_a_stop);
+  ADD ("falls-behind", "{'window': <{'events': <10>}>, 'batch': <{'events': <3>}>}", test_falls_behind);
+  ADD ("answers-when-stored", NULL, test_answers_when_stored);
+  ADD ("many-are-stored-together", NULL, test_many_are_stored_together);
+  ADD ("never-started", NULL, test_never_started);
+  ADD ("second-broker", NULL, test_second_broker);
+
+  return g_test_run ();
+}
