@@ -172,23 +172,77 @@ evbus_mailbox_get (EvbusMailbox  *self,
 }
 
 static gboolean
-on_task_cancelled (GCancellable *cancellable,
-                   gpointer      user_data)
+return_cancelled (gpointer data)
 {
-  EvbusMailboxWaiter *waiter = user_data;
+  EvbusMailboxWaiter *waiter = data;
+  gulong id;
+
+  g_mutex_lock (&waiter->mailbox->lock);
+  id = waiter->cancelled_id;
+  waiter->cancelled_id = 0;
+  g_mutex_unlock (&waiter->mailbox->lock);
+
+  if (id != 0)
+    g_signal_handler_disconnect (waiter->cancellable, id);
+  g_task_return_new_error (waiter->task, G_IO_ERROR, G_IO_ERROR_CANCELLED,
+                           "the get was cancelled before there was an event");
+  return G_SOURCE_REMOVE;
+}
+
+/* On whatever thread cancels. The answer comes later, in the caller's context:
+ * its callback may do what must not be done inside of a cancellation. */
+static void
+on_task_cancelled (GCancellable       *cancellable,
+                   EvbusMailboxWaiter *waiter)
+{
   EvbusMailbox *self = waiter->mailbox;
+  g_autoptr(GSource) source = NULL;
   gboolean served;
 
   g_mutex_lock (&self->lock);
   served = waiter->served;
+  waiter->served = TRUE;
   if (waiter->waiting)
     evbus_mailbox_waiter_unref (evbus_mailbox_unlink_waiter_locked (self, waiter));
   g_mutex_unlock (&self->lock);
 
-  if (!served)
-    g_task_return_error_if_cancelled (waiter->task);
+  if (served)
+    return;
 
-  return G_SOURCE_REMOVE;
+  source = g_idle_source_new ();
+  g_source_set_priority (source, g_task_get_priority (waiter->task));
+  g_source_set_static_name (source, "[evbus] cancelled get");
+  g_source_set_callback (source, return_cancelled, evbus_mailbox_waiter_ref (waiter),
+                         (GDestroyNotify) evbus_mailbox_waiter_unref);
+  g_source_attach (source, g_task_get_context (waiter->task));
+}
+
+/* The waiter may be served, or cancelled, as soon as this connects. */
+static void
+connect_cancellable (EvbusMailbox       *self,
+                     EvbusMailboxWaiter *waiter)
+{
+  gulong id;
+
+  if (waiter->cancellable == NULL)
+    return;
+
+  id = g_cancellable_connect (waiter->cancellable, G_CALLBACK (on_task_cancelled),
+                              evbus_mailbox_waiter_ref (waiter),
+                              (GDestroyNotify) evbus_mailbox_waiter_unref);
+  if (id == 0)
+    return;
+
+  g_mutex_lock (&self->lock);
+  if (!waiter->served)
+    {
+      waiter->cancelled_id = id;
+      id = 0;
+    }
+  g_mutex_unlock (&self->lock);
+
+  if (id != 0)
+    g_signal_handler_disconnect (waiter->cancellable, id);
 }
 
 /* Makes @task wait, unless there is an event now. */
@@ -199,34 +253,22 @@ get_or_wait (EvbusMailbox *self,
              gboolean     *closed)
 {
   g_autoptr(EvbusMailboxWaiter) waiter = NULL;
-  GCancellable *cancellable = g_task_get_cancellable (task);
   EvbusEvent *event;
+  gboolean waiting;
 
-  waiter = evbus_mailbox_waiter_new (self, cancellable);
+  waiter = evbus_mailbox_waiter_new (self, g_task_get_cancellable (task));
   waiter->task = g_object_ref (task);
-  if (cancellable != NULL)
-    {
-      waiter->source = g_cancellable_source_new (cancellable);
-      g_source_set_static_name (waiter->source, "evbus_mailbox_get_async");
-      g_source_set_callback (waiter->source, G_SOURCE_FUNC (on_task_cancelled),
-                             evbus_mailbox_waiter_ref (waiter),
-                             (GDestroyNotify) evbus_mailbox_waiter_unref);
-    }
 
   g_mutex_lock (&self->lock);
   event = take_locked (self, key);
   *closed = self->closed;
-  if (event == NULL && !self->closed)
-    {
-      evbus_mailbox_link_waiter_locked (self, waiter, key);
-      if (waiter->source != NULL)
-        g_source_attach (waiter->source, g_task_get_context (task));
-    }
+  waiting = event == NULL && !self->closed;
+  if (waiting)
+    evbus_mailbox_link_waiter_locked (self, waiter, key);
   g_mutex_unlock (&self->lock);
 
-  /* Never attached, the source would keep the waiter that keeps it. */
-  if (waiter->source != NULL && (event != NULL || *closed))
-    g_source_set_callback (waiter->source, NULL, NULL, NULL);
+  if (waiting)
+    connect_cancellable (self, waiter);
 
   return event;
 }

@@ -32,10 +32,11 @@ struct _EvbusMailboxWaiter
   GList              link;        /* in the waiters of `queue`, or of the mailbox */
   guint64            ticket;      /* who came first */
   gboolean           waiting;     /* is linked */
-  gboolean           served;      /* got its answer, or is about to */
+  gboolean           served;      /* got its answer, or is about to; under the mailbox's lock */
   EvbusEvent        *event;       /* what it was given */
   GTask             *task;        /* NULL: blocking */
-  GSource           *source;      /* cancels the task */
+  gulong             cancelled_id; /* the handler that ends the task; under the mailbox's lock, and then
+                                    * of whoever set @served */
   GCond              cond;        /* of a blocking one */
 };
 

@@ -58,7 +58,6 @@ evbus_mailbox_waiter_unref (EvbusMailboxWaiter *waiter)
   if (!g_atomic_ref_count_dec (&waiter->ref_count))
     return;
 
-  g_clear_pointer (&waiter->source, g_source_unref);
   g_clear_object (&waiter->cancellable);
   g_clear_object (&waiter->task);
   g_cond_clear (&waiter->cond);
@@ -198,8 +197,10 @@ evbus_mailbox_complete_served (GPtrArray *served)
     {
       g_autoptr(EvbusMailboxWaiter) waiter = g_ptr_array_index (served, i);
 
-      if (waiter->source != NULL)
-        g_source_destroy (waiter->source);
+      /* Not g_cancellable_disconnect(), which waits for the handler. That one
+       * finds the waiter served if it still runs. */
+      if (waiter->cancelled_id != 0)
+        g_signal_handler_disconnect (waiter->cancellable, waiter->cancelled_id);
       if (waiter->task == NULL)
         g_cond_signal (&waiter->cond);
       else if (waiter->event != NULL)

@@ -286,6 +286,92 @@ test_race_async_cancel (void)
   g_assert_cmpuint (race.cancelled + race.received, ==, i);
 }
 
+#define RACE_ROUNDS 5000
+
+typedef struct {
+  EvbusMailbox *mailbox;
+  GCancellable *cancellables[RACE_ROUNDS];
+  gint          round;         /* atomic: how many gets were begun */
+} CancelRace;
+
+static gpointer
+cancel_each (gpointer data)
+{
+  CancelRace *race = data;
+
+  for (gint i = 0; i < RACE_ROUNDS; i++)
+    {
+      while (g_atomic_int_get (&race->round) <= i)
+        g_thread_yield ();
+      g_cancellable_cancel (race->cancellables[i]);
+    }
+  return NULL;
+}
+
+/* Served by one thread while another one cancels: nothing of the get is left,
+ * or the mailbox would be kept by it. */
+static void
+test_race_serve (void)
+{
+  g_autofree CancelRace *cancels = g_new0 (CancelRace, 1);
+  EvbusMailbox *mailbox = evbus_mailbox_new ();
+  AsyncRace race = { mailbox, 0, 0, 0 };
+  GThread *thread;
+
+  for (guint i = 0; i < RACE_ROUNDS; i++)
+    cancels->cancellables[i] = g_cancellable_new ();
+  thread = g_thread_new ("canceller", cancel_each, cancels);
+  for (guint i = 0; i < RACE_ROUNDS; i++)
+    {
+      g_autoptr(EvbusEvent) event = make_event ("a", i);
+
+      race.pending++;
+      evbus_mailbox_get_async (mailbox, NULL, cancels->cancellables[i], on_race_result, &race);
+      g_atomic_int_inc (&cancels->round);
+      g_assert_true (evbus_mailbox_push (mailbox, event, NULL, NULL, NULL));
+      iterate_until (nothing_pending, &race);
+    }
+  g_thread_join (thread);
+  g_assert_cmpuint (race.received + evbus_mailbox_get_length (mailbox), ==, RACE_ROUNDS);
+  g_assert_cmpuint (race.received + race.cancelled, ==, RACE_ROUNDS);
+
+  for (guint i = 0; i < RACE_ROUNDS; i++)
+    g_assert_finalize_object (cancels->cancellables[i]);
+  g_assert_finalize_object (mailbox);
+}
+
+static void
+hold_up (GCancellable *cancellable,
+         gpointer      data)
+{
+  while (!g_atomic_int_get ((gint *) data))
+    g_thread_yield ();
+}
+
+/* The get is over while the cancellation still runs, on another thread: nothing
+ * of it is left either. */
+static void
+test_cancel_slowly (void)
+{
+  GCancellable *cancellable = g_cancellable_new ();
+  EvbusMailbox *mailbox = evbus_mailbox_new ();
+  AsyncRace race = { mailbox, 0, 0, 1 };
+  gint go_on = FALSE;
+  GThread *thread;
+
+  evbus_mailbox_get_async (mailbox, NULL, cancellable, on_race_result, &race);
+  g_cancellable_connect (cancellable, G_CALLBACK (hold_up), &go_on, NULL);
+  thread = g_thread_new ("canceller", cancel_in_thread, cancellable);
+  iterate_until (nothing_pending, &race);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_atomic_int_set (&go_on, TRUE);
+  g_thread_join (thread);
+  g_assert_cmpuint (race.cancelled, ==, 1);
+  g_assert_finalize_object (cancellable);
+  g_assert_finalize_object (mailbox);
+}
+
 #define STRESS_EVENTS 20000
 
 static gpointer
@@ -357,6 +443,8 @@ main (int   argc,
   g_test_add_func ("/mailbox/async/context", test_async_context);
   g_test_add_func ("/mailbox/race/cancel", test_race_cancel);
   g_test_add_func ("/mailbox/race/async-cancel", test_race_async_cancel);
+  g_test_add_func ("/mailbox/race/serve-cancel", test_race_serve);
+  g_test_add_func ("/mailbox/race/cancel-slowly", test_cancel_slowly);
   g_test_add_func ("/mailbox/threads", test_threads);
 
   return g_test_run ();

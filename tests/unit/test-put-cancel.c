@@ -330,6 +330,71 @@ test_stop_meets_waiting (Fixture       *fixture,
   finish (fixture, id != NULL ? 5 : 4);
 }
 
+typedef struct {
+  EvbusProducer *producer;
+  GCancellable *cancellable;
+  gulong handler;
+  guint n_done;
+} Own;
+
+static void
+on_own_cancelled (GCancellable *cancellable,
+                  gpointer      data)
+{
+}
+
+/* What is customary in a completion; it waits for handlers that are running. */
+static void
+disconnect_and_count (GObject      *source,
+                      GAsyncResult *result,
+                      gpointer      data)
+{
+  Own *own = data;
+  g_autofree char *id = evbus_producer_put_finish (EVBUS_PRODUCER (source), result, NULL);
+
+  g_cancellable_disconnect (own->cancellable, own->handler);
+  own->handler = 0;
+  own->n_done++;
+}
+
+/* In the main loop: a task made there may call back at once later. */
+static gboolean
+put_own (gpointer data)
+{
+  Own *own = data;
+
+  for (guint i = 4; i < 6; i++)
+    evbus_producer_put_async (own->producer, "k", g_variant_new_uint32 (i), NULL, own->cancellable,
+                              disconnect_and_count, own);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+cancel_own (gpointer data)
+{
+  g_cancellable_cancel (((Own *) data)->cancellable);
+  return G_SOURCE_REMOVE;
+}
+
+/* Cancelled in the main loop in which it is answered; the answer does not come
+ * inside of the cancellation. Nor does that of the put that it held up. */
+static void
+test_disconnect (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  g_autoptr(GCancellable) cancellable = g_cancellable_new ();
+  Own own = { fixture->producer, cancellable, 0, 0 };
+
+  fill (fixture);
+  own.handler = g_cancellable_connect (cancellable, G_CALLBACK (on_own_cancelled), NULL, NULL);
+  g_idle_add (put_own, &own);
+  evbus_test_iterate ();
+  g_idle_add (cancel_own, &own);
+  evbus_test_wait_until (own.n_done == 2);
+  evbus_test_hook_release (fixture->full_hook);
+  finish (fixture, 4);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -343,6 +408,7 @@ main (int    argc,
     { "/put/cancelled/waiting-many", test_waiting_many },
     { "/put/cancelled/race", test_race },
     { "/put/cancelled/race-with-room", test_race_waiting },
+    { "/put/cancelled/disconnect", test_disconnect },
     { "/put/after-stop", test_after_stop },
     { "/put/stop-meets-waiting", test_stop_meets_waiting },
   };
