@@ -10,7 +10,11 @@ G_BEGIN_DECLS
 
 /* The one of @candidates that @word was most likely meant to be, or NULL where
  * none is near. */
-const char *evbus_nearest (const char         *word,
-                           const char * const *candidates);
+const char *evbus_nearest      (const char         *word,
+                                const char * const *candidates);
+
+/* The same for the end of a message: "; did you mean 'x'?", or nothing. */
+char       *evbus_nearest_hint (const char         *word,
+                                const char * const *candidates);
 
 G_END_DECLS

@@ -71,3 +71,12 @@ evbus_nearest (const char         *word,
     }
   return best;
 }
+
+char *
+evbus_nearest_hint (const char         *word,
+                    const char * const *candidates)
+{
+  const char *nearest = evbus_nearest (word, candidates);
+
+  return nearest != NULL ? g_strdup_printf ("; did you mean '%s'?", nearest) : g_strdup ("");
+}

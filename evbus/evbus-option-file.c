@@ -107,11 +107,9 @@ check_key_names (GKeyFile    *file,
   for (gsize i = 0; keys[i] != NULL; i++)
     if (!g_strv_contains (known, keys[i]))
       {
-        const char *nearest = evbus_nearest (keys[i], known);
+        g_autofree char *hint = evbus_nearest_hint (keys[i], known);
 
-        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "[%s] unknown key '%s'%s%s%s", group, keys[i],
-                     nearest != NULL ? "; did you mean '" : "", nearest != NULL ? nearest : "",
-                     nearest != NULL ? "'?" : "");
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "[%s] unknown key '%s'%s", group, keys[i], hint);
         return FALSE;
       }
   return TRUE;

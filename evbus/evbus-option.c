@@ -199,18 +199,15 @@ check_choices (EvbusOption     *self,
 {
   g_autofree char *all = NULL;
   g_autofree char *given = NULL;
-  const char *nearest;
+  g_autofree char *hint = NULL;
 
   if (self->choices == NULL || g_strv_contains ((const char * const *) self->choices, node->text))
     return TRUE;
 
   all = g_strjoinv (", ", self->choices);
   given = evbus_node_describe (node, self->secret);
-  nearest = evbus_nearest (node->text, (const char * const *) self->choices);
-  evbus_report_error (report, &node->place, "'%s' must be one of %s, not %s%s%s%s",
-                      self->name, all, given,
-                      nearest != NULL ? "; did you mean '" : "",
-                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+  hint = evbus_nearest_hint (node->text, (const char * const *) self->choices);
+  evbus_report_error (report, &node->place, "'%s' must be one of %s, not %s%s", self->name, all, given, hint);
   return FALSE;
 }
 

@@ -141,12 +141,11 @@ evbus_secret_check_reference (const char      *name,
   source = find_source (key->text);
   if (source < 0)
     {
-      const char *nearest = evbus_nearest (key->text, source_keys);
+      g_autofree char *hint = evbus_nearest_hint (key->text, source_keys);
 
       /* Not what stands there: "{secret}" is a mapping with that key. */
-      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env', 'credential' or 'keyring'%s%s%s",
-                          name, nearest != NULL ? "; did you mean '" : "",
-                          nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+      evbus_report_error (report, &key->place, "'%s' refers to a secret by 'file', 'env', 'credential' or 'keyring'%s",
+                          name, hint);
       return NULL;
     }
   fine = sources[source].read != NULL ? check_name (name, key->text, value, report)
