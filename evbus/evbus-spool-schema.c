@@ -6,7 +6,9 @@
 
 #include "evbus-spool-store-private.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "evbus-error.h"
 
@@ -61,6 +63,19 @@ create_tables (EvbusSql  *sql,
          evbus_sql_exec (sql, tables, error);
 }
 
+/* SQLite takes a header with an unknown format for one that may only be read. */
+static gboolean
+check_writable (EvbusSql  *sql,
+                GError   **error)
+{
+  if (sqlite3_db_readonly (sql->db, "main") != 1)
+    return TRUE;
+  sql->damaged = g_access (sql->path, W_OK) == 0;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: %s", sql->path,
+               sql->damaged ? "its header is damaged" : "cannot be written to; see its owner and mode");
+  return FALSE;
+}
+
 static gboolean
 probe_tables (EvbusSql  *sql,
               GError   **error)
@@ -76,7 +91,7 @@ probe_tables (EvbusSql  *sql,
           return FALSE;
         }
     }
-  return TRUE;
+  return check_writable (sql, error);
 }
 
 /* The two numbers of the header: without a change to any file, but for a kill in
