@@ -4,85 +4,17 @@ disk: every event whose put was answered is delivered or a dead letter, what a
 route has settled it never sees again, and the ledgers balance.
 
 ../support/spool/spool-driver.c works on the spool and says what it has promised
-(spool_facts.py); disk.py is the disk. A failure names its seed and its fault.
+(spool_store.py, spool_facts.py); disk.py is the disk. A failure names its seed and its fault.
 EVBUS_TEST_LONG=1: many more of each."""
 
-import os
 import random
-import shutil
 import signal
-import subprocess
 
 import pytest
 
 import disk
-from evbus_service import build_root, sanitized
-from spool_facts import Facts, Lost
-
-LONG = bool(os.environ.get('EVBUS_TEST_LONG'))
-SANITIZED = sanitized()
-
-
-def scaled(normal, long):
-    """How often: a process with the sanitizer takes ten times as long to start."""
-    return long if LONG else normal // 5 if SANITIZED else normal
-
-
-class Store:
-    """A spool below folder/disk, the driver, and what it has said so far."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.root = folder / 'disk'
-        self.log = folder / 'log'
-        self.driver = str(build_root() / 'tests/support/spool/spool-driver')
-        self.preload = {}
-        self.reset()
-
-    def reset(self):
-        shutil.rmtree(self.root, ignore_errors=True)
-        self.root.mkdir()
-        self.facts = Facts()
-
-    def _start(self, arguments, settings, env):
-        key = tuple(sorted(settings.items(), key=str))
-        if key not in self.preload:
-            self.preload[key] = disk.environment(self.root, self.driver, **settings)
-        return subprocess.run([self.driver, arguments[0], str(self.root / 'spool'), *map(str, arguments[1:])],
-                              capture_output=True, text=True, check=False, timeout=120,
-                              env={**os.environ, **(env or {}), **self.preload[key]})
-
-    def run(self, seed, steps, *mutant, status=(0,), env=None, **settings):
-        """One run on the disk; returns whether it came to its end."""
-        self.facts.run_began()
-        done = self._start(('run', seed, steps, *mutant), settings, env)
-        assert done.returncode in status, f'the driver ended with {done.returncode}: {done.stderr}{done.stdout[-500:]}'
-        self.facts.read(done.stdout)
-        return done.returncode == 0
-
-    def drain(self, facts=None, root=None):
-        """Delivers the rest, and judges."""
-        facts = facts or self.facts
-        facts.run_began()
-        done = subprocess.run([self.driver, 'drain', str((root or self.root) / 'spool')], capture_output=True, text=True,
-                              check=False, timeout=120)
-        assert done.returncode == 0, done.stderr + done.stdout
-        return facts.read(done.stdout).check()
-
-    def logged(self, seed, steps, *mutant, **settings):
-        """A run whose disk can be cut off at any time: the Disk at its start."""
-        base = disk.snapshot(self.root)
-        self.log.unlink(missing_ok=True)
-        self.run(seed, steps, *mutant, log=self.log, **settings)
-        return disk.Disk(disk.read_log(self.log), base)
-
-    def cut(self, mine, record, seed):
-        """The power is cut at that record of the log."""
-        mine.replay(record)
-        mine.image(seed, self.folder / 'image')
-        facts = Facts().read(b''.join(mine.answers).decode())
-        facts.conditions.clear()      # the first start may well be undone
-        return self.drain(facts, self.folder / 'image')
+from spool_facts import Lost
+from spool_store import Store, attempt, sample, scaled
 
 
 @pytest.fixture
@@ -93,20 +25,6 @@ def store(folder):
 def case(seed, what):
     """Named in a failure, to be seen again."""
     return f'seed {seed}, {what}'
-
-
-def sample(rng, total, n):
-    """n of the numbers from 1 to total, ascending; all if there are no more."""
-    return sorted(rng.sample(range(1, total + 1), min(n, total)))
-
-
-def attempt(where, function, *arguments, **keywords):
-    """So that a failure says which case it was."""
-    try:
-        return function(*arguments, **keywords)
-    except AssertionError as error:
-        error.args = (f'{where}: {error}',)
-        raise
 
 
 def test_killed_at_each_operation(store):

@@ -20,12 +20,14 @@
  *   replaying ROUTE ID       before the dead letter goes back to the queue
  *   dropping ROUTE ID        before the dead letter is dropped
  *   settled                  what was delivered, dead … before has been committed
+ *   unread MESSAGE, unsettled   where the database is damaged
  *   of drain: letter ROUTE ID, known ID, ledger ROUTE NAME=N…, drained
  *
  * MUTANT breaks a promise on purpose: answer-first (before the commit),
  * settle-first (the cursor moves before the delivery).
  * SPOOL_DRIVER_HEAL=STEP removes the file EVBUS_DISK_SWITCH at that step, and waits
- * until a put is stored again. SPOOL_DRIVER_KILL=1: killed after the last one. */
+ * until a put is stored again. SPOOL_DRIVER_KILL=1: killed after the last one.
+ * SPOOL_DRIVER_DAMAGED=1: records may be damaged. */
 
 #include "evbus-spool-private.h"
 #include "evbus-error.h"
@@ -257,7 +259,7 @@ read_more (Driver *self,
       say (self, "unread %s", error->message);
       return;
     }
-  if (n_damaged > 0)
+  if (n_damaged > 0 && g_getenv ("SPOOL_DRIVER_DAMAGED") == NULL)
     g_error ("%u records of the route %c are damaged", n_damaged, route->name);
   for (i = first; i < route->hand->len; i++)
     {
@@ -515,8 +517,9 @@ say_rest (Driver *self)
   guint i;
 
   letters = evbus_spool_list_dead (self->spool, NULL, 0, LOT, &error);
-  g_assert_no_error (error);
-  for (i = 0; i < letters->len; i++)
+  if (letters == NULL)
+    say (self, "unread %s", error->message);
+  for (i = 0; letters != NULL && i < letters->len; i++)
     {
       EvbusSpoolDead *letter = letters->pdata[i];
 
@@ -532,13 +535,14 @@ say_rest (Driver *self)
 static void
 drain (Driver *self)
 {
+  gint64 deadline = g_get_monotonic_time () + 5 * G_USEC_PER_SEC;
   guint i;
 
   for (i = 0; i < N_ROUTES; i++)
     deliver (self, &self->routes[i], 100);
-  while (evbus_spool_is_dirty (self->spool))
+  while (evbus_spool_is_dirty (self->spool) && g_get_monotonic_time () < deadline)
     evbus_spool_maintain (self->spool);
-  say (self, "settled");
+  say (self, evbus_spool_is_dirty (self->spool) ? "unsettled" : "settled");
   say_rest (self);
   say (self, "drained");
 }
