@@ -256,6 +256,7 @@ start (Daemon  *self,
        GError **error)
 {
   g_autofree char *path = NULL;
+  g_autofree char *spool = NULL;
 
   if (!load_configuration (self, &path, error))
     return FALSE;
@@ -272,7 +273,8 @@ start (Daemon  *self,
     return FALSE;
 
   evbusd_exported_set_configuration (self->exported, path);
-  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker));
+  spool = evbus_broker_dup_spool_directory (self->broker);
+  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker), spool != NULL);
   evbusd_report_watch (self->broker);
   evbusd_memory_watch (evbus_broker_get_routes (self->broker));
 

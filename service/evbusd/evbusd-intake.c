@@ -14,6 +14,7 @@
 
 #include "evbusd-bus.h"
 #include "evbusd-line.h"
+#include "evbusd-receipt.h"
 
 #define INTERFACE "org.evbus1.Broker"
 
@@ -31,6 +32,7 @@ struct _EvbusdIntake
 typedef struct {
   EvbusProducer *producer;
   EvbusdLines   *lines;
+  gboolean       durable;    /* there is a spool */
 } Filter;
 
 static void
@@ -145,6 +147,12 @@ take (Filter             *filter,
       return;
     }
 
+  if (filter->durable && method->start != NULL)
+    {
+      evbusd_receipt_start (connection, filter->producer, method, message, answer);
+      return;
+    }
+
   if (evbusd_lines_join (filter->lines, method, message, FALSE))
     return;
 
@@ -202,12 +210,14 @@ filter_free (Filter *filter)
 
 EvbusdIntake *
 evbusd_intake_new (GDBusConnection *connection,
-                   EvbusProducer   *producer)
+                   EvbusProducer   *producer,
+                   gboolean         durable)
 {
   EvbusdIntake *self = g_new0 (EvbusdIntake, 1);
   Filter *filter = g_new0 (Filter, 1);
 
   filter->producer = g_object_ref (producer);
+  filter->durable = durable;
   filter->lines = evbusd_lines_new (connection, producer, answer);
 
   self->connection = g_object_ref (connection);
