@@ -111,7 +111,7 @@ delete_range (EvbusSpool             *self,
   /* A few at a time, because their bytes are known only afterwards. */
   gint64 step = MIN (*n_rows, 512);
   sqlite3_stmt *weigh = evbus_sql_get (self->sql, EVBUS_SQL_WEIGH_EVENTS, error);
-  gint64 last, count, bytes;
+  gint64 first, last, count, bytes;
 
   if (weigh == NULL)
     return FALSE;
@@ -123,10 +123,18 @@ delete_range (EvbusSpool             *self,
   last = sqlite3_column_int64 (weigh, 0);
   count = sqlite3_column_int64 (weigh, 1);
   bytes = (gint64) sqlite3_column_double (weigh, 2);
+  first = sqlite3_column_int64 (weigh, 3);
   sqlite3_reset (weigh);
 
   if (count == 0)
     return TRUE;
+  /* A wrong key above the leaves has led to others, which may be needed. */
+  if (first <= after)
+    {
+      self->sql->damaged = TRUE;
+      evbus_spool_mark_damaged (self, self->sql);
+      return TRUE;
+    }
   if (!evbus_sql_call (self->sql, EVBUS_SQL_DELETE_EVENTS, error, "ii", after, last))
     return FALSE;
   self->weight_removed += bytes;

@@ -175,7 +175,8 @@ is_magic (const guint8 *data)
   return data[0] == 'E' && data[1] == 'V' && (data[2] == 'R' || data[2] == 'S') && data[3] == '1';
 }
 
-static gboolean
+/* Returns its bytes in the page, or 0. */
+static guint
 read_cell (EvbusSpoolPages      *self,
            guint                 at,
            EvbusSpoolPagesFound  found,
@@ -190,7 +191,7 @@ read_cell (EvbusSpoolPages      *self,
   n = get_varint (cell, end, &size);
   cell += n;
   if (n == 0 || size > MAX_PAYLOAD || (n = get_varint (cell, end, &key)) == 0)
-    return FALSE;
+    return 0;
   cell += n;
 
   local = size;
@@ -201,38 +202,63 @@ read_cell (EvbusSpoolPages      *self,
         local = MIN_LOCAL;
     }
   if ((gsize) (end - cell) < local + (local < size ? 4 : 0))
-    return FALSE;
+    return 0;
   g_byte_array_set_size (self->row, 0);
   g_byte_array_append (self->row, cell, local);
   if (local < size && !read_overflow (self, get_be32 (cell + local), size - local))
-    return FALSE;
+    return 0;
 
   for (guint i = 0; i + 4 <= self->row->len && i < MAX_ROW_HEADER; i++)
     {
       if (is_magic (self->row->data + i))
         found (self->row->data + i, self->row->len - i, user_data);
     }
-  return TRUE;
+  return MAX (4, (guint) (cell - (self->page + at)) + local + (local < size ? 4 : 0));
 }
 
-/* Whether the page is the leaf of a table, all of whose rows could be followed. */
+/* What is free among the rows of a leaf, after @start; G_MAXUINT: the list of it is
+ * not sound. */
+static guint
+count_free (const guint8 *page,
+            guint         start)
+{
+  guint at = get_be16 (page + 1);
+  guint n = page[7];
+
+  for (guint before = start; at != 0; at = get_be16 (page + at))
+    {
+      if (at < before || at + 4 > PAGE)
+        return G_MAXUINT;
+      before = at + 4;
+      n += get_be16 (page + at + 2);
+    }
+  return n;
+}
+
+/* Whether the page is the leaf of a table, all of whose rows could be followed, and
+ * there is no byte that belongs to none: a wrong number of rows would hide some. */
 static gboolean
 read_leaf (EvbusSpoolPages      *self,
            EvbusSpoolPagesFound  found,
            gpointer              user_data)
 {
   guint n_cells = get_be16 (self->page + 3);
+  guint start = get_be16 (self->page + 5);
+  guint n_bytes = 0, n_free;
   gboolean sound = TRUE;
 
   if (self->page[0] != LEAF || 8 + 2 * n_cells > PAGE)
     return FALSE;
+  n_free = count_free (self->page, start);
   for (guint i = 0; i < n_cells; i++)
     {
       guint at = get_be16 (self->page + 8 + 2 * i);
+      guint size = at >= 8 + 2 * n_cells && at < PAGE ? read_cell (self, at, found, user_data) : 0;
 
-      sound &= at >= 8 + 2 * n_cells && at < PAGE && read_cell (self, at, found, user_data);
+      sound &= size > 0;
+      n_bytes += size;
     }
-  return sound;
+  return sound && n_free != G_MAXUINT && start + n_bytes + n_free == PAGE;
 }
 
 static void

@@ -2,164 +2,11 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Reading a route's backlog. The route is in several sets, each of which has its
- * events in order: they are merged. Only what is committed is looked at, as the
- * Writer has said it under the lock; so nothing can come up behind the reader. */
+/* Reading a route's backlog, and what it loses of it over its budget. */
 
 #include "evbus-spool-store-private.h"
 
 #include "evbus-error.h"
-
-static const char lane_text[] = "SELECT place, record FROM event WHERE place > ?1 AND place <= ?2 ORDER BY place";
-
-typedef struct {
-  sqlite3_stmt *rows;
-  gint64        seq;    /* of the row it stands at; 0: it has not been read yet, or is at the end */
-} Lane;
-
-static void
-lane_free (Lane *lane)
-{
-  sqlite3_finalize (lane->rows);
-  g_free (lane);
-}
-
-void
-evbus_spool_scan_init (EvbusSpoolScan *self,
-                       EvbusSql       *sql)
-{
-  self->sql = sql;
-  self->lanes = g_ptr_array_new_with_free_func ((GDestroyNotify) lane_free);
-  self->n_lanes = 0;
-}
-
-void
-evbus_spool_scan_clear (EvbusSpoolScan *self)
-{
-  g_clear_pointer (&self->lanes, g_ptr_array_unref);
-}
-
-static gboolean
-step_lane (EvbusSpoolScan  *self,
-           Lane            *lane,
-           GError         **error)
-{
-  int row = evbus_sql_step (self->sql, lane->rows, error);
-
-  lane->seq = row > 0 ? sqlite3_column_int64 (lane->rows, 0) & EVBUS_SPOOL_MAX_SEQ : G_MAXINT64;
-  return row >= 0;
-}
-
-static gboolean
-begin_lane (EvbusSpoolScan  *self,
-            guint32          set,
-            gint64           after,
-            gint64           to,
-            GError         **error)
-{
-  Lane *lane;
-
-  if (self->n_lanes == self->lanes->len)
-    {
-      lane = g_new0 (Lane, 1);
-      g_ptr_array_add (self->lanes, lane);
-      if (sqlite3_prepare_v3 (self->sql->db, lane_text, -1, SQLITE_PREPARE_PERSISTENT, &lane->rows, NULL) != SQLITE_OK)
-        {
-          evbus_sql_fail (self->sql, lane_text, error);
-          g_ptr_array_set_size (self->lanes, self->n_lanes);
-          return FALSE;
-        }
-    }
-  lane = self->lanes->pdata[self->n_lanes++];
-  sqlite3_bind_int64 (lane->rows, 1, EVBUS_SPOOL_PLACE (set, after));
-  sqlite3_bind_int64 (lane->rows, 2, EVBUS_SPOOL_PLACE (set, to));
-  return step_lane (self, lane, error);
-}
-
-/* The numbers of the route's sets that have events after @after. */
-static GArray *
-get_sets (EvbusSpoolRoute *route,
-          gint64           after,
-          gint64          *horizon)
-{
-  GArray *sets = g_array_new (FALSE, FALSE, sizeof (guint32));
-
-  g_mutex_lock (&route->spool->lock);
-  *horizon = route->spool->horizon;
-  for (guint i = 0; i < route->sets->len; i++)
-    {
-      EvbusSpoolSet *set = route->sets->pdata[i];
-
-      if (set->last > after)
-        g_array_append_val (sets, set->id);
-    }
-  g_mutex_unlock (&route->spool->lock);
-  return sets;
-}
-
-gboolean
-evbus_spool_scan_begin (EvbusSpoolScan   *self,
-                        EvbusSpoolRoute  *route,
-                        gint64            after,
-                        gint64            to,
-                        GError          **error)
-{
-  gint64 horizon;
-  g_autoptr(GArray) sets = get_sets (route, after, &horizon);
-
-  self->n_lanes = 0;
-  to = MIN (to, horizon);
-  for (guint i = 0; i < sets->len && after < to; i++)
-    {
-      if (!begin_lane (self, g_array_index (sets, guint32, i), after, to, error))
-        {
-          evbus_spool_scan_end (self);
-          return FALSE;
-        }
-    }
-  return TRUE;
-}
-
-int
-evbus_spool_scan_next (EvbusSpoolScan  *self,
-                       gint64          *seq,
-                       const guint8   **record,
-                       gsize           *size,
-                       GError         **error)
-{
-  Lane *first = NULL;
-
-  /* What was handed out last is gone on from now, not before. */
-  for (guint i = 0; i < self->n_lanes; i++)
-    {
-      Lane *lane = self->lanes->pdata[i];
-
-      if (lane->seq == *seq && !step_lane (self, lane, error))
-        return -1;
-      if (lane->seq != G_MAXINT64 && (first == NULL || lane->seq < first->seq))
-        first = lane;
-    }
-  if (first == NULL)
-    return 0;
-
-  *seq = first->seq;
-  *record = sqlite3_column_blob (first->rows, 1);
-  *size = sqlite3_column_bytes (first->rows, 1);
-  if (*record == NULL && sqlite3_errcode (self->sql->db) == SQLITE_NOMEM)
-    {
-      evbus_sql_fail (self->sql, lane_text, error);
-      return -1;
-    }
-  return 1;
-}
-
-void
-evbus_spool_scan_end (EvbusSpoolScan *self)
-{
-  for (guint i = 0; i < self->n_lanes; i++)
-    sqlite3_reset (((Lane *) self->lanes->pdata[i])->rows);
-  self->n_lanes = 0;
-}
 
 struct _EvbusSpoolReader
 {
@@ -170,6 +17,12 @@ struct _EvbusSpoolReader
   gint64           position;
   GArray          *pending;      /* gint64: to be read first */
   guint            n_pending;    /* of those, how many were */
+
+  /* How many there are to be found up to @until, by the ledger; 0: enough is known. */
+  gint64           until;
+  guint64          n_expected;
+  guint64          n_skipped;    /* those of the route before */
+  guint64          n_found;
 };
 
 EvbusSpoolReader *
@@ -190,6 +43,9 @@ evbus_spool_reader_new (EvbusSpool       *spool,
   g_mutex_lock (&spool->lock);
   self->position = route->now.position;
   self->pending = g_array_copy (route->now.pending);
+  self->until = route->now.last;
+  self->n_expected = route->now.ledger.queued;
+  self->n_skipped = route->n_skipped;
   g_mutex_unlock (&spool->lock);
   return self;
 }
@@ -205,6 +61,7 @@ evbus_spool_reader_new_after (EvbusSpool       *spool,
   if (self != NULL)
     {
       self->position = after;
+      self->until = 0;
       g_array_set_size (self->pending, 0);
     }
   return self;
@@ -246,6 +103,7 @@ evbus_spool_reader_skip (EvbusSpoolReader *self,
                          gint64            position)
 {
   self->position = MAX (self->position, position);
+  self->until = 0;
 }
 
 /* Moves the position over ranges that the route skips. Returns up to where there
@@ -273,6 +131,8 @@ typedef struct {
   guint      max_events;
   gsize      max_weight;
   guint     *n_damaged;
+  gint64     until;       /* up to where events are counted */
+  guint64    n_found;
   gboolean   misplaced;   /* an event stood where another one belongs */
 } Reading;
 
@@ -291,6 +151,7 @@ take_record (Reading      *reading,
   if (event == NULL)
     {
       (*reading->n_damaged)++;
+      reading->n_found += seq <= reading->until;
       return TRUE;
     }
   reading->misplaced |= event->seq != seq;
@@ -301,6 +162,7 @@ take_record (Reading      *reading,
     }
 
   g_ptr_array_add (reading->events, event);
+  reading->n_found += seq <= reading->until;
   reading->max_events--;
   reading->max_weight -= MIN (event->weight, reading->max_weight);
   return TRUE;
@@ -341,7 +203,7 @@ read_pending (EvbusSpoolReader  *self,
               GError           **error)
 {
   gint64 horizon;
-  g_autoptr(GArray) sets = get_sets (self->route, 0, &horizon);
+  g_autoptr(GArray) sets = evbus_spool_scan_sets (self->route, 0, &horizon);
 
   while (self->n_pending < self->pending->len)
     {
@@ -352,7 +214,7 @@ read_pending (EvbusSpoolReader  *self,
       if (found == 2)
         return TRUE;
       if (found == 0)
-        (*reading->n_damaged)++;
+        return evbus_spool_scan_fail (&self->scan, self->position, error);
       self->n_pending++;
     }
   return TRUE;
@@ -378,18 +240,30 @@ read_range (EvbusSpoolReader  *self,
     self->position = seq;
   evbus_spool_scan_end (&self->scan);
 
+  /* A wrong key: what follows it in the tree cannot be relied on. */
   if (reading->misplaced)
     {
-      /* A wrong key: what follows it in the tree cannot be relied on. */
-      self->sql->damaged = TRUE;
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
-                   "%s: damaged after event %" G_GINT64_FORMAT "; the next start recovers what can be read",
-                   self->spool->path, self->position);
+      evbus_spool_scan_fail (&self->scan, self->position, error);
       return -1;
     }
   if (reading->max_events == 0)
     return 0;
   return found < 0 ? -1 : found == 0;
+}
+
+/* How many events the ledger knows of that no tree leads to, now that the reader is
+ * at the end of what there was. */
+static guint
+count_missing (EvbusSpoolReader *self)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->spool->lock);
+  guint64 found = self->n_found + self->route->n_skipped - self->n_skipped;
+
+  self->until = 0;
+  if (found >= self->n_expected)
+    return 0;
+  self->sql->damaged = TRUE;
+  return (guint) MIN (self->n_expected - found, G_MAXUINT);
 }
 
 gboolean
@@ -402,7 +276,8 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
 {
   guint n_lost = 0;
   GPtrArray *found = g_ptr_array_new ();
-  Reading reading = { found, max_events, max_weight, &n_lost, FALSE };
+  Reading reading = { found, max_events, max_weight, &n_lost, self->until, 0, FALSE };
+  gboolean at_end = FALSE;
   gboolean done = self->n_pending == self->pending->len || read_pending (self, &reading, error);
 
   while (done && self->n_pending == self->pending->len)
@@ -411,13 +286,16 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
       int result = read_range (self, to, &reading, error);
 
       done = result >= 0;
-      if (result <= 0 || to == EVBUS_SPOOL_MAX_SEQ)
+      at_end = result > 0 && to == EVBUS_SPOOL_MAX_SEQ;
+      if (result <= 0 || at_end)
         break;
       self->position = MAX (self->position, to);
     }
 
-  if (!done)
-    evbus_spool_mark_damaged (self->spool, self->sql);
+  self->n_found += reading.n_found;
+  if (done && self->until > 0 && (at_end || self->position >= self->until))
+    n_lost += count_missing (self);
+  evbus_spool_mark_damaged (self->spool, self->sql);
   if (n_damaged != NULL)
     *n_damaged = n_lost;
   /* What was read before an error is not read again. */
@@ -452,6 +330,7 @@ book_expired (EvbusSpoolRoute *route,
   now->ledger.expired += n_events;
   now->ledger.queued -= MIN (n_events, now->ledger.queued);
   now->weight -= MIN (weight, now->weight);
+  route->n_skipped += n_events;
   route->dirty = route->spool->dirty = TRUE;
 }
 

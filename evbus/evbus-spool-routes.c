@@ -50,6 +50,25 @@ evbus_spool_cursor_copy (EvbusSpoolCursor       *self,
   copy_array (skipped, from->skipped);
 }
 
+gboolean
+evbus_spool_cursor_needs (const EvbusSpoolCursor *self,
+                          gint64                  seq)
+{
+  for (guint i = 0; i < self->pending->len; i++)
+    {
+      if (g_array_index (self->pending, gint64, i) == seq)
+        return TRUE;
+    }
+  for (guint i = 0; i < self->skipped->len; i++)
+    {
+      const EvbusSpoolRange *range = &g_array_index (self->skipped, EvbusSpoolRange, i);
+
+      if (seq > range->after && seq <= range->to)
+        return FALSE;
+    }
+  return seq > self->position;
+}
+
 EvbusSpoolRoute *
 evbus_spool_route_new (EvbusSpool *spool,
                        gint64      id,
@@ -241,7 +260,9 @@ take_row (EvbusSpool   *self,
   gboolean sound;
 
   evbus_spool_cursor_init (&cursor);
-  sound = read_row (row, &id, &key, &cursor);
+  /* A wrong pointer in the tree shows rows twice. */
+  sound = read_row (row, &id, &key, &cursor) && evbus_spool_find_route (self, id) == NULL &&
+          evbus_spool_find_key (self, key) == NULL;
   if (sound && id == 0)
     {
       self->seq = self->horizon = cursor.position;

@@ -101,27 +101,6 @@ take_set (const guint8 *data,
 
 /* ---- Events and dead letters. */
 
-static gboolean
-needs (EvbusSpoolRoute *route,
-       gint64           seq)
-{
-  const EvbusSpoolCursor *cursor = &route->stored;
-
-  for (guint i = 0; i < cursor->pending->len; i++)
-    {
-      if (g_array_index (cursor->pending, gint64, i) == seq)
-        return TRUE;
-    }
-  for (guint i = 0; i < cursor->skipped->len; i++)
-    {
-      const EvbusSpoolRange *range = &g_array_index (cursor->skipped, EvbusSpoolRange, i);
-
-      if (seq > range->after && seq <= range->to)
-        return FALSE;
-    }
-  return seq > cursor->position;
-}
-
 /* Stores a row, if it is not there yet. */
 static gboolean
 insert (Salvage           *self,
@@ -147,7 +126,7 @@ take_event (Salvage               *self,
   gboolean needed = FALSE;
 
   for (guint i = 0; set != NULL && i < set->n_routes; i++)
-    needed |= needs (set->routes[i], info->seq);
+    needed |= evbus_spool_cursor_needs (&set->routes[i]->stored, info->seq);
   if (!needed || info->seq <= 0 || info->seq > EVBUS_SPOOL_MAX_SEQ ||
       !insert (self, EVBUS_SQL_SALVAGE_EVENT, EVBUS_SPOOL_PLACE (set->id, info->seq), data, size))
     return;
@@ -158,7 +137,7 @@ take_event (Salvage               *self,
       EvbusSpoolRoute *route = set->routes[i];
       EvbusSpoolCursor *found = get_found (self, route);
 
-      if (!needs (route, info->seq))
+      if (!evbus_spool_cursor_needs (&route->stored, info->seq))
         continue;
       found->ledger.queued++;
       found->weight += info->weight;
@@ -308,7 +287,8 @@ settle_route (Salvage         *self,
   if (found->pending->len > 0)
     g_array_append_vals (route->stored.pending, found->pending->data, found->pending->len);
   route->stored.weight = found->weight;
-  route->stored.last = MAX (route->stored.last, found->last);
+  /* One that is lost is not missed at every start from now on. */
+  route->stored.last = MAX (route->stored.position, found->last);
 }
 
 static void

@@ -273,27 +273,73 @@ take_set (EvbusSpool   *self,
   return g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id));
 }
 
-/* The newest event of each set: one look into the tree. */
+/* The first or last event of a set after @after: 0 if there is none. FALSE: error. */
 static gboolean
-load_last (EvbusSpool     *self,
-           EvbusSpoolSet  *set,
-           GError        **error)
+look_up (EvbusSpool         *self,
+         EvbusSpoolSet      *set,
+         EvbusSqlStatement   which,
+         gint64              after,
+         gint64             *seq,
+         GError            **error)
 {
-  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_LAST_EVENT, error);
-  int found;
+  sqlite3_stmt *row = evbus_sql_get (self->sql, which, error);
 
   if (row == NULL)
     return FALSE;
-  sqlite3_bind_int64 (row, 1, EVBUS_SPOOL_PLACE (set->id, 0));
+  sqlite3_bind_int64 (row, 1, EVBUS_SPOOL_PLACE (set->id, after));
   sqlite3_bind_int64 (row, 2, EVBUS_SPOOL_PLACE (set->id, EVBUS_SPOOL_MAX_SEQ));
-  found = evbus_sql_step (self->sql, row, error);
-  if (found > 0)
+  if (evbus_sql_step (self->sql, row, error) <= 0)
+    return FALSE;
+  *seq = sqlite3_column_int64 (row, 0) & EVBUS_SPOOL_MAX_SEQ;
+  sqlite3_reset (row);
+  return TRUE;
+}
+
+static gboolean
+fail_on_damage (EvbusSpool  *self,
+                const char  *what,
+                gboolean    *damaged,
+                GError     **error)
+{
+  *damaged = TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: %s", self->path, what);
+  return FALSE;
+}
+
+/* The newest event of each set: two looks into the tree, from the end and from
+ * there on, because a wrong key above the leaves can hide what comes after it. */
+static gboolean
+load_last (EvbusSpool     *self,
+           EvbusSpoolSet  *set,
+           gboolean       *damaged,
+           GError        **error)
+{
+  gint64 next = 0;
+
+  if (!look_up (self, set, EVBUS_SQL_LAST_EVENT, 0, &set->last, error) ||
+      !look_up (self, set, EVBUS_SQL_FIRST_EVENT, set->last, &next, error))
+    return FALSE;
+  set->empty = set->last == 0;
+  return next == 0 || fail_on_damage (self, "a wrong key in the table of events", damaged, error);
+}
+
+/* The newest event of a route is there, if the route has not settled it. */
+static gboolean
+check_last (EvbusSpool       *self,
+            EvbusSpoolRoute  *route,
+            gboolean         *damaged,
+            GError          **error)
+{
+  gint64 last = route->now.last;
+
+  if (last == 0 || !evbus_spool_cursor_needs (&route->now, last))
+    return TRUE;
+  for (guint i = 0; i < route->sets->len; i++)
     {
-      set->empty = sqlite3_column_type (row, 0) == SQLITE_NULL;
-      set->last = set->empty ? 0 : sqlite3_column_int64 (row, 0) & EVBUS_SPOOL_MAX_SEQ;
-      sqlite3_reset (row);
+      if (((EvbusSpoolSet *) route->sets->pdata[i])->last >= last)
+        return TRUE;
     }
-  return found > 0;
+  return fail_on_damage (self, "the newest event of a route is missing", damaged, error);
 }
 
 gboolean
@@ -310,11 +356,8 @@ evbus_spool_load_sets (EvbusSpool  *self,
     {
       if (!take_set (self, rows))
         {
-          *damaged = TRUE;
-          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: a damaged row in the table of sets",
-                       self->path);
           sqlite3_reset (rows);
-          return FALSE;
+          return fail_on_damage (self, "a damaged row in the table of sets", damaged, error);
         }
     }
   if (row < 0)
@@ -323,7 +366,12 @@ evbus_spool_load_sets (EvbusSpool  *self,
   g_hash_table_iter_init (&iter, self->sets_by_id);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
     {
-      if (!load_last (self, set, error))
+      if (!load_last (self, set, damaged, error))
+        return FALSE;
+    }
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      if (!check_last (self, self->routes->pdata[i], damaged, error))
         return FALSE;
     }
   return TRUE;

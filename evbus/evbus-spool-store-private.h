@@ -59,6 +59,7 @@ struct _EvbusSpoolRoute
   gboolean          forgotten;   /* lock, written by the Writer */
   GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
   EvbusSpoolCursor  now;         /* lock */
+  guint64           n_skipped;   /* lock: events over the budget, since the spool was opened */
   gboolean          dirty;       /* lock: differs from what is on disk */
   EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
   gboolean          staged;      /* Writer: in this transaction */
@@ -87,6 +88,7 @@ struct _EvbusSpool
   char               *note;
   EvbusSpoolKeeper   *keeper;
   gboolean            closed;           /* lock, written by the Writer */
+  int                 marked;           /* atomic: the folder says that the database is damaged */
 
   /* Writer. */
   EvbusSql           *sql;
@@ -202,6 +204,10 @@ gboolean         evbus_spool_write_total      (EvbusSpool            *self,
                                                guint64                weight,
                                                GError               **error);
 
+/* Whether the route has not settled event @seq, which is one of its own. */
+gboolean         evbus_spool_cursor_needs     (const EvbusSpoolCursor *self,
+                                               gint64                 seq);
+
 /* ---- evbus-spool-sets.c */
 
 void             evbus_spool_set_free         (EvbusSpoolSet         *set);
@@ -250,7 +256,7 @@ void             evbus_spool_restart_deletion (EvbusSpool            *self);
 gboolean         evbus_spool_delete_settled   (EvbusSpool            *self,
                                                GError               **error);
 
-/* ---- evbus-spool-read.c */
+/* ---- evbus-spool-scan.c */
 
 /* Goes through the events of some sets in order. */
 typedef struct {
@@ -275,6 +281,15 @@ int              evbus_spool_scan_next        (EvbusSpoolScan        *self,
                                                gsize                 *size,
                                                GError               **error);
 void             evbus_spool_scan_end         (EvbusSpoolScan        *self);
+/* The tree is wrong after event @seq: says so in @error, and returns FALSE. */
+gboolean         evbus_spool_scan_fail        (EvbusSpoolScan        *self,
+                                               gint64                 seq,
+                                               GError               **error);
+/* The numbers of the route's sets that have events after @after (guint32).
+ * @horizon: (out): up to where everything is committed. */
+GArray          *evbus_spool_scan_sets        (EvbusSpoolRoute       *route,
+                                               gint64                 after,
+                                               gint64                *horizon);
 
 /* ---- evbus-spool-space.c */
 

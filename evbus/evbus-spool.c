@@ -152,12 +152,15 @@ evbus_spool_mark_damaged (EvbusSpool *self,
   g_autofree char *path = NULL;
   int fd;
 
-  if (!sql->damaged)
+  if (!sql->damaged || !g_atomic_int_compare_and_exchange (&self->marked, FALSE, TRUE))
     return;
   path = g_build_filename (self->directory, "damaged", NULL);
   fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0)
-    return;
+    {
+      g_atomic_int_set (&self->marked, FALSE);
+      return;
+    }
   close (fd);
   evbus_spool_sync_directory (self->directory, NULL);
 }

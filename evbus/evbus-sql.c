@@ -20,10 +20,10 @@ static const char *const texts[] = {
   [EVBUS_SQL_PUT_EVENT] = "INSERT INTO event (place, record) VALUES (?1, ?2)",
   [EVBUS_SQL_SALVAGE_EVENT] = "INSERT OR IGNORE INTO event (place, record) VALUES (?1, ?2)",
   [EVBUS_SQL_GET_EVENT] = "SELECT record FROM event WHERE place = ?1",
-  [EVBUS_SQL_LAST_EVENT] =
-    "SELECT max(place) FROM event WHERE place > ?1 AND place <= ?2",
+  [EVBUS_SQL_FIRST_EVENT] = "SELECT min(place) FROM event WHERE place > ?1 AND place <= ?2",
+  [EVBUS_SQL_LAST_EVENT] = "SELECT max(place) FROM event WHERE place > ?1 AND place <= ?2",
   [EVBUS_SQL_WEIGH_EVENTS] =
-    "SELECT max(place), count(*), total(size) FROM (SELECT place, length(record) AS size FROM event "
+    "SELECT max(place), count(*), total(size), min(place) FROM (SELECT place, length(record) AS size FROM event "
     "WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3)",
   [EVBUS_SQL_DELETE_EVENTS] = "DELETE FROM event WHERE place > ?1 AND place <= ?2",
   [EVBUS_SQL_PUT_SET] = "INSERT OR REPLACE INTO route_set (set_id, routes) VALUES (?1, ?2)",
