@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* Where the configuration is. */
+/* Where the configuration is, and where state belongs. */
 
 #include "evbusd-config.h"
 
@@ -64,6 +64,24 @@ evbusd_config_find (const char *given,
 
   folder = g_build_filename (system ? EVBUSD_SYSCONFDIR : g_get_user_config_dir (), "evbus", NULL);
   return holds_configuration (folder) ? g_steal_pointer (&folder) : NULL;
+}
+
+/* The folder of the spool unless something else is given. */
+char *
+evbusd_config_find_spool (gboolean system)
+{
+  const char *state = g_getenv ("STATE_DIRECTORY");
+  g_auto (GStrv) folders = NULL;
+
+  if (!system)
+    return g_build_filename (g_get_user_state_dir (), "evbus", NULL);
+
+  /* Set by systemd: a list, of which the unit gives one. */
+  if (state == NULL || state[0] != '/')
+    return g_build_filename (EVBUSD_STATEDIR, "evbus", NULL);
+
+  folders = g_strsplit (state, ":", 2);
+  return g_strdup (folders[0]);
 }
 
 EvbusProfiles *

@@ -10,6 +10,7 @@ G_BEGIN_DECLS
 
 char          *evbusd_config_find (const char *given,
                                    gboolean    system);
+char          *evbusd_config_find_spool (gboolean system);
 EvbusProfiles *evbusd_config_load (const char *path,
                                    GError    **error);
 

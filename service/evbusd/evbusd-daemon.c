@@ -46,6 +46,15 @@ find_configuration (Daemon *self)
   return evbusd_config_find (self->options->config, is_system (self));
 }
 
+/* Before the configuration, which may name another one. */
+static void
+set_default_spool (Daemon *self)
+{
+  g_autofree char *directory = evbusd_config_find_spool (is_system (self));
+
+  evbus_broker_set_spool_directory (self->broker, directory);
+}
+
 /* After the configuration: the command line has the last word. */
 static void
 set_given_spool (Daemon *self)
@@ -56,6 +65,14 @@ set_given_spool (Daemon *self)
     directory = g_canonicalize_filename (self->options->spool, NULL);
   if (directory != NULL || self->options->no_spool)
     evbus_broker_set_spool_directory (self->broker, directory);
+}
+
+static gboolean
+is_durable (Daemon *self)
+{
+  g_autofree char *directory = evbus_broker_dup_spool_directory (self->broker);
+
+  return directory != NULL;
 }
 
 /* Checks the whole configuration before anything changes. */
@@ -130,13 +147,15 @@ on_flushed (GObject      *source,
 }
 
 /* A bus that does not read must not keep the process. */
-static void
-flush_and_quit (Daemon *self)
+static gboolean
+flush_and_quit (gpointer user_data)
 {
+  Daemon *self = user_data;
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
 
   g_timeout_add_full (G_PRIORITY_DEFAULT, FLUSH_MS, on_flush_timeout, g_object_ref (cancellable), g_object_unref);
   g_dbus_connection_flush (self->connection, cancellable, on_flushed, self);
+  return G_SOURCE_REMOVE;
 }
 
 static void
@@ -156,7 +175,7 @@ on_stopped (GObject      *source,
   g_message ("stopped: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT " delivered, "
              "%" G_GUINT64_FORMAT " not delivered", ledger.accepted, ledger.delivered,
              ledger.accepted - ledger.delivered);
-  flush_and_quit (self);
+  evbusd_intake_settle (self->intake, flush_and_quit, self);
 }
 
 /* Puts are refused from now on, and what was accepted is delivered while the
@@ -256,8 +275,8 @@ start (Daemon  *self,
        GError **error)
 {
   g_autofree char *path = NULL;
-  g_autofree char *spool = NULL;
 
+  set_default_spool (self);
   if (!load_configuration (self, &path, error))
     return FALSE;
   set_given_spool (self);
@@ -273,8 +292,7 @@ start (Daemon  *self,
     return FALSE;
 
   evbusd_exported_set_configuration (self->exported, path);
-  spool = evbus_broker_dup_spool_directory (self->broker);
-  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker), spool != NULL);
+  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker), is_durable (self));
   evbusd_report_watch (self->broker);
   evbusd_memory_watch (evbus_broker_get_routes (self->broker));
 

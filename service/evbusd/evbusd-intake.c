@@ -14,26 +14,28 @@
 
 #include "evbusd-bus.h"
 #include "evbusd-line.h"
-#include "evbusd-receipt.h"
+#include "evbusd-pipeline.h"
 
 #define INTERFACE "org.evbus1.Broker"
 
 /* Refusals that nobody was told of are logged at most this often. */
 #define LOG_INTERVAL_US (10 * G_USEC_PER_SEC)
 
+/* What the filter works with. GDBus frees it once no call of the filter is
+ * under way any more, which can be after the intake is gone. */
+typedef struct {
+  EvbusProducer  *producer;
+  gboolean        durable;    /* a put is answered later, from the commit */
+  EvbusdLines    *lines;
+  EvbusdPipeline *pipeline;
+} Filter;
+
 struct _EvbusdIntake
 {
   GDBusConnection *connection;
   guint            filter;
+  EvbusdPipeline  *pipeline;  /* the filter's */
 };
-
-/* What the filter works with. GDBus frees it once no call of the filter is
- * under way any more, which can be after the intake is gone. */
-typedef struct {
-  EvbusProducer *producer;
-  EvbusdLines   *lines;
-  gboolean       durable;    /* there is a spool */
-} Filter;
 
 static void
 log_unheard (GDBusMessage *message,
@@ -149,7 +151,7 @@ take (Filter             *filter,
 
   if (filter->durable && method->start != NULL)
     {
-      evbusd_receipt_start (connection, filter->producer, method, message, answer);
+      evbusd_pipeline_call (filter->pipeline, method, message);
       return;
     }
 
@@ -205,9 +207,11 @@ filter_free (Filter *filter)
 {
   g_object_unref (filter->producer);
   evbusd_lines_unref (filter->lines);
+  evbusd_pipeline_free (filter->pipeline);
   g_free (filter);
 }
 
+/* @durable: there is a spool, and a put is answered from its commit. */
 EvbusdIntake *
 evbusd_intake_new (GDBusConnection *connection,
                    EvbusProducer   *producer,
@@ -219,10 +223,22 @@ evbusd_intake_new (GDBusConnection *connection,
   filter->producer = g_object_ref (producer);
   filter->durable = durable;
   filter->lines = evbusd_lines_new (connection, producer, answer);
+  filter->pipeline = evbusd_pipeline_new (connection, producer, answer);
 
   self->connection = g_object_ref (connection);
+  self->pipeline = filter->pipeline;
   self->filter = g_dbus_connection_add_filter (connection, on_message, filter, (GDestroyNotify) filter_free);
   return self;
+}
+
+/* Calls @done in the main context once the answers that the producer has given by
+ * now are with the bus. */
+void
+evbusd_intake_settle (EvbusdIntake *self,
+                      GSourceFunc   done,
+                      gpointer      user_data)
+{
+  evbusd_pipeline_settle (self->pipeline, done, user_data);
 }
 
 void

@@ -109,10 +109,8 @@ answer (Call         *call,
 static void
 answer_timed_out (Call *call)
 {
-  g_autoptr (GError) error = NULL;
+  g_autoptr (GError) error = evbusd_method_new_timed_out ();
 
-  error = g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                               "no space within the time given; the event was not accepted");
   answer (call, NULL, error);
 }
 
@@ -338,8 +336,7 @@ evbusd_lines_join (EvbusdLines        *self,
     }
 
   if ((line != NULL && g_queue_get_length (&line->calls) >= MAX_CALLS) || self->bytes >= MAX_BYTES)
-    g_set_error (&error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                 "too many calls are waiting already; the event was not accepted");
+    error = evbusd_method_new_too_many ();
   else
     append_locked (line != NULL ? line : open_line_locked (self, sender), method, message);
   g_mutex_unlock (&self->lock);

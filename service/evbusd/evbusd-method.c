@@ -206,3 +206,17 @@ evbusd_method_get_timeout (GVariant *arguments)
 
   return timeout;
 }
+
+GError *
+evbusd_method_new_timed_out (void)
+{
+  return g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+                              "no space within the time given; the event was not accepted");
+}
+
+GError *
+evbusd_method_new_too_many (void)
+{
+  return g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+                              "too many calls are waiting already; the event was not accepted");
+}

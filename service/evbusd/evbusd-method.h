@@ -35,4 +35,8 @@ const EvbusdMethod *evbusd_method_lookup      (const char *name,
                                                const char *signature);
 guint               evbusd_method_get_timeout (GVariant   *arguments);
 
+/* What a call is told that waited too long, or that came when too many did. */
+GError             *evbusd_method_new_timed_out (void);
+GError             *evbusd_method_new_too_many  (void);
+
 G_END_DECLS

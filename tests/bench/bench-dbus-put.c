@@ -17,6 +17,7 @@
 #define N_PUT_MANY 300
 
 #define CONFIG \
+  "evbus: {spool: {directory: none}}\n" \
   "internal:\n" \
   "  '*':\n" \
   "    delivery: {overflow: block}\n"

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * What evbusd with one internal and one file route takes of the machine: how
+ * What evbusd with a spool, one internal and one file route takes of the machine: how
  * long it needs to be on the bus, how much of it is resident, how much more
  * after a million events, and how often it wakes up with nothing to do.
  *
@@ -23,6 +23,7 @@
 
 /* Blocks where a route is behind, so that every event goes through both. */
 #define CONFIG \
+  "evbus: {spool: {directory: '@FOLDER@/spool'}}\n" \
   "internal:\n" \
   "  '*':\n" \
   "    delivery: {overflow: block}\n" \

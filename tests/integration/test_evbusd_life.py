@@ -135,7 +135,7 @@ def test_while_it_drains_it_takes_nothing(evbusd, client):
 
 def test_a_waiting_put_is_answered_at_the_stop(evbusd, client):
     daemon = evbusd('''
-evbus: {stop_timeout: 100ms}
+evbus: {stop_timeout: 100ms, spool: {directory: none}}
 sink: {default: {delay_ms: 60000, delivery: {overflow: block, batch: 1, window: {events: 2}}}}''')
     client.wait_running(1)
     for _ in range(2):

@@ -17,8 +17,9 @@ file:
 '''
 
 # One event a publish of half a second, and room for two: the third must wait.
+# In a spool there would be room.
 SLOW = '''
-evbus: {stop_timeout: 200ms}
+evbus: {stop_timeout: 200ms, spool: {directory: none}}
 sink:
   default:
     delay_ms: %d

@@ -59,9 +59,13 @@ def system(folder, environment):
     config = folder / 'system.yaml'
     config.write_text("internal: {'*': {}}")
 
+    state = folder / 'service-state'
+    state.mkdir()
+    shutil.chown(state, SERVICE_USER, SERVICE_USER)
+
     environment = {**environment, 'DBUS_SYSTEM_BUS_ADDRESS': bus.address, 'DBUS_SESSION_BUS_ADDRESS': 'unix:path=/nowhere',
                    'LD_LIBRARY_PATH': str(build / 'lib'), 'EVBUS_PLUGIN_PATH': str(build / 'plugins'),
-                   'EVBUS_CONFIG': str(config)}
+                   'EVBUS_CONFIG': str(config), 'STATE_DIRECTORY': f'{state}:/nowhere'}
     daemon = Daemon(bus, folder, environment, ['--system'])
     daemon.arguments = [*as_user(SERVICE_USER, SERVICE_USER), str(build / 'evbusd'), '--system']
 

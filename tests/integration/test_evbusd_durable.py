@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""evbusd with its spool: what it has answered outlives it."""
+
+import signal
+import stat
+
+import pytest
+from gi.repository import GLib
+
+import disk
+from evbus_service import ERROR, Bus, CallError, program, read_events, wait_for
+
+BODY = GLib.Variant('a{sv}', {'id': GLib.Variant('i', 42)})
+
+
+def raises(name):
+    return pytest.raises(CallError, match='^' + (ERROR + name).replace('.', r'\.') + ':')
+
+
+@pytest.fixture
+def held(folder):
+    """A configuration whose route cannot deliver yet; let() makes it so that it can."""
+    target = folder / 'out'
+    target.write_text('in the way')
+
+    class Held:
+        config = f'file: {{default: {{path: {target}/events.jsonl}}}}'
+        events = staticmethod(lambda: read_events(target / 'events.jsonl'))
+
+        @staticmethod
+        def let():
+            target.unlink()
+            target.mkdir()
+
+    return Held
+
+
+def crash(daemon):
+    daemon.signal(signal.SIGKILL)
+    assert daemon.wait() == -signal.SIGKILL
+
+
+def gone(client):
+    wait_for(lambda: client.owner() is None, 'the name to be free')
+
+
+def test_what_was_answered_is_delivered_after_a_crash(evbusd, client, held):
+    daemon = evbusd(held.config)
+    ids = [client.put('k', GLib.Variant('i', i)) for i in range(3)]
+    ids += client.call('PutMany', '(a(svs))', [('k', GLib.Variant('i', i), '') for i in range(3, 100)])[0]
+    ids.append(client.call('PutWithOptions', '(svsa{sv})', 'k', GLib.Variant('i', 100), '', {})[0])
+    crash(daemon)
+    gone(client)
+
+    held.let()
+    evbusd(held.config)
+    client.wait_ledger(accepted=101, delivered=101)
+    assert [event['id'] for event in held.events()] == ids
+    assert [event['body'] for event in held.events()] == list(range(101))
+
+
+def test_calls_under_way_at_a_crash(evbusd, client, bus, folder):
+    """A PutMany is there as a whole or not at all, and there if it was answered."""
+    path = folder / 'events.jsonl'
+    config = f'file: {{default: {{path: {path}}}}}'
+    answers = []
+    for turn in range(5):
+        daemon = evbusd(config)
+        caller = bus.client()
+        started = [caller.start('PutMany', '(a(svs))', [('k', GLib.Variant('s', f'{turn}.{i}'), '')] * 7)
+                   for i in range(200)]
+        caller.finish(started[10 * turn])     # the others are in whatever state they are in
+        crash(daemon)
+        for answer in started:
+            try:
+                answers.append(caller.finish(answer)[0])
+            except CallError as error:
+                assert error.name == 'org.freedesktop.DBus.Error.NoReply', error
+        gone(client)
+
+    evbusd(config)
+    client.wait_ledger(queued=0)
+    delivered = {}
+    for event in read_events(path):
+        delivered.setdefault(event['body'], set()).add(event['id'])
+    assert {len(ids) for ids in delivered.values()} == {7}
+    every = set().union(*delivered.values())
+    assert len(answers) > 5 and all(every.issuperset(answer) for answer in answers)
+
+
+def test_a_put_from_a_spool_keeps_the_order_of_a_sender(evbusd, client, folder):
+    path = folder / 'events.jsonl'
+    evbusd(f'file: {{default: {{path: {path}}}}}')
+    answers = []
+    for i in range(0, 4000, 4):
+        values = [GLib.Variant('i', i + n) for n in range(4)]
+        answers += [client.start('Put', '(svs)', 'k', values[0], ''),
+                    client.start('PutMany', '(a(svs))', [('k', values[1], '')]),
+                    client.start('PutNowait', '(svs)', 'k', values[2], ''),
+                    client.start('PutWithOptions', '(svsa{sv})', 'k', values[3], '', {})]
+    for answer in answers:
+        client.finish(answer)
+    client.wait_ledger(accepted=4000, delivered=4000)
+    assert [event['body'] for event in read_events(path)] == list(range(4000))
+
+
+def test_an_id_is_known_after_a_crash(evbusd, client, held):
+    put = ('PutWithOptions', '(svsa{sv})', 'k', BODY, '', {'id': GLib.Variant('s', 'mine')})
+    daemon = evbusd(held.config)
+    assert client.call(*put) == ('mine',)
+    crash(daemon)
+    gone(client)
+    held.let()
+    evbusd(held.config)
+    client.wait_running(1)
+    assert client.call(*put) == ('mine',)
+    client.wait_ledger(accepted=1, delivered=1)
+    assert len(held.events()) == 1
+
+
+def test_an_orderly_stop_keeps_the_rest(evbusd, client, held):
+    daemon = evbusd('evbus: {stop_timeout: 100ms}\n' + held.config)
+    client.put('k', BODY)
+    daemon.stop()
+    held.let()
+    evbusd(held.config)
+    client.wait_ledger(accepted=1, delivered=1)
+
+
+# Where it is
+
+def test_the_spool_is_where_state_belongs(evbusd, client, folder):
+    evbusd('internal: {default: {}}')
+    client.put('k', BODY)
+    spool = folder / 'state' / 'evbus'
+    assert (spool / 'spool.db').exists()
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+    assert stat.S_IMODE((spool / 'spool.db').stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize('config,arguments,used', [
+    ('evbus: {spool: {directory: FOLDER/mine}}\n', [], 'mine'),
+    ('evbus: {spool: {directory: FOLDER/mine}}\n', ['--spool', 'other'], 'other'),
+    ('evbus: {spool: {directory: none}}\n', ['--spool', 'other'], 'other'),
+    ('evbus: {spool: {directory: FOLDER/mine}}\n', ['--no-spool'], None),
+    ('evbus: {spool: {directory: none}}\n', [], None),
+    ('', ['--no-spool'], None),
+])
+def test_another_spool_or_none(evbusd, client, folder, config, arguments, used):
+    evbusd(config.replace('FOLDER', str(folder)) + 'internal: {default: {}}', arguments=['--session', *arguments])
+    client.put('k', BODY)
+    client.wait_ledger(delivered=1)
+    found = [name for name in ('mine', 'other', 'state/evbus') if (folder / name / 'spool.db').exists()]
+    assert found == ([used] if used else [])
+
+
+def test_a_spool_has_one_process(evbusd, client, folder, environment):
+    first = evbusd('internal: {default: {}}')
+    client.put('k', BODY)
+    other_bus = Bus(folder / 'bus', environment)
+    second = evbusd('internal: {default: {}}', arguments=['--address', other_bus.address], start=False).spawn()
+    assert second.wait() == 1
+    assert f'{folder}/state/evbus' in second.log() and f'{first.process.pid}' in second.log()
+    other_bus.stop()
+    client.put('k', BODY)
+    client.wait_ledger(delivered=2)
+
+
+# A disk that is full
+
+def test_a_full_disk_refuses_and_recovers(evbusd, client, folder):
+    spool, switch, path = folder / 'spool', folder / 'full', folder / 'events.jsonl'
+    spool.mkdir(mode=0o700)
+    daemon = evbusd(f'file: {{default: {{path: {path}}}}}', arguments=['--session', '--spool', str(spool)],
+                    env=disk.environment(spool, program('evbusd'), fault='enospc@1', switch=switch))
+    body = GLib.Variant('s', 'x' * 10000)
+    accepted = {client.put('k', body)}
+    client.wait_ledger(delivered=1)
+
+    switch.touch()
+    with raises('SpoolFull'):
+        for _ in range(10000):
+            accepted.add(client.put('k', body))
+    with raises('SpoolFull'):
+        client.call('PutMany', '(a(svs))', [('k', body, '')] * 1000)
+
+    switch.unlink()
+
+    def recovered():
+        try:
+            return client.put('k', body)
+        except CallError as error:
+            assert error.name == ERROR + 'SpoolFull', error
+            return None
+
+    accepted.add(wait_for(recovered, 'the spool to take events again'))
+    client.wait_ledger(accepted=len(accepted), delivered=len(accepted))
+    assert {event['id'] for event in read_events(path)} == accepted
+    daemon.stop()
+
+
+def test_a_failing_disk_is_told_apart(evbusd, client, folder):
+    spool, switch = folder / 'spool', folder / 'broken'
+    spool.mkdir(mode=0o700)
+    daemon = evbusd('internal: {default: {}}', arguments=['--session', '--spool', str(spool)],
+                    env=disk.environment(spool, program('evbusd'), fault='eio@30:sync', switch=switch))
+    answered = failed = 0
+    for _ in range(40):       # the 30th sync fails, whatever it is for
+        try:
+            client.put('k', BODY)
+            answered += 1
+        except CallError as error:
+            assert error.name == ERROR + 'SpoolFailed', error
+            failed += 1
+    switch.touch()
+    with raises('SpoolFailed'):
+        client.put('k', BODY)
+    switch.unlink()
+    assert answered >= 20 and failed <= 1
+    assert client.wait_ledger(queued=0)['accepted'] >= answered
+    daemon.stop()
