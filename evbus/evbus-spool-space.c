@@ -42,21 +42,30 @@
 /* How long a transaction gives pages back one by one. */
 #define SHRINK_TIME (20 * G_TIME_SPAN_MILLISECOND)
 
+/* After a start the keeper looks once at all that is stored, when others have had
+ * their turn, and at a twentieth of the speed. */
+#define CHECK_AFTER G_TIME_SPAN_SECOND
+#define CHECK_PAUSE (20 * G_TIME_SPAN_MILLISECOND)
+#define CHECK_SHARE 20
+
 #define RETRY_RESERVE (250 * G_TIME_SPAN_MILLISECOND)
 
 G_STATIC_ASSERT (HARD_PAGES * PAGE + 2 * EVBUS_SPOOL_COMMIT_BYTES <= EVBUS_SPOOL_WAL_BYTES);
 
 struct _EvbusSpoolKeeper
 {
-  GThread  *thread;
-  EvbusSql *sql;          /* the thread's, after it was started */
-  GMutex    checkpoint;   /* held during one, by whoever makes it */
+  GThread         *thread;
+  EvbusSpool      *spool;
+  EvbusSql        *sql;          /* the thread's, after it was started */
+  EvbusSpoolCheck *check;        /* the thread's: under way, or NULL */
+  gint64           check_at;     /* the thread's: monotonic, when to go on with it; -1: never */
+  GMutex           checkpoint;   /* held during one, by whoever makes it */
 
-  GMutex    lock;
-  GCond     wake;
-  gboolean  due;          /* lock */
-  gboolean  truncate;     /* lock */
-  gboolean  quit;         /* lock */
+  GMutex           lock;
+  GCond            wake;
+  gboolean         due;          /* lock */
+  gboolean         truncate;     /* lock */
+  gboolean         quit;         /* lock */
 };
 
 static void
@@ -69,6 +78,23 @@ make_checkpoint (EvbusSpoolKeeper *self,
   if (truncate)
     sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
   g_mutex_unlock (&self->checkpoint);
+}
+
+static void
+check_some (EvbusSpoolKeeper *self)
+{
+  gint64 began = g_get_monotonic_time (), now;
+
+  if (self->check == NULL)
+    self->check = evbus_spool_check_new (self->spool, self->sql);
+  if (evbus_spool_check_step (self->check))
+    {
+      now = g_get_monotonic_time ();
+      self->check_at = now + MAX (CHECK_PAUSE, CHECK_SHARE * (now - began));
+      return;
+    }
+  g_clear_pointer (&self->check, evbus_spool_check_free);
+  self->check_at = -1;
 }
 
 static gpointer
@@ -88,9 +114,15 @@ run_keeper (gpointer data)
           make_checkpoint (self, truncate);
           g_mutex_lock (&self->lock);
         }
-      else
+      else if (self->check_at < 0)
         {
           g_cond_wait (&self->wake, &self->lock);
+        }
+      else if (!g_cond_wait_until (&self->wake, &self->lock, self->check_at))
+        {
+          g_mutex_unlock (&self->lock);
+          check_some (self);
+          g_mutex_lock (&self->lock);
         }
     }
   g_mutex_unlock (&self->lock);
@@ -118,6 +150,8 @@ evbus_spool_keeper_new (EvbusSpool *spool)
   g_mutex_init (&self->checkpoint);
   g_mutex_init (&self->lock);
   g_cond_init (&self->wake);
+  self->spool = spool;
+  self->check_at = g_get_monotonic_time () + CHECK_AFTER;
   sqlite3_wal_hook (spool->sql->db, on_commit, spool);
 
   /* Without it, the Writer makes all checkpoints. The look into the database
@@ -141,6 +175,7 @@ evbus_spool_keeper_free (EvbusSpoolKeeper *self)
       g_mutex_unlock (&self->lock);
       g_thread_join (self->thread);
     }
+  g_clear_pointer (&self->check, evbus_spool_check_free);
   g_clear_pointer (&self->sql, evbus_sql_close);
   g_mutex_clear (&self->checkpoint);
   g_mutex_clear (&self->lock);

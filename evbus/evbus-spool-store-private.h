@@ -123,6 +123,7 @@ struct _EvbusSpool
   gint64              horizon;          /* lock: everything up to here is committed */
   guint64             weight;           /* lock: bytes of the records of events and dead letters */
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
+  char               *found;            /* lock: damage that was found since, set once; for a person */
   gboolean            dirty;            /* lock */
 };
 
@@ -290,6 +291,17 @@ gboolean         evbus_spool_scan_fail        (EvbusSpoolScan        *self,
 GArray          *evbus_spool_scan_sets        (EvbusSpoolRoute       *route,
                                                gint64                 after,
                                                gint64                *horizon);
+
+/* ---- evbus-spool-check.c */
+
+typedef struct _EvbusSpoolCheck EvbusSpoolCheck;
+
+/* Looks at what is stored now. @sql: borrowed, for the thread that makes the steps. */
+EvbusSpoolCheck *evbus_spool_check_new        (EvbusSpool            *spool,
+                                               EvbusSql              *sql);
+/* Looks at some more. FALSE: it is done, and what is wrong was told. */
+gboolean         evbus_spool_check_step       (EvbusSpoolCheck       *self);
+void             evbus_spool_check_free       (EvbusSpoolCheck       *self);
 
 /* ---- evbus-spool-space.c */
 

@@ -288,6 +288,7 @@ evbus_spool_free (EvbusSpool *self)
   g_byte_array_unref (self->record);
   g_clear_error (&self->failure);
   g_mutex_clear (&self->lock);
+  g_free (self->found);
   g_free (self->note);
   g_free (self->path);
   g_free (self->directory);
@@ -376,9 +377,11 @@ EvbusSpoolCondition
 evbus_spool_get_condition (EvbusSpool  *self,
                            const char **note)
 {
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
   if (note != NULL)
-    *note = self->note;
-  return self->condition;
+    *note = self->found != NULL ? self->found : self->note;
+  return self->found != NULL ? EVBUS_SPOOL_DAMAGED : self->condition;
 }
 
 GPtrArray *

@@ -22,6 +22,7 @@ static const char *const texts[] = {
   [EVBUS_SQL_GET_EVENT] = "SELECT record FROM event WHERE place = ?1",
   [EVBUS_SQL_FIRST_EVENT] = "SELECT min(place) FROM event WHERE place > ?1 AND place <= ?2",
   [EVBUS_SQL_LAST_EVENT] = "SELECT max(place) FROM event WHERE place > ?1 AND place <= ?2",
+  [EVBUS_SQL_WALK_EVENTS] = "SELECT place, record FROM event WHERE place > ?1 ORDER BY place",
   [EVBUS_SQL_WEIGH_EVENTS] =
     "SELECT max(place), count(*), total(size), min(place) FROM (SELECT place, length(record) AS size FROM event "
     "WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3)",
