@@ -53,8 +53,10 @@ enum {
 void       evbus_broker_notify     (EvbusBroker *self,
                                     guint        property);
 
-/* evbus-broker-spool.c; without a spool they do nothing. */
+/* evbus-broker-spool.c; without a spool they do nothing. The puts that this has
+ * decided go into @done, for evbus_waiting_answer(). */
 gboolean   evbus_broker_open_spool_locked (EvbusBroker  *self,
+                                           GQueue       *done,
                                            GError      **error);
 void       evbus_broker_set_spool_bytes   (EvbusBroker  *self,
                                            gsize         spool_bytes);

@@ -170,6 +170,7 @@ say_condition (EvbusSpool *spool)
 
 gboolean
 evbus_broker_open_spool_locked (EvbusBroker  *self,
+                                GQueue       *done,
                                 GError      **error)
 {
   g_autoptr(GPtrArray) ids = NULL;
@@ -193,7 +194,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
     }
 
   ids = evbus_spool_load_known_ids (self->spool);
-  evbus_queue_load_known_ids (self->queue, ids);
+  evbus_queue_load_known_ids (self->queue, ids, done);
   evbus_listener_set_spooler (self->listener, self->spooler);
   return TRUE;
 }

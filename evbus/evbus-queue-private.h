@@ -38,7 +38,7 @@ typedef struct _EvbusQueue {
   gboolean         reject_unrouted;
   gboolean         durable;        /* puts are answered once they are in the spool */
   guint64          n_pushed;       /* since the beginning */
-  guint64          n_taken;        /* written by the listener's thread alone */
+  guint64          n_taken;        /* written by the listener's thread alone, once there is one */
   guint64          unrouted;
   GPtrArray       *routes;         /* whose ledgers count; borrowed, they retire before they go */
   EvbusLedger      retired;        /* of the routes that are gone */
@@ -144,9 +144,12 @@ void        evbus_queue_succeed     (EvbusQueue        *self,
 GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
                                      gpointer           spool_route);
-/* Ids (char *) that are in the spool from before. */
+/* evbus-queue-ids.c, before the listener is started: ids (char *) that are in the
+ * spool from before. A put that waits for the start and repeats one goes into @done, as
+ * above. */
 void        evbus_queue_load_known_ids (EvbusQueue     *self,
-                                     GPtrArray         *ids);
+                                     GPtrArray         *ids,
+                                     GQueue            *done);
 
 /* Snapshots. */
 void        evbus_queue_get_ledger  (EvbusQueue       *self,

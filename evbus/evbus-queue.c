@@ -432,19 +432,6 @@ evbus_queue_has_spool_route (EvbusQueue *self,
 }
 
 void
-evbus_queue_load_known_ids (EvbusQueue *self,
-                            GPtrArray  *ids)
-{
-  evbus_queue_lock (self);
-  for (guint i = 0; i < ids->len; i++)
-    {
-      if (!evbus_known_ids_contains (&self->known_ids, ids->pdata[i]))
-        evbus_known_ids_add (&self->known_ids, ids->pdata[i], TRUE);
-    }
-  evbus_queue_unlock (self);
-}
-
-void
 evbus_queue_get_ledger (EvbusQueue  *self,
                         EvbusRoute  *route,
                         EvbusLedger *ledger)

@@ -233,6 +233,51 @@ test_never_started (Fixture       *fixture,
 }
 
 static void
+put_mine (EvbusBroker   *broker,
+          GAsyncResult **result)
+{
+  evbus_producer_put_with_options_async (EVBUS_PRODUCER (broker), "k", g_variant_new_int32 (0), NULL,
+                                         g_variant_new_parsed ("{'id': <'mine'>}"), NULL,
+                                         evbus_test_store_result, result);
+}
+
+/* What the spool knows is not known yet when the put is accepted. */
+static void
+test_repeated_before_the_start (Fixture       *fixture,
+                                gconstpointer  data)
+{
+  g_autoptr(GAsyncResult) first = NULL;
+  g_autoptr(GAsyncResult) second = NULL;
+  g_autoptr(GAsyncResult) third = NULL;
+  g_autofree char *again = NULL;
+  g_autofree char *once_more = NULL;
+  g_autoptr(GError) error = NULL;
+
+  put_mine (fixture->broker, &first);
+  evbus_test_wait_until (first != NULL);
+  evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
+  end (fixture);
+
+  fixture->broker = new_broker (fixture);
+  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
+  fixture->expected = 1;
+  put (fixture, 3);
+  put_mine (fixture->broker, &second);
+  put_mine (fixture->broker, &third);
+  put (fixture, 3);
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_until (second != NULL && third != NULL);
+  again = evbus_producer_put_with_options_finish (EVBUS_PRODUCER (fixture->broker), second, &error);
+  g_assert_no_error (error);
+  once_more = evbus_producer_put_with_options_finish (EVBUS_PRODUCER (fixture->broker), third, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (again, ==, "mine");
+  g_assert_cmpstr (once_more, ==, "mine");
+  assert_all_in_order (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=7 delivered=7");
+}
+
+static void
 test_second_broker (Fixture       *fixture,
                     gconstpointer  data)
 {
@@ -260,6 +305,7 @@ main (int    argc,
   ADD ("answers-when-stored", NULL, test_answers_when_stored);
   ADD ("many-are-stored-together", NULL, test_many_are_stored_together);
   ADD ("never-started", NULL, test_never_started);
+  ADD ("repeated-before-the-start", NULL, test_repeated_before_the_start);
   ADD ("second-broker", NULL, test_second_broker);
 
   return g_test_run ();
