@@ -82,6 +82,13 @@ void evbus_broker_sync_model (EvbusBroker *self);
 void evbus_broker_routes_changed (EvbusBroker *self);
 
 /* evbus-broker-put.c */
+/* Puts an event that was made already, which it takes over; the task returns its
+ * id (char *). */
+void evbus_broker_put_event_async (EvbusBroker         *self,
+                                   EvbusEvent          *event,
+                                   GCancellable        *cancellable,
+                                   GAsyncReadyCallback  callback,
+                                   gpointer             user_data);
 /* The name to match by, or NULL with EVBUS_ERROR_INVALID_ARGUMENT. */
 const char *evbus_broker_check_profile (const char  *profile,
                                         GError     **error);

@@ -330,6 +330,19 @@ put_event (EvbusBroker           *self,
   put_events (self, task, events, 1, options, g_strdup (event->id), g_free);
 }
 
+void
+evbus_broker_put_event_async (EvbusBroker         *self,
+                              EvbusEvent          *event,
+                              GCancellable        *cancellable,
+                              GAsyncReadyCallback  callback,
+                              gpointer             user_data)
+{
+  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
+  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, evbus_broker_put_event_async);
+
+  put_event (self, task, event, &no_options, NULL);
+}
+
 static void
 put_async (EvbusProducer       *producer,
            const char          *routing_key,

@@ -155,6 +155,19 @@ evbus_broker_orphan_locked (EvbusBroker *self,
     }
 }
 
+/* What is stored for routes that were taken out while no broker ran. */
+static void
+orphan_unclaimed (EvbusBroker *self)
+{
+  g_autoptr(GPtrArray) all = evbus_spool_list_routes (self->spool);
+
+  for (guint i = 0; i < all->len; i++)
+    {
+      if (find_by_spool_route (self->routes, all->pdata[i]) == NULL)
+        evbus_spool_orphan_route (self->spool, all->pdata[i]);
+    }
+}
+
 static void
 say_condition (EvbusSpool *spool)
 {
@@ -193,6 +206,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
       return FALSE;
     }
 
+  orphan_unclaimed (self);
   ids = evbus_spool_load_known_ids (self->spool);
   evbus_queue_load_known_ids (self->queue, ids, done);
   evbus_listener_set_spooler (self->listener, self->spooler);

@@ -8,7 +8,9 @@
 # error "Only <evbus/evbus.h> can be included directly."
 #endif
 
+#include <evbus/evbus-dead-letter.h>
 #include <evbus/evbus-explanation.h>
+#include <evbus/evbus-orphan.h>
 #include <evbus/evbus-producer.h>
 #include <evbus/evbus-profiles.h>
 #include <evbus/evbus-route.h>
@@ -69,6 +71,64 @@ char        *evbus_broker_dup_spool_directory (EvbusBroker    *self);
 EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_set_spool_directory (EvbusBroker    *self,
                                           const char           *directory);
+
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_list_dead_async  (EvbusBroker          *self,
+                                          const char           *route,
+                                          gint64                after,
+                                          guint                 max_letters,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+GPtrArray   *evbus_broker_list_dead_finish (EvbusBroker         *self,
+                                          GAsyncResult         *result,
+                                          GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_replay_dead_async (EvbusBroker         *self,
+                                          const char           *route,
+                                          const gint64         *numbers,
+                                          gsize                 n_numbers,
+                                          const char           *profile,
+                                          GFileProgressCallback progress,
+                                          gpointer              progress_data,
+                                          GDestroyNotify        progress_free,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_replay_dead_finish (EvbusBroker       *self,
+                                          GAsyncResult         *result,
+                                          guint64              *n_replayed,
+                                          GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_drop_dead_async  (EvbusBroker          *self,
+                                          const char           *route,
+                                          const gint64         *numbers,
+                                          gsize                 n_numbers,
+                                          GFileProgressCallback progress,
+                                          gpointer              progress_data,
+                                          GDestroyNotify        progress_free,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_drop_dead_finish (EvbusBroker         *self,
+                                          GAsyncResult         *result,
+                                          guint64              *n_dropped,
+                                          GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+GPtrArray   *evbus_broker_list_orphans    (EvbusBroker          *self);
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_forget_route_async (EvbusBroker        *self,
+                                          const char           *route,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_forget_route_finish (EvbusBroker      *self,
+                                          GAsyncResult         *result,
+                                          GError              **error);
 
 EVBUS_AVAILABLE_IN_1_0
 guint        evbus_broker_get_stop_timeout (EvbusBroker        *self);

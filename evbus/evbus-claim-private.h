@@ -24,4 +24,13 @@ gboolean evbus_claim_routes (EvbusSpool       *spool,
                              EvbusSpoolRoute **claims,
                              GError          **error);
 
+/* How a person calls the route of that key: by its name, or "PROVIDER 'PATTERN'". */
+char    *evbus_claim_describe   (const char       *key);
+/* The route of the spool that @text names, by its key or as above. Errors:
+ * %EVBUS_ERROR_NOT_FOUND; %EVBUS_ERROR_INVALID_ARGUMENT if several are called so. */
+EvbusSpoolRoute *
+         evbus_claim_find       (EvbusSpool       *spool,
+                                 const char       *text,
+                                 GError          **error);
+
 G_END_DECLS

@@ -209,3 +209,83 @@ evbus_claim_routes (EvbusSpool       *spool,
     }
   return TRUE;
 }
+
+char *
+evbus_claim_describe (const char *key)
+{
+  g_auto(GStrv) words = NULL;
+  g_autoptr(GString) escaped = NULL;
+  g_autofree char *pattern = NULL;
+
+  if (g_str_has_prefix (key, "name:"))
+    return g_strdup (key + strlen ("name:"));
+  if (!g_str_has_prefix (key, "at:"))
+    return g_strdup (key);
+
+  words = g_strsplit (key + strlen ("at:"), " ", 3);
+  if (g_strv_length (words) < 2)
+    return g_strdup (key);
+  /* What make_place() did. */
+  escaped = g_string_new (NULL);
+  for (const char *at = words[1]; *at != '\0'; at++)
+    {
+      if (at[0] == '\\' && at[1] == 's')
+        g_string_append_c (escaped, ' ');
+      else
+        g_string_append_len (escaped, at, at[0] == '\\' && at[1] != '\0' ? 2 : 1);
+      at += at[0] == '\\' && at[1] != '\0';
+    }
+  pattern = g_strcompress (escaped->str);
+  return g_strdup_printf ("%s '%s'", words[0], pattern);
+}
+
+static void
+set_ambiguous (GPtrArray   *routes,
+               const char  *text,
+               GError     **error)
+{
+  g_autoptr(GString) keys = g_string_new (NULL);
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      g_autofree char *name = evbus_claim_describe (evbus_spool_route_get_key (routes->pdata[i]));
+
+      if (strcmp (name, text) == 0)
+        g_string_append_printf (keys, "\n  %s", evbus_spool_route_get_key (routes->pdata[i]));
+    }
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "several routes are called \"%s\"; give the key of one:%s", text, keys->str);
+}
+
+EvbusSpoolRoute *
+evbus_claim_find (EvbusSpool  *spool,
+                  const char  *text,
+                  GError     **error)
+{
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
+  EvbusSpoolRoute *found = NULL;
+  guint n_found = 0;
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      const char *key = evbus_spool_route_get_key (routes->pdata[i]);
+      g_autofree char *name = evbus_claim_describe (key);
+
+      if (strcmp (key, text) == 0)
+        return routes->pdata[i];
+      if (strcmp (name, text) == 0)
+        {
+          found = routes->pdata[i];
+          n_found++;
+        }
+    }
+  if (n_found > 1)
+    {
+      set_ambiguous (routes, text, error);
+      return NULL;
+    }
+  if (n_found == 0)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+                 "the spool has no route \"%s\"; a route is called by its name, or PROVIDER 'PATTERN'", text);
+  return found;
+}

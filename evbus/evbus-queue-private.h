@@ -140,6 +140,18 @@ void        evbus_queue_resume      (EvbusQueue        *self,
 void        evbus_queue_succeed     (EvbusQueue        *self,
                                      EvbusRoute        *route,
                                      EvbusRoute        *successor);
+/* A dead event of @weight of that route goes back to its queue. Returns the one
+ * to which it is to be handed, a reference; NULL: there is none. */
+EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,
+                                     gpointer           spool_route,
+                                     gsize              weight);
+/* A person dropped so many dead ones. */
+void        evbus_queue_drop_dead   (EvbusQueue        *self,
+                                     gpointer           spool_route,
+                                     guint64            n_events);
+/* The counts of a route that is gone from the spool are part of the totals still. */
+void        evbus_queue_add_retired (EvbusQueue        *self,
+                                     const EvbusLedger *ledger);
 /* A reference of each. */
 GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,

@@ -405,6 +405,84 @@ evbus_queue_succeed (EvbusQueue *self,
   evbus_queue_unlock (self);
 }
 
+/* Where one has taken another's place, the older has the counts until it has
+ * closed; what comes goes to the newer. */
+static EvbusRoute *
+find_locked (EvbusQueue  *self,
+             gpointer     spool_route,
+             EvbusRoute **newest)
+{
+  EvbusRoute *oldest = NULL;
+
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      if (route->spool_route != spool_route)
+        continue;
+      oldest = oldest != NULL ? oldest : route;
+      *newest = route;
+    }
+
+  return oldest;
+}
+
+EvbusRoute *
+evbus_queue_replay (EvbusQueue *self,
+                    gpointer    spool_route,
+                    gsize       weight)
+{
+  EvbusRoute *newest = NULL;
+  EvbusRoute *route;
+
+  evbus_queue_lock (self);
+  route = find_locked (self, spool_route, &newest);
+  if (route != NULL)
+    {
+      route->ledger.dead--;
+      route->ledger.queued++;
+      route->queued_weight += weight;
+      g_object_ref (newest);
+    }
+  evbus_queue_unlock (self);
+
+  return newest;
+}
+
+void
+evbus_queue_drop_dead (EvbusQueue *self,
+                       gpointer    spool_route,
+                       guint64     n_events)
+{
+  EvbusRoute *newest = NULL;
+  EvbusRoute *route;
+
+  evbus_queue_lock (self);
+  route = find_locked (self, spool_route, &newest);
+  if (route != NULL)
+    {
+      route->ledger.dead -= n_events;
+      route->ledger.dropped += n_events;
+      g_object_ref (newest);
+    }
+  evbus_queue_unlock (self);
+
+  if (newest != NULL)
+    {
+      evbus_notifier_figures_moved (newest->notifier, newest);
+      g_object_unref (newest);
+    }
+}
+
+void
+evbus_queue_add_retired (EvbusQueue        *self,
+                         const EvbusLedger *ledger)
+{
+  evbus_queue_lock (self);
+  evbus_ledger_add (&self->retired, ledger);
+  evbus_queue_unlock (self);
+}
+
 GPtrArray *
 evbus_queue_dup_routes (EvbusQueue *self)
 {

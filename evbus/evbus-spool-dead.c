@@ -9,9 +9,7 @@
 #include <string.h>
 
 #include "evbus-error.h"
-
-/* Of one transaction. */
-#define DROP_ROWS 1024
+#include "evbus-limits-private.h"
 
 void
 evbus_spool_dead_free (EvbusSpoolDead *dead)
@@ -72,6 +70,7 @@ evbus_spool_list_dead (EvbusSpool  *self,
   EvbusSpoolRoute *route = route_key != NULL ? find_key (self, route_key, error) : NULL;
   g_autoptr(EvbusSql) sql = NULL;
   sqlite3_stmt *rows;
+  gsize weight = 0;
   int row = 0;
 
   if (route_key != NULL && route == NULL)
@@ -87,10 +86,12 @@ evbus_spool_list_dead (EvbusSpool  *self,
   sqlite3_bind_int64 (rows, 2, -1);
   if (route != NULL)
     sqlite3_bind_int64 (rows, 3, route->id);
-  while (found->len < max_events && (row = evbus_sql_step (sql, rows, error)) > 0)
+  while (found->len < max_events && (weight < EVBUS_DEAD_PAGE_BYTES || found->len == 0) &&
+         (row = evbus_sql_step (sql, rows, error)) > 0)
     {
       EvbusSpoolDead *dead = parse_row (self, rows);
 
+      weight += sqlite3_column_bytes (rows, 2);
       if (dead != NULL)
         g_ptr_array_add (found, dead);
     }
@@ -102,50 +103,161 @@ evbus_spool_list_dead (EvbusSpool  *self,
   return g_steal_pointer (&found);
 }
 
-/* Begins a transaction and takes the dead letter out of its table. @event: (out)
- * (optional). FALSE: error, and there is no transaction. */
-static gboolean
-take_dead (EvbusSpool       *self,
-           gint64            number,
-           EvbusSpoolRoute **route,
-           EvbusEvent      **event,
-           GError          **error)
+gboolean
+evbus_spool_last_dead (EvbusSpool       *self,
+                       EvbusSpoolRoute  *route,
+                       gint64           *last,
+                       GError          **error)
 {
-  sqlite3_stmt *row;
+  g_autoptr(EvbusSql) sql = evbus_spool_schema_open_reader (self, error);
+  sqlite3_stmt *row = sql != NULL ? evbus_sql_get (sql, EVBUS_SQL_LAST_DEAD, error) : NULL;
+
+  if (row == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (row, 1, route->id);
+  if (evbus_sql_step (sql, row, error) < 1)
+    return FALSE;
+  *last = sqlite3_column_int64 (row, 0);
+  return TRUE;
+}
+
+gboolean
+evbus_spool_list_dead_numbers (EvbusSpool       *self,
+                               EvbusSpoolRoute  *route,
+                               gint64            after,
+                               gint64            last,
+                               guint             max_numbers,
+                               GArray           *numbers,
+                               GError          **error)
+{
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_DEAD_NUMBERS, error);
+  int row = -1;
+
+  if (rows == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (rows, 1, route->id);
+  sqlite3_bind_int64 (rows, 2, after);
+  sqlite3_bind_int64 (rows, 3, last);
+  sqlite3_bind_int64 (rows, 4, max_numbers);
+  while ((row = evbus_sql_step (self->sql, rows, error)) > 0)
+    {
+      gint64 number = sqlite3_column_int64 (rows, 0);
+
+      g_array_append_val (numbers, number);
+    }
+  return row == 0;
+}
+
+/* In a transaction: looks the dead letter up, and takes it out of its table
+ * unless it has to stay. Returns whether it did. */
+static gboolean
+take_dead (EvbusSpool          *self,
+           gint64               number,
+           EvbusSpoolDeadStep  *step,
+           EvbusSpoolRoute    **route,
+           EvbusEvent         **event)
+{
+  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_GET_DEAD, &self->failure);
+  gsize size = 0;
   int found = -1;
 
-  evbus_spool_begin (self);
-  if (self->failure != NULL)
-    return evbus_spool_commit (self, error);
-
-  row = evbus_sql_get (self->sql, EVBUS_SQL_GET_DEAD, &self->failure);
   if (row != NULL)
     {
       sqlite3_bind_int64 (row, 1, number);
       found = evbus_sql_step (self->sql, row, &self->failure);
     }
+  *route = NULL;
   if (found > 0)
     {
-      const guint8 *record = sqlite3_column_blob (row, 1);
-      gsize size = sqlite3_column_bytes (row, 1);
-
+      size = sqlite3_column_bytes (row, 1);
       *route = evbus_spool_find_route (self, sqlite3_column_int64 (row, 0));
-      if (event != NULL)
-        *event = evbus_record_parse (record, size, NULL);
-      self->weight_removed += size;
+      if (step->replay)
+        *event = evbus_record_parse (sqlite3_column_blob (row, 1), size, NULL);
       sqlite3_reset (row);
     }
-  if (found == 0 || (found > 0 && *route == NULL) || (found > 0 && event != NULL && *event == NULL))
-    g_set_error (&self->failure, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
-                 "%s: there is no dead letter %" G_GINT64_FORMAT, self->path, number);
-  if (self->failure == NULL)
-    evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD, &self->failure, "i", number);
-  if (self->failure == NULL)
-    return TRUE;
 
-  if (event != NULL)
-    g_clear_pointer (event, evbus_event_unref);
+  if (*route == NULL || (step->only != NULL && step->only != *route) || (step->replay && *event == NULL))
+    step->missing = step->missing != 0 ? step->missing : number;
+  else if (step->replay && evbus_spool_route_is_orphan (*route))
+    step->orphan = *route;
+  else if (evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD, &self->failure, "i", number))
+    {
+      self->weight_removed += size;
+      step->weight += size;
+      return TRUE;
+    }
+  g_clear_pointer (event, evbus_event_unref);
+  return FALSE;
+}
+
+/* Not a new copy, as what is appended else, but one that was dead. Its age begins
+ * anew: else one that died of it would do so again at once. */
+static void
+replay (EvbusSpool      *self,
+        EvbusSpoolRoute *route,
+        EvbusEvent      *event)
+{
+  EvbusSpoolSet *set = evbus_spool_get_set (self, &route, 1);
+
+  event->since = 0;
+  event->seq = ++self->seq;
+  if (set != NULL)
+    evbus_spool_store_event (self, set, event);
+  else if (self->failure == NULL)
+    g_set_error (&self->failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+                 "%s: too many routes have events; forget orphaned ones", self->path);
+  evbus_spool_stage_route (self, route);
+  route->change.accepted--;
+  route->change.dead--;
+}
+
+static void
+drop (EvbusSpool      *self,
+      EvbusSpoolRoute *route)
+{
+  evbus_spool_stage_route (self, route);
+  route->change.dead--;
+  route->change.dropped++;
+}
+
+gboolean
+evbus_spool_step_dead (EvbusSpool          *self,
+                       const gint64        *numbers,
+                       guint                n_numbers,
+                       EvbusSpoolDeadStep  *step,
+                       GError             **error)
+{
+  evbus_spool_begin (self);
+  for (guint i = 0; i < n_numbers && self->failure == NULL && step->weight < EVBUS_SPOOL_STEP_BYTES; i++)
+    {
+      EvbusSpoolRoute *route = NULL;
+      EvbusEvent *event = NULL;
+
+      step->n_seen++;
+      if (!take_dead (self, numbers[i], step, &route, &event))
+        continue;
+      step->n_done++;
+      if (step->routes != NULL)
+        g_ptr_array_add (step->routes, route);
+      if (!step->replay)
+        {
+          drop (self, route);
+          continue;
+        }
+      replay (self, route, event);
+      g_ptr_array_add (step->events, event);
+    }
   return evbus_spool_commit (self, error);
+}
+
+gboolean
+evbus_spool_set_missing (EvbusSpool  *self,
+                         gint64       number,
+                         GError     **error)
+{
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+               "%s: there is no dead letter %" G_GINT64_FORMAT, self->path, number);
+  return FALSE;
 }
 
 gboolean
@@ -155,29 +267,17 @@ evbus_spool_replay_dead (EvbusSpool       *self,
                          EvbusEvent      **event,
                          GError          **error)
 {
-  g_autoptr(EvbusEvent) found = NULL;
-  EvbusSpoolRoute *of = NULL;
-  EvbusSpoolSet *set;
+  g_autoptr(GPtrArray) routes = g_ptr_array_new ();
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  EvbusSpoolDeadStep step = { .replay = TRUE, .routes = routes, .events = events };
 
-  if (!take_dead (self, number, &of, &found, error))
+  if (!evbus_spool_step_dead (self, &number, 1, &step, error))
     return FALSE;
+  if (step.n_done == 0)
+    return evbus_spool_set_missing (self, number, error);
 
-  found->seq = ++self->seq;
-  set = evbus_spool_get_set (self, &of, 1);
-  if (set != NULL)
-    evbus_spool_store_event (self, set, found);
-  else
-    g_set_error (&self->failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
-                 "%s: too many routes have events; forget orphaned ones", self->path);
-  /* Not a new copy, as what is appended else, but one that was dead. */
-  evbus_spool_stage_route (self, of);
-  of->change.accepted--;
-  of->change.dead--;
-  if (!evbus_spool_commit (self, error))
-    return FALSE;
-
-  *route = of;
-  *event = g_steal_pointer (&found);
+  *route = routes->pdata[0];
+  *event = evbus_event_ref (events->pdata[0]);
   return TRUE;
 }
 
@@ -186,22 +286,18 @@ evbus_spool_drop_dead (EvbusSpool  *self,
                        gint64       number,
                        GError     **error)
 {
-  EvbusSpoolRoute *route = NULL;
+  EvbusSpoolDeadStep step = { 0 };
 
-  if (!take_dead (self, number, &route, NULL, error))
+  if (!evbus_spool_step_dead (self, &number, 1, &step, error))
     return FALSE;
-  evbus_spool_stage_route (self, route);
-  route->change.dead--;
-  route->change.dropped++;
-  return evbus_spool_commit (self, error);
+  return step.n_done > 0 || evbus_spool_set_missing (self, number, error);
 }
 
-/* Some of the route's dead letters, in a transaction of their own. @more: (out). */
-static gboolean
-drop_some (EvbusSpool       *self,
-           EvbusSpoolRoute  *route,
-           gboolean         *more,
-           GError          **error)
+gboolean
+evbus_spool_drop_some_dead (EvbusSpool       *self,
+                            EvbusSpoolRoute  *route,
+                            gboolean         *more,
+                            GError          **error)
 {
   sqlite3_stmt *weigh;
   gint64 last = 0, count = 0;
@@ -211,7 +307,7 @@ drop_some (EvbusSpool       *self,
   if (weigh != NULL)
     {
       sqlite3_bind_int64 (weigh, 1, route->id);
-      sqlite3_bind_int64 (weigh, 2, DROP_ROWS);
+      sqlite3_bind_int64 (weigh, 2, EVBUS_SPOOL_STEP_LETTERS);
       if (evbus_sql_step (self->sql, weigh, &self->failure) > 0)
         {
           last = sqlite3_column_int64 (weigh, 0);
@@ -225,7 +321,7 @@ drop_some (EvbusSpool       *self,
   evbus_spool_stage_route (self, route);
   route->change.dead -= count;
   route->change.dropped += count;
-  *more = count == DROP_ROWS;
+  *more = count == EVBUS_SPOOL_STEP_LETTERS;
   return evbus_spool_commit (self, error);
 }
 
@@ -273,7 +369,7 @@ evbus_spool_forget_route (EvbusSpool       *self,
 
   while (more)
     {
-      if (!drop_some (self, route, &more, error))
+      if (!evbus_spool_drop_some_dead (self, route, &more, error))
         return FALSE;
     }
 

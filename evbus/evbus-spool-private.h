@@ -220,23 +220,70 @@ typedef struct {
 void         evbus_spool_dead_free     (EvbusSpoolDead   *dead);
 
 /* Those after number @after, at most @max_events, of one route or (NULL) of all:
- * a page (GPtrArray of EvbusSpoolDead). */
+ * and no more than %EVBUS_DEAD_PAGE_BYTES (but one): a page (GPtrArray of
+ * EvbusSpoolDead); after the last one comes an empty one. */
 GPtrArray   *evbus_spool_list_dead     (EvbusSpool       *self,
                                         const char       *route_key,
                                         gint64            after,
                                         guint             max_events,
                                         GError          **error);
 
-/* Writer. A dead letter goes back to its route's queue (ledger: dead to queued),
- * as the newest event of that route, under its old id; commits. @event: (out,
- * transfer full): with its new seq, to be handed to the route. FALSE with
- * %EVBUS_ERROR_NOT_FOUND if it is not there any more. */
+/* The number of the route's newest dead letter; 0: it has none. */
+gboolean     evbus_spool_last_dead     (EvbusSpool       *self,
+                                        EvbusSpoolRoute  *route,
+                                        gint64           *last,
+                                        GError          **error);
+
+/* One step of a long work on dead letters: a transaction. */
+typedef struct {
+  gboolean         replay;   /* else they are dropped */
+  EvbusSpoolRoute *only;     /* others are as good as not there; NULL: of any route */
+  GPtrArray       *routes;   /* EvbusSpoolRoute, one for each that is done; of a drop it may be NULL; and … */
+  GPtrArray       *events;   /* … of a replay, in step: EvbusEvent with its new seq, to be handed to it */
+
+  /* Out. */
+  guint            n_seen;   /* how many of the numbers were gone through; the rest is for a next step */
+  guint            n_done;
+  gint64           missing;  /* the first number that is not there any more; 0: none */
+  EvbusSpoolRoute *orphan;   /* a route that is one: what should be replayed to it stays; or NULL */
+  gsize            weight;
+} EvbusSpoolDeadStep;
+
+/* Writer. Replays dead letters: each goes back to its route's queue (ledger: dead to
+ * queued), as the newest event of that route, under its old id, its age beginning
+ * anew. Or drops them (ledger: dead to dropped). Commits; FALSE: nothing was done,
+ * whatever @step says. */
+gboolean     evbus_spool_step_dead     (EvbusSpool          *self,
+                                        const gint64        *numbers,
+                                        guint                n_numbers,
+                                        EvbusSpoolDeadStep  *step,
+                                        GError             **error);
+/* Writer. Appends the numbers of the route's dead letters after @after and up to
+ * @last (gint64). */
+gboolean     evbus_spool_list_dead_numbers (EvbusSpool      *self,
+                                        EvbusSpoolRoute     *route,
+                                        gint64               after,
+                                        gint64               last,
+                                        guint                max_numbers,
+                                        GArray              *numbers,
+                                        GError             **error);
+/* Writer. Drops the oldest %EVBUS_SPOOL_STEP_LETTERS of the route; commits. */
+gboolean     evbus_spool_drop_some_dead (EvbusSpool         *self,
+                                        EvbusSpoolRoute     *route,
+                                        gboolean            *more,
+                                        GError             **error);
+/* Returns FALSE with %EVBUS_ERROR_NOT_FOUND. */
+gboolean     evbus_spool_set_missing   (EvbusSpool       *self,
+                                        gint64            number,
+                                        GError          **error);
+
+/* Writer. The same for one, and %EVBUS_ERROR_NOT_FOUND if it is not there any
+ * more, or, of a replay, its route is an orphan. @event: (out) (transfer full). */
 gboolean     evbus_spool_replay_dead   (EvbusSpool       *self,
                                         gint64            number,
                                         EvbusSpoolRoute **route,
                                         EvbusEvent      **event,
                                         GError          **error);
-/* Writer. Dropped by a person (ledger: dead to dropped); commits. */
 gboolean     evbus_spool_drop_dead     (EvbusSpool       *self,
                                         gint64            number,
                                         GError          **error);

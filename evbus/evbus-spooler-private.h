@@ -31,6 +31,16 @@ void          evbus_spooler_tend   (EvbusSpooler *self);
 void          evbus_spooler_set_max_bytes (EvbusSpooler *self,
                                            gsize         max_bytes);
 
+/* From any thread: has @job called once on the listener's thread, soon, with TRUE;
+ * with FALSE if the spool is closed before its turn comes. FALSE: it is closed
+ * already, and @job is not called. A long work is a job a step, so that the
+ * listener does not stall. */
+typedef void (*EvbusSpoolerJob) (gboolean open,
+                                 gpointer data);
+gboolean      evbus_spooler_do     (EvbusSpooler    *self,
+                                    EvbusSpoolerJob  job,
+                                    gpointer         data);
+
 /* Writes what is left to write and closes the spool. */
 void          evbus_spooler_close  (EvbusSpooler *self);
 

@@ -22,7 +22,17 @@ struct _EvbusSpooler
   GSource         *upkeep;     /* in the listener's context */
   int              armed;      /* atomic; @upkeep will go off */
   gsize            max_bytes;  /* atomic */
+  GSource         *work;       /* in the listener's context: woken when there are @jobs */
+
+  GMutex           lock;
+  GQueue           jobs;       /* Job; under @lock */
+  gboolean         closed;     /* no more of them; under @lock */
 };
+
+typedef struct {
+  EvbusSpoolerJob  func;
+  gpointer         data;
+} Job;
 
 /* The routes of a chunk, as the spool knows them. */
 static void
@@ -178,6 +188,54 @@ on_upkeep (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+/* NULL: there is none. */
+static Job *
+next_job (EvbusSpooler *self)
+{
+  Job *job;
+
+  g_mutex_lock (&self->lock);
+  job = g_queue_pop_head (&self->jobs);
+  g_mutex_unlock (&self->lock);
+
+  return job;
+}
+
+/* One, so that the queue gets its turn between any two. */
+static gboolean
+on_work (gpointer data)
+{
+  EvbusSpooler *self = data;
+  Job *job = next_job (self);
+
+  if (job != NULL)
+    {
+      evbus_source_wake (self->work);
+      job->func (TRUE, job->data);
+      g_free (job);
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+gboolean
+evbus_spooler_do (EvbusSpooler    *self,
+                  EvbusSpoolerJob  func,
+                  gpointer         data)
+{
+  const Job job = { func, data };
+  gboolean open;
+
+  g_mutex_lock (&self->lock);
+  open = !self->closed;
+  if (open)
+    g_queue_push_tail (&self->jobs, g_memdup2 (&job, sizeof job));
+  g_mutex_unlock (&self->lock);
+
+  if (open)
+    evbus_source_wake (self->work);
+  return open;
+}
+
 EvbusSpooler *
 evbus_spooler_new (EvbusSpool *spool,
                    EvbusQueue *queue)
@@ -188,7 +246,10 @@ evbus_spooler_new (EvbusSpool *spool,
   self->spool = evbus_spool_ref (spool);
   self->queue = evbus_queue_ref (queue);
   self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
+  g_mutex_init (&self->lock);
   self->upkeep = evbus_source_new ("[evbus] spool", on_upkeep, self, NULL);
+  self->work = evbus_source_new ("[evbus] work on the spool", on_work, self, NULL);
+  g_source_attach (self->work, g_source_get_context (queue->source));
   g_source_attach (self->upkeep, g_source_get_context (queue->source));   /* the listener's */
   evbus_spooler_tend (self);
 
@@ -210,6 +271,9 @@ evbus_spooler_unref (EvbusSpooler *self)
 
   g_source_destroy (self->upkeep);
   g_source_unref (self->upkeep);
+  g_source_destroy (self->work);
+  g_source_unref (self->work);
+  g_mutex_clear (&self->lock);
   evbus_queue_unref (self->queue);
   evbus_spool_unref (self->spool);
   g_free (self);
@@ -232,6 +296,17 @@ evbus_spooler_set_max_bytes (EvbusSpooler *self,
 void
 evbus_spooler_close (EvbusSpooler *self)
 {
+  Job *job;
+
   g_source_destroy (self->upkeep);
+  g_source_destroy (self->work);
+  g_mutex_lock (&self->lock);
+  self->closed = TRUE;
+  g_mutex_unlock (&self->lock);
+  while ((job = next_job (self)) != NULL)
+    {
+      job->func (FALSE, job->data);
+      g_free (job);
+    }
   evbus_spool_close (self->spool);
 }

@@ -54,6 +54,9 @@ static const char *const texts[] = {
     "SELECT number, route_id, record FROM dead WHERE number > ?1 ORDER BY number LIMIT ?2",
   [EVBUS_SQL_LIST_DEAD_OF_ROUTE] =
     "SELECT number, route_id, record FROM dead WHERE number > ?1 AND route_id = ?3 ORDER BY number LIMIT ?2",
+  [EVBUS_SQL_DEAD_NUMBERS] =
+    "SELECT number FROM dead WHERE route_id = ?1 AND number > ?2 AND number <= ?3 ORDER BY number LIMIT ?4",
+  [EVBUS_SQL_LAST_DEAD] = "SELECT ifnull(max(number), 0) FROM dead WHERE route_id = ?1",
   [EVBUS_SQL_WEIGH_DEAD] =
     "SELECT max(number), count(*), total(size) FROM (SELECT number, length(record) AS size FROM dead "
     "WHERE route_id = ?1 ORDER BY number LIMIT ?2)",

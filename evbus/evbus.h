@@ -9,6 +9,7 @@
 #include <evbus/evbus-batch.h>
 #include <evbus/evbus-broker.h>
 #include <evbus/evbus-context.h>
+#include <evbus/evbus-dead-letter.h>
 #include <evbus/evbus-enum-types.h>
 #include <evbus/evbus-error.h>
 #include <evbus/evbus-event.h>
@@ -17,6 +18,7 @@
 #include <evbus/evbus-json.h>
 #include <evbus/evbus-ledger.h>
 #include <evbus/evbus-mailbox.h>
+#include <evbus/evbus-orphan.h>
 #include <evbus/evbus-producer.h>
 #include <evbus/evbus-profiles.h>
 #include <evbus/evbus-provider.h>

@@ -137,6 +137,42 @@ test_replay (Fixture       *fixture,
   spool_test_assert_backlog (fixture->spool, route, "3 1");
 }
 
+/* One that died of its age does not do so again at once. */
+static void
+test_replay_age (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(EvbusEvent) event = spool_test_event ("1", 10);
+  g_autoptr(EvbusEvent) again = NULL;
+  g_autoptr(EvbusSpoolReader) reader = NULL;
+  g_autoptr(GPtrArray) read = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  g_autoptr(GPtrArray) dead = NULL;
+  EvbusSpoolDeath death = { event, "too old" };
+  EvbusLedger change = { .dead = 1 };
+  gint64 start = g_get_monotonic_time ();
+  guint n_damaged = 0;
+
+  event->since = start - 3600 * (gint64) G_USEC_PER_SEC;
+  evbus_spool_begin (fixture->spool);
+  evbus_spool_append (fixture->spool, event, &route, 1, FALSE);
+  g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+  evbus_spool_settle (fixture->spool, route, event->seq, NULL, 0, &change, event->weight, &death, 1);
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+  dead = evbus_spool_list_dead (fixture->spool, NULL, 0, 1, NULL);
+  g_assert_cmpint (((EvbusSpoolDead *) dead->pdata[0])->event->since, <, start);
+
+  g_assert_true (evbus_spool_replay_dead (fixture->spool, number_of (fixture, 0), &route, &again, NULL));
+  g_assert_cmpint (again->since, ==, 0);
+  reader = evbus_spool_reader_new (fixture->spool, route, NULL);
+  g_assert_true (evbus_spool_reader_read (reader, 2, 1000, read, &n_damaged, NULL));
+  g_assert_cmpuint (read->len, ==, 1);
+  g_assert_cmpint (((EvbusEvent *) read->pdata[0])->since, >=, start - G_USEC_PER_SEC);
+  g_assert_cmpint (((EvbusEvent *) read->pdata[0])->time, ==, event->time);
+  spool_test_assert_ledger (route, "1 0 0 0 0 1");
+}
+
 static void
 test_drop (Fixture       *fixture,
            gconstpointer  data)
@@ -222,6 +258,7 @@ main (int    argc,
   } tests[] = {
     { "/spool/dead/list", test_list },
     { "/spool/dead/replay", test_replay },
+    { "/spool/dead/replay-age", test_replay_age },
     { "/spool/dead/drop", test_drop },
     { "/spool/forget/route", test_forget },
     { "/spool/forget/frees", test_forget_frees },

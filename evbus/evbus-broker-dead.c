@@ -1,0 +1,449 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Dead letters and orphans, as the application sees them. */
+
+#include "evbus-broker-private.h"
+
+#include "evbus-claim-private.h"
+#include "evbus-dead-letter-private.h"
+#include "evbus-dead-work-private.h"
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+#include "evbus-orphan-private.h"
+
+static GTask *
+new_task (EvbusBroker         *self,
+          GCancellable        *cancellable,
+          GAsyncReadyCallback  callback,
+          gpointer             user_data,
+          gpointer             tag)
+{
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  /* What was done by then stays done, and is said. */
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_source_tag (task, tag);
+  g_task_set_name (task, "[evbus] dead letters");
+  return task;
+}
+
+typedef struct {
+  EvbusSpool *spool;
+  char       *key;       /* or NULL */
+  gint64      after;
+  guint       max_letters;
+} Listing;
+
+static void
+listing_free (gpointer data)
+{
+  Listing *listing = data;
+
+  evbus_spool_unref (listing->spool);
+  g_free (listing->key);
+  g_free (listing);
+}
+
+static void
+list (GTask        *task,
+      gpointer      source,
+      gpointer      data,
+      GCancellable *cancellable)
+{
+  Listing *listing = data;
+  g_autoptr(GPtrArray) letters = g_ptr_array_new_with_free_func (g_object_unref);
+  g_autoptr(GPtrArray) found = NULL;
+  GError *error = NULL;
+
+  if (!g_cancellable_set_error_if_cancelled (cancellable, &error))
+    found = evbus_spool_list_dead (listing->spool, listing->key, listing->after, listing->max_letters, &error);
+  if (found == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  for (guint i = 0; i < found->len; i++)
+    g_ptr_array_add (letters, evbus_dead_letter_new (found->pdata[i]));
+  g_task_return_pointer (task, g_steal_pointer (&letters), (GDestroyNotify) g_ptr_array_unref);
+}
+
+/**
+ * evbus_broker_list_dead_async:
+ * @self: a broker
+ * @route: (nullable): whose dead letters: the name of a route, or else
+ *   "PROVIDER 'PATTERN'"; or %NULL for those of all
+ * @after: only those with a greater number
+ * @max_letters: at most so many, and never more than 4,096
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async): called with the answer
+ * @user_data: for @callback
+ *
+ * Reads a page of the dead letters in the spool, oldest first. To read them all,
+ * go on after the number of the last one until a page is empty: a page may end
+ * early where the letters are large.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_list_dead_async (EvbusBroker         *self,
+                              const char          *route,
+                              gint64               after,
+                              guint                max_letters,
+                              GCancellable        *cancellable,
+                              GAsyncReadyCallback  callback,
+                              gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+  g_autoptr(EvbusDeadWork) work = NULL;
+  GError *error = NULL;
+  Listing *listing;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_list_dead_async);
+  work = evbus_dead_work_new (self, EVBUS_DEAD_DROP, route, NULL, 0, &error);
+  if (work == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  listing = g_new0 (Listing, 1);
+  listing->spool = evbus_spool_ref (work->spool);
+  listing->key = g_strdup (work->key);
+  listing->after = after;
+  listing->max_letters = MIN (max_letters, EVBUS_DEAD_PAGE_EVENTS);
+  g_task_set_task_data (task, listing, listing_free);
+  g_task_run_in_thread (task, list);
+}
+
+/**
+ * evbus_broker_list_dead_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.list_dead_async].
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or was not started
+ * yet, or there is no such route; %EVBUS_ERROR_INVALID_ARGUMENT if several are called
+ * so; %EVBUS_ERROR_SPOOL_FAILED.
+ *
+ * Returns: (transfer container) (element-type EvbusDeadLetter): the dead letters;
+ *   none: there are no more
+ *
+ * Since: 1.0
+ */
+GPtrArray *
+evbus_broker_list_dead_finish (EvbusBroker   *self,
+                               GAsyncResult  *result,
+                               GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_list_dead_async), NULL);
+
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+/* Takes over the progress. Returns whether there is something to do; else the
+ * task was answered. */
+static gboolean
+begin_work (GTask                  *task,
+            EvbusDeadKind           kind,
+            const char             *route,
+            const gint64           *numbers,
+            gsize                   n_numbers,
+            GFileProgressCallback   progress,
+            gpointer                progress_data,
+            GDestroyNotify          progress_free)
+{
+  EvbusDeadWork *work = NULL;
+  GError *error = NULL;
+
+  if (route == NULL && n_numbers == 0)
+    g_task_return_boolean (task, TRUE);
+  else if ((work = evbus_dead_work_new (g_task_get_source_object (task), kind, route,
+                                        numbers, n_numbers, &error)) == NULL)
+    g_task_return_error (task, error);
+
+  if (work == NULL)
+    {
+      if (progress_free != NULL)
+        progress_free (progress_data);
+      return FALSE;
+    }
+
+  work->progress = progress;
+  work->progress_data = progress_data;
+  work->progress_free = progress_free;
+  g_task_set_task_data (task, work, (GDestroyNotify) evbus_dead_work_free);
+  return TRUE;
+}
+
+static gboolean
+finish_work (GAsyncResult  *result,
+             guint64       *n_done,
+             GError       **error)
+{
+  EvbusDeadWork *work = g_task_get_task_data (G_TASK (result));
+
+  if (n_done != NULL)
+    *n_done = work != NULL ? work->n_done : 0;
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/**
+ * evbus_broker_replay_dead_async:
+ * @self: a broker
+ * @route: (nullable): only dead letters of this route, as in
+ *   [method@Broker.list_dead_async]
+ * @numbers: (nullable) (array length=n_numbers): their numbers; %NULL: all that
+ *   @route has now, and none without a @route
+ * @n_numbers: how many
+ * @profile: (nullable): put them anew under this profile, or %NULL to give them back
+ *   to the route that gave them up
+ * @progress: (nullable) (scope notified) (closure progress_data) (destroy progress_free):
+ *   called now and then with how many are done, of how many
+ * @progress_data: for @progress
+ * @progress_free: (nullable): frees @progress_data
+ * @cancellable: (nullable): ends the work between two steps
+ * @callback: (scope async): called when it is done
+ * @user_data: for @callback
+ *
+ * Replays dead letters. Given back to its route an event keeps its id, comes after
+ * all that the route has, and its age begins anew. Put anew it keeps its id and
+ * goes to all routes that match @profile; its dead letter is dropped once it is
+ * in the spool.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_replay_dead_async (EvbusBroker           *self,
+                                const char            *route,
+                                const gint64          *numbers,
+                                gsize                  n_numbers,
+                                const char            *profile,
+                                GFileProgressCallback  progress,
+                                gpointer               progress_data,
+                                GDestroyNotify         progress_free,
+                                GCancellable          *cancellable,
+                                GAsyncReadyCallback    callback,
+                                gpointer               user_data)
+{
+  g_autoptr(GTask) task = NULL;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (n_numbers == 0 || numbers != NULL);
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_replay_dead_async);
+  if (!begin_work (task, EVBUS_DEAD_REPLAY, route, numbers, n_numbers, progress, progress_data, progress_free))
+    return;
+  if (profile == NULL)
+    evbus_dead_work_start (task);
+  else
+    evbus_broker_put_anew (task, profile);
+}
+
+/**
+ * evbus_broker_replay_dead_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @n_replayed: (out) (optional): how many were replayed, also where there is an error
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.replay_dead_async].
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, there is no such route
+ * or number, or the route is in no configuration any more;
+ * %EVBUS_ERROR_INVALID_ARGUMENT if several are called so; %EVBUS_ERROR_UNROUTED if no
+ * route takes the profile; %EVBUS_ERROR_SPOOL_FULL, %EVBUS_ERROR_SPOOL_FAILED,
+ * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED. What was replayed before stays so.
+ *
+ * Returns: %TRUE if all were
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_replay_dead_finish (EvbusBroker   *self,
+                                 GAsyncResult  *result,
+                                 guint64       *n_replayed,
+                                 GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_replay_dead_async), FALSE);
+
+  return finish_work (result, n_replayed, error);
+}
+
+/**
+ * evbus_broker_drop_dead_async:
+ * @self: a broker
+ * @route: (nullable): only dead letters of this route, as in
+ *   [method@Broker.list_dead_async]
+ * @numbers: (nullable) (array length=n_numbers): their numbers; %NULL: all that
+ *   @route has now, and none without a @route
+ * @n_numbers: how many
+ * @progress: (nullable) (scope notified) (closure progress_data) (destroy progress_free):
+ *   called now and then with how many are done, of how many
+ * @progress_data: for @progress
+ * @progress_free: (nullable): frees @progress_data
+ * @cancellable: (nullable): ends the work between two steps
+ * @callback: (scope async): called when it is done
+ * @user_data: for @callback
+ *
+ * Drops dead letters for good.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_drop_dead_async (EvbusBroker           *self,
+                              const char            *route,
+                              const gint64          *numbers,
+                              gsize                  n_numbers,
+                              GFileProgressCallback  progress,
+                              gpointer               progress_data,
+                              GDestroyNotify         progress_free,
+                              GCancellable          *cancellable,
+                              GAsyncReadyCallback    callback,
+                              gpointer               user_data)
+{
+  g_autoptr(GTask) task = NULL;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (n_numbers == 0 || numbers != NULL);
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_drop_dead_async);
+  if (begin_work (task, EVBUS_DEAD_DROP, route, numbers, n_numbers, progress, progress_data, progress_free))
+    evbus_dead_work_start (task);
+}
+
+/**
+ * evbus_broker_drop_dead_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @n_dropped: (out) (optional): how many were dropped, also where there is an error
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.drop_dead_async].
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or there is no such route
+ * or number; %EVBUS_ERROR_INVALID_ARGUMENT if several are called so;
+ * %EVBUS_ERROR_SPOOL_FAILED, %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED. What was
+ * dropped before stays so.
+ *
+ * Returns: %TRUE if all were
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_drop_dead_finish (EvbusBroker   *self,
+                               GAsyncResult  *result,
+                               guint64       *n_dropped,
+                               GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_drop_dead_async), FALSE);
+
+  return finish_work (result, n_dropped, error);
+}
+
+/**
+ * evbus_broker_list_orphans:
+ * @self: a broker
+ *
+ * The routes that are in no configuration any more and have a place in the spool
+ * still; none where there is no spool.
+ *
+ * Returns: (transfer container) (element-type EvbusOrphan): the orphans
+ *
+ * Since: 1.0
+ */
+GPtrArray *
+evbus_broker_list_orphans (EvbusBroker *self)
+{
+  GPtrArray *orphans = g_ptr_array_new_with_free_func (g_object_unref);
+  g_autoptr(GMutexLocker) locker = NULL;
+  g_autoptr(GPtrArray) routes = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), orphans);
+
+  locker = g_mutex_locker_new (&self->lock);
+  if (self->spool == NULL)
+    return orphans;
+
+  routes = evbus_spool_list_routes (self->spool);
+  for (guint i = 0; i < routes->len; i++)
+    {
+      if (evbus_spool_route_is_orphan (routes->pdata[i]))
+        g_ptr_array_add (orphans, evbus_orphan_new (routes->pdata[i]));
+    }
+  return orphans;
+}
+
+/**
+ * evbus_broker_forget_route_async:
+ * @self: a broker
+ * @route: an orphan: its name, "PROVIDER 'PATTERN'", or its key
+ * @cancellable: (nullable): ends the work between two steps
+ * @callback: (scope async): called when it is done
+ * @user_data: for @callback
+ *
+ * Forgets an orphan: what it has queued and its dead letters are dropped.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_forget_route_async (EvbusBroker         *self,
+                                 const char          *route,
+                                 GCancellable        *cancellable,
+                                 GAsyncReadyCallback  callback,
+                                 gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (route != NULL);
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_forget_route_async);
+  if (begin_work (task, EVBUS_DEAD_FORGET, route, NULL, 0, NULL, NULL, NULL))
+    evbus_dead_work_start (task);
+}
+
+/**
+ * evbus_broker_forget_route_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.forget_route_async].
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or there is no such
+ * route; %EVBUS_ERROR_INVALID_ARGUMENT if it is in use, or several are called so;
+ * %EVBUS_ERROR_BUSY if it has not ended yet; %EVBUS_ERROR_SPOOL_FAILED,
+ * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED.
+ *
+ * Returns: %TRUE if it is forgotten
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_forget_route_finish (EvbusBroker   *self,
+                                  GAsyncResult  *result,
+                                  GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_forget_route_async), FALSE);
+
+  return finish_work (result, NULL, error);
+}

@@ -1,0 +1,285 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* Dead letters that are put anew under another profile: a page of them is read,
+ * they are put, and those that are in the spool are dropped; then the next. All but
+ * the reading is done in the caller's main context. */
+
+#include "evbus-dead-work-private.h"
+
+#include <string.h>
+
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+
+typedef struct {
+  GTask     *task;
+  char      *profile;
+  GPtrArray *letters;    /* EvbusSpoolDead: the page */
+  GArray    *stored;     /* gint64: numbers of those that are in the spool by now */
+  guint      n_waiting;  /* puts of the page that were not answered */
+  GError    *error;      /* the first of a put */
+} Anew;
+
+typedef struct {
+  Anew   *anew;
+  gint64  number;
+} Letter;
+
+static void read_page (Anew *self);
+
+static void
+anew_free (Anew *self)
+{
+  g_object_unref (self->task);
+  g_free (self->profile);
+  g_clear_pointer (&self->letters, g_ptr_array_unref);
+  g_array_unref (self->stored);
+  g_clear_error (&self->error);
+  g_free (self);
+}
+
+/* Takes over @self and @error. */
+static void
+fail (Anew   *self,
+      GError *error)
+{
+  g_task_return_error (self->task, error);
+  anew_free (self);
+}
+
+static void
+on_dropped (GObject      *source,
+            GAsyncResult *result,
+            gpointer      data)
+{
+  Anew *self = data;
+  EvbusDeadWork *work = g_task_get_task_data (self->task);
+  guint64 n_dropped = 0;
+  GError *error = NULL;
+
+  evbus_broker_drop_dead_finish (EVBUS_BROKER (source), result, &n_dropped, &error);
+  work->n_done += n_dropped;
+  evbus_dead_work_report (self->task);
+  if (self->error != NULL)
+    {
+      g_clear_error (&error);
+      error = g_steal_pointer (&self->error);
+    }
+  if (error != NULL)
+    fail (self, error);
+  else
+    read_page (self);
+}
+
+static void
+end_page (Anew *self)
+{
+  EvbusBroker *broker = g_task_get_source_object (self->task);
+
+  /* Not to be cancelled: these are in the spool, and must not be twice. */
+  evbus_broker_drop_dead_async (broker, NULL, (gint64 *) (gpointer) self->stored->data, self->stored->len,
+                                NULL, NULL, NULL, NULL, on_dropped, self);
+}
+
+static void
+on_put (GObject      *source,
+        GAsyncResult *result,
+        gpointer      data)
+{
+  Letter *letter = data;
+  Anew *self = letter->anew;
+  g_autofree char *id = NULL;
+  GError *error = NULL;
+
+  id = g_task_propagate_pointer (G_TASK (result), &error);
+  if (id != NULL)
+    g_array_append_val (self->stored, letter->number);
+  else if (self->error == NULL)
+    self->error = error;
+  else
+    g_error_free (error);
+  g_free (letter);
+  if (--self->n_waiting == 0)
+    end_page (self);
+}
+
+static void
+put_letter (Anew           *self,
+            EvbusSpoolDead *dead)
+{
+  g_autoptr(GBytes) body = evbus_event_get_body (dead->event);
+  const EvbusEventInit init = {
+    .id = dead->event->id,
+    .routing_key = dead->event->routing_key,
+    .routing_key_length = strlen (dead->event->routing_key),
+    .profile = self->profile,
+    .profile_length = strlen (self->profile),
+    .content_type = dead->event->content_type,
+    .bytes = body,
+    .attributes = dead->event->attributes,
+    .max_age = dead->event->max_age,
+    .hops = dead->event->hops,
+  };
+  Letter *letter = g_new (Letter, 1);
+
+  letter->anew = self;
+  letter->number = dead->number;
+  evbus_broker_put_event_async (g_task_get_source_object (self->task), evbus_event_new (&init),
+                                g_task_get_cancellable (self->task), on_put, letter);
+}
+
+/* A letter for which there is no route must not vanish. */
+static gboolean
+check_routed (EvbusBroker  *broker,
+              const char   *profile,
+              GError      **error)
+{
+  g_autoptr(GPtrArray) answers = evbus_broker_explain (broker, profile, error);
+
+  if (answers == NULL)
+    return FALSE;
+  for (guint i = 0; i < answers->len; i++)
+    {
+      if (evbus_explanation_get_matches (answers->pdata[i]))
+        return TRUE;
+    }
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_UNROUTED,
+               "no route takes events of the profile '%s', so nothing was replayed under it", profile);
+  return FALSE;
+}
+
+/* On a thread of GTask's: those of the numbers that are there. */
+static GPtrArray *
+read_numbers (EvbusDeadWork  *work,
+              GError        **error)
+{
+  g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dead_free);
+  gsize weight = 0;
+
+  for (guint i = 0; work->next < work->numbers->len && i < EVBUS_SPOOL_STEP_LETTERS &&
+                    weight < EVBUS_SPOOL_STEP_BYTES; i++)
+    {
+      gint64 number = g_array_index (work->numbers, gint64, work->next++);
+      g_autoptr(GPtrArray) one = evbus_spool_list_dead (work->spool, work->key, number - 1, 1, error);
+
+      if (one == NULL)
+        return NULL;
+      if (one->len == 1 && ((EvbusSpoolDead *) one->pdata[0])->number == number)
+        {
+          weight += ((EvbusSpoolDead *) one->pdata[0])->event->weight;
+          g_ptr_array_add (found, g_ptr_array_steal_index (one, 0));
+        }
+      else if (work->missing == 0)
+        work->missing = number;
+    }
+
+  return g_steal_pointer (&found);
+}
+
+static GPtrArray *
+read_after (EvbusDeadWork  *work,
+            GError        **error)
+{
+  g_autoptr(GPtrArray) found = NULL;
+
+  if (work->last == 0 && !evbus_spool_last_dead (work->spool, work->route, &work->last, error))
+    return NULL;
+
+  found = evbus_spool_list_dead (work->spool, work->key, work->after, EVBUS_SPOOL_STEP_LETTERS, error);
+  while (found != NULL && found->len > 0 &&
+         ((EvbusSpoolDead *) found->pdata[found->len - 1])->number > work->last)
+    g_ptr_array_set_size (found, found->len - 1);
+  if (found != NULL && found->len > 0)
+    work->after = ((EvbusSpoolDead *) found->pdata[found->len - 1])->number;
+  return g_steal_pointer (&found);
+}
+
+static void
+run_read (GTask        *task,
+          gpointer      source,
+          gpointer      data,
+          GCancellable *cancellable)
+{
+  EvbusDeadWork *work = data;
+  GError *error = NULL;
+  GPtrArray *found = work->numbers != NULL ? read_numbers (work, &error) : read_after (work, &error);
+
+  if (found != NULL)
+    g_task_return_pointer (task, found, (GDestroyNotify) g_ptr_array_unref);
+  else
+    g_task_return_error (task, error);
+}
+
+static void
+on_page (GObject      *source,
+         GAsyncResult *result,
+         gpointer      data)
+{
+  Anew *self = data;
+  EvbusDeadWork *work = g_task_get_task_data (self->task);
+  GError *error = NULL;
+
+  g_clear_pointer (&self->letters, g_ptr_array_unref);
+  self->letters = g_task_propagate_pointer (G_TASK (result), &error);
+  if (self->letters == NULL || !check_routed (EVBUS_BROKER (source), self->profile, &error))
+    {
+      fail (self, error);
+      return;
+    }
+  if (self->letters->len == 0 && (work->numbers == NULL || work->next == work->numbers->len))
+    {
+      evbus_dead_work_return (self->task);
+      anew_free (self);
+      return;
+    }
+
+  g_array_set_size (self->stored, 0);
+  self->n_waiting = self->letters->len;
+  for (guint i = 0; i < self->letters->len; i++)
+    put_letter (self, self->letters->pdata[i]);
+  if (self->letters->len == 0)
+    read_page (self);
+}
+
+static void
+read_page (Anew *self)
+{
+  GCancellable *cancellable = g_task_get_cancellable (self->task);
+  g_autoptr(GTask) reading = NULL;
+  GError *error = NULL;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, &error))
+    {
+      fail (self, error);
+      return;
+    }
+
+  reading = g_task_new (g_task_get_source_object (self->task), NULL, on_page, self);
+  g_task_set_source_tag (reading, read_page);
+  /* It lives as long as the other task. */
+  g_task_set_task_data (reading, g_task_get_task_data (self->task), NULL);
+  g_task_run_in_thread (reading, run_read);
+}
+
+void
+evbus_broker_put_anew (GTask      *task,
+                       const char *profile)
+{
+  GError *error = NULL;
+  Anew *self;
+
+  profile = evbus_broker_check_profile (profile, &error);
+  if (profile == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  self = g_new0 (Anew, 1);
+  self->task = g_object_ref (task);
+  self->profile = g_strdup (profile);
+  self->stored = g_array_new (FALSE, FALSE, sizeof (gint64));
+  read_page (self);
+}

@@ -1,0 +1,323 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-dead-work-private.h"
+
+#include "evbus-claim-private.h"
+#include "evbus-error.h"
+#include "evbus-limits-private.h"
+
+static EvbusSpoolRoute *
+find_route (EvbusDeadWork  *self,
+            const char     *route,
+            GError        **error)
+{
+  EvbusLedger ledger;
+
+  self->route = evbus_claim_find (self->spool, route, error);
+  if (self->route == NULL)
+    return NULL;
+
+  self->key = g_strdup (evbus_spool_route_get_key (self->route));
+  evbus_spool_route_get_ledger (self->route, &ledger, NULL);
+  self->total = ledger.dead;
+  return self->route;
+}
+
+EvbusDeadWork *
+evbus_dead_work_new (EvbusBroker    *broker,
+                     EvbusDeadKind   kind,
+                     const char     *route,
+                     const gint64   *numbers,
+                     gsize           n_numbers,
+                     GError        **error)
+{
+  g_autoptr(EvbusDeadWork) self = g_new0 (EvbusDeadWork, 1);
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&broker->lock);
+
+  if (broker->spool == NULL)
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+                           "dead letters and routes that are gone need a spool, and this broker has none");
+      return NULL;
+    }
+
+  self->kind = kind;
+  self->spool = evbus_spool_ref (broker->spool);
+  self->spooler = evbus_spooler_ref (broker->spooler);
+  if (route != NULL && find_route (self, route, error) == NULL)
+    return NULL;
+  if (n_numbers > 0)
+    {
+      self->numbers = g_array_sized_new (FALSE, FALSE, sizeof (gint64), n_numbers);
+      g_array_append_vals (self->numbers, numbers, n_numbers);
+      self->total = n_numbers;
+    }
+
+  return g_steal_pointer (&self);
+}
+
+void
+evbus_dead_work_free (EvbusDeadWork *self)
+{
+  if (self->progress_free != NULL)
+    self->progress_free (self->progress_data);
+  g_clear_pointer (&self->numbers, g_array_unref);
+  g_free (self->key);
+  g_clear_pointer (&self->spooler, evbus_spooler_unref);
+  g_clear_pointer (&self->spool, evbus_spool_unref);
+  g_free (self);
+}
+
+/* The numbers of the next step. @n: (out): 0 at the end. */
+static gboolean
+next_numbers (EvbusDeadWork  *self,
+              GArray         *found,
+              const gint64  **numbers,
+              guint          *n,
+              GError        **error)
+{
+  if (self->numbers != NULL)
+    {
+      *n = MIN (self->numbers->len - self->next, EVBUS_SPOOL_STEP_LETTERS);
+      *numbers = (gint64 *) (gpointer) self->numbers->data + self->next;
+      return TRUE;
+    }
+
+  if (self->last == 0 && !evbus_spool_last_dead (self->spool, self->route, &self->last, error))
+    return FALSE;
+  if (!evbus_spool_list_dead_numbers (self->spool, self->route, self->after, self->last,
+                                      EVBUS_SPOOL_STEP_LETTERS, found, error))
+    return FALSE;
+  *n = found->len;
+  *numbers = (gint64 *) (gpointer) found->data;
+  return TRUE;
+}
+
+static void
+hand_over (EvbusBroker        *broker,
+           EvbusSpoolDeadStep *step)
+{
+  for (guint i = 0; i < step->events->len; i++)
+    {
+      EvbusEvent *event = step->events->pdata[i];
+      g_autoptr(EvbusRoute) route = evbus_queue_replay (broker->queue, step->routes->pdata[i], event->weight);
+      EvbusChunk *chunk;
+
+      if (route == NULL)
+        continue;
+      chunk = evbus_chunk_new (NULL, 1);
+      evbus_chunk_append (chunk, evbus_event_ref (event));
+      chunk->picked_up = chunk->opened;
+      evbus_route_push (route, chunk);
+      evbus_chunk_unref (chunk);
+      evbus_notifier_figures_moved (route->notifier, route);
+    }
+}
+
+static gboolean
+check_step (EvbusSpoolDeadStep  *step,
+            GError             **error)
+{
+  g_autofree char *name = NULL;
+
+  if (step->orphan == NULL)
+    return TRUE;
+
+  name = evbus_claim_describe (evbus_spool_route_get_key (step->orphan));
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+               "the route \"%s\" is in no configuration any more (it is an orphan); replay its dead letters "
+               "under another profile, or bring it back", name);
+  return FALSE;
+}
+
+/* With the broker's lock, so that no reload finds a route between disk and
+ * memory. */
+static gboolean
+move_some_locked (EvbusBroker    *broker,
+                  EvbusDeadWork  *self,
+                  gboolean       *more,
+                  GError        **error)
+{
+  g_autoptr(GArray) found = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GPtrArray) routes = g_ptr_array_new ();
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  EvbusSpoolDeadStep step = {
+    .replay = self->kind == EVBUS_DEAD_REPLAY, .only = self->route, .routes = routes, .events = events,
+  };
+  const gint64 *numbers;
+  guint n = 0;
+
+  if (!next_numbers (self, found, &numbers, &n, error))
+    return FALSE;
+  *more = n > 0;
+  if (n == 0)
+    return TRUE;
+  if (!evbus_spool_step_dead (self->spool, numbers, n, &step, error))
+    return FALSE;
+
+  self->next += step.n_seen;
+  self->after = numbers[step.n_seen - 1];
+  self->n_done += step.n_done;
+  if (self->missing == 0)
+    self->missing = step.missing;
+  hand_over (broker, &step);
+  for (guint i = 0; !step.replay && i < routes->len; i++)
+    evbus_queue_drop_dead (broker->queue, routes->pdata[i], 1);
+  return check_step (&step, error);
+}
+
+static gboolean
+forget_some_locked (EvbusBroker    *broker,
+                    EvbusDeadWork  *self,
+                    gboolean       *more,
+                    GError        **error)
+{
+  EvbusLedger ledger;
+
+  if (!evbus_spool_route_is_orphan (self->route))
+    {
+      g_autofree char *name = evbus_claim_describe (evbus_spool_route_get_key (self->route));
+
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the route \"%s\" is in use; take it out of the configuration first", name);
+      return FALSE;
+    }
+  if (evbus_queue_has_spool_route (broker->queue, self->route))
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
+                           "the route is still about to end; try again soon");
+      return FALSE;
+    }
+  if (!evbus_spool_drop_some_dead (self->spool, self->route, more, error))
+    return FALSE;
+  if (*more)
+    return TRUE;
+  if (!evbus_spool_forget_route (self->spool, self->route, error))
+    return FALSE;
+
+  evbus_spool_route_get_ledger (self->route, &ledger, NULL);
+  evbus_queue_add_retired (broker->queue, &ledger);
+  return TRUE;
+}
+
+static gboolean
+do_some (EvbusBroker    *broker,
+         EvbusDeadWork  *self,
+         gboolean       *more,
+         GError        **error)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&broker->lock);
+
+  if (self->kind == EVBUS_DEAD_FORGET)
+    return forget_some_locked (broker, self, more, error);
+  return move_some_locked (broker, self, more, error);
+}
+
+static void
+return_closed (GTask *task)
+{
+  g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped");
+}
+
+static void
+on_step (gboolean open,
+         gpointer data)
+{
+  g_autoptr(GTask) task = data;
+  EvbusDeadWork *self = g_task_get_task_data (task);
+  GError *error = NULL;
+  gboolean more = FALSE;
+
+  if (!open)
+    {
+      return_closed (task);
+      return;
+    }
+  if (g_cancellable_set_error_if_cancelled (g_task_get_cancellable (task), &error) ||
+      !do_some (g_task_get_source_object (task), self, &more, &error))
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  /* The space of what is gone is given back. */
+  evbus_spooler_tend (self->spooler);
+  evbus_dead_work_report (task);
+  if (more)
+    evbus_dead_work_start (task);
+  else
+    evbus_dead_work_return (task);
+}
+
+void
+evbus_dead_work_start (GTask *task)
+{
+  EvbusDeadWork *self = g_task_get_task_data (task);
+
+  if (evbus_spooler_do (self->spooler, on_step, g_object_ref (task)))
+    return;
+  return_closed (task);
+  g_object_unref (task);
+}
+
+void
+evbus_dead_work_return (GTask *task)
+{
+  EvbusDeadWork *self = g_task_get_task_data (task);
+  GError *error = NULL;
+
+  if (self->missing == 0 || self->numbers == NULL)
+    {
+      g_task_return_boolean (task, TRUE);
+      return;
+    }
+  evbus_spool_set_missing (self->spool, self->missing, &error);
+  g_task_return_error (task, error);
+}
+
+typedef struct {
+  GTask   *task;
+  guint64  n_done;
+} Progress;
+
+static gboolean
+on_progress (gpointer data)
+{
+  Progress *progress = data;
+  EvbusDeadWork *self = g_task_get_task_data (progress->task);
+
+  self->progress (progress->n_done, self->total, self->progress_data);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+progress_free (gpointer data)
+{
+  Progress *progress = data;
+
+  g_object_unref (progress->task);
+  g_free (progress);
+}
+
+/* Not g_main_context_invoke(), which could call it here and now. */
+void
+evbus_dead_work_report (GTask *task)
+{
+  EvbusDeadWork *self = g_task_get_task_data (task);
+  g_autoptr(GSource) source = NULL;
+  Progress *progress;
+
+  if (self->progress == NULL)
+    return;
+
+  progress = g_new (Progress, 1);
+  progress->task = g_object_ref (task);
+  progress->n_done = self->n_done;
+  source = g_idle_source_new ();
+  g_source_set_static_name (source, "[evbus] progress");
+  g_source_set_priority (source, G_PRIORITY_DEFAULT);
+  g_source_set_callback (source, on_progress, progress, progress_free);
+  g_source_attach (source, g_task_get_context (task));
+}
