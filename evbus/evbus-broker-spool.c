@@ -10,7 +10,7 @@
 #include "evbus-error.h"
 
 /**
- * evbus_broker_get_spool_directory: (get-property spool-directory)
+ * evbus_broker_dup_spool_directory: (get-property spool-directory)
  * @self: a broker
  *
  * See [property@Broker:spool-directory].
