@@ -43,6 +43,7 @@
 #define EVBUS_SPOOL_SETS            256u                     /* sets of more than one route that are stored at once */
 #define EVBUS_SPOOL_COMMIT_BYTES    (16u * 1024u * 1024u)    /* of the events of one transaction of the spool */
 #define EVBUS_SPOOL_RESERVE_BYTES   (4u * 1024u * 1024u)     /* on the disk, given up when it is full */
+#define EVBUS_SPOOL_DEATHS_BYTES    (8u * 1024u * 1024u)     /* of dead letters that wait to be written to the spool */
 #define EVBUS_SPOOL_WAL_BYTES       (64u * 1024u * 1024u)    /* of the spool's write-ahead log */
 #define EVBUS_SPOOL_STEP_LETTERS    256u                     /* dead letters that are moved at a time … */
 #define EVBUS_SPOOL_STEP_BYTES      (4u * 1024u * 1024u)     /* … and of how much */

@@ -150,6 +150,20 @@ drop_damaged (EvbusWorker *self,
 }
 
 gboolean
+evbus_worker_waits_for_spool (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+
+  if (!evbus_worker_keeps_dead (self) || !evbus_spool_has_many_deaths (route->spool))
+    return FALSE;
+
+  evbus_worker_back_off (self, EVBUS_ROUTE_STATE_BROKEN,
+                         "too many dead letters could not be written to the spool; see to its disk");
+  evbus_spooler_tend (route->spooler);
+  return TRUE;
+}
+
+gboolean
 evbus_worker_refill (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
@@ -164,6 +178,12 @@ evbus_worker_refill (EvbusWorker *self)
   if (route->spool == NULL || !wants_more (self, &read_to, &pushed_to) ||
       g_get_monotonic_time () < self->read_again)
     return FALSE;
+  if (evbus_worker_waits_for_spool (self))
+    {
+      self->read_again = self->not_before;
+      evbus_source_wake (route->work);
+      return FALSE;
+    }
 
   events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   /* So that the listener does not expire what is being read. */

@@ -78,6 +78,9 @@ void         evbus_worker_settle      (EvbusWorker           *self,
                                        gsize                  weight,
                                        const EvbusSpoolDeath *lost,
                                        guint                  n_lost);
+/* Where there are too many dead letters that the spool could not write, the route backs
+ * off, so that it makes no more of them. Returns whether it does. */
+gboolean     evbus_worker_waits_for_spool (EvbusWorker       *self);
 /* Whether what it gives up becomes a dead letter. */
 gboolean     evbus_worker_keeps_dead  (EvbusWorker           *self);
 

@@ -219,10 +219,10 @@ advance (EvbusWorker *self)
     make_ingress (self);
   else if (self->ctx == NULL)
     open_ingress (self);
-  else if (evbus_worker_fetch (self))
-    evbus_worker_publish (self);
-  else
+  else if (!evbus_worker_fetch (self))
     return FALSE;
+  else if (!evbus_worker_waits_for_spool (self))
+    evbus_worker_publish (self);
 
   return TRUE;
 }

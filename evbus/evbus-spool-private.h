@@ -171,6 +171,10 @@ void         evbus_spool_settle        (EvbusSpool            *self,
                                         const EvbusSpoolDeath *deaths,
                                         guint                  n_deaths);
 
+/* Whether so many dead letters could not be written yet that no more are to be made
+ * (%EVBUS_SPOOL_DEATHS_BYTES). Any thread. */
+gboolean     evbus_spool_has_many_deaths (EvbusSpool          *self);
+
 /* A reader of one route's backlog, with a connection of its own, for one thread.
  * It begins with the pending events of the route, then goes on after its
  * position, as they are when the reader is made. */

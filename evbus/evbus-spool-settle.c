@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "evbus-limits-private.h"
+
 void
 evbus_spool_dying_free (EvbusSpoolDying *dying)
 {
@@ -18,7 +20,8 @@ evbus_spool_dying_free (EvbusSpoolDying *dying)
 static GPtrArray *
 encode_deaths (EvbusSpoolRoute       *route,
                const EvbusSpoolDeath *deaths,
-               guint                  n_deaths)
+               guint                  n_deaths,
+               guint64               *weight)
 {
   GPtrArray *encoded = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dying_free);
 
@@ -38,6 +41,7 @@ encode_deaths (EvbusSpoolRoute       *route,
       dying->record = g_byte_array_new ();
       evbus_record_append (dying->record, deaths[i].event, &info);
       g_ptr_array_add (encoded, dying);
+      *weight += dying->record->len;
     }
   return encoded;
 }
@@ -93,13 +97,23 @@ evbus_spool_settle (EvbusSpool            *self,
                     guint                  n_deaths)
 {
   /* Outside the lock: it copies the events. */
-  g_autoptr(GPtrArray) dying = encode_deaths (route, deaths, n_deaths);
+  guint64 added = 0;
+  g_autoptr(GPtrArray) dying = encode_deaths (route, deaths, n_deaths, &added);
 
   g_mutex_lock (&self->lock);
   if (!self->closed)
     {
       settle_locked (route, position, pending, n_pending, change, weight);
       g_ptr_array_extend_and_steal (self->deaths, g_steal_pointer (&dying));
+      self->deaths_weight += added;
     }
   g_mutex_unlock (&self->lock);
+}
+
+gboolean
+evbus_spool_has_many_deaths (EvbusSpool *self)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  return self->deaths_weight >= EVBUS_SPOOL_DEATHS_BYTES;
 }

@@ -123,6 +123,7 @@ struct _EvbusSpool
   gint64              horizon;          /* lock: everything up to here is committed */
   guint64             weight;           /* lock: bytes of the records of events and dead letters */
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
+  guint64             deaths_weight;    /* lock: bytes of those, and of those being written */
   char               *found;            /* lock: damage that was found since, set once; for a person */
   gboolean            dirty;            /* lock */
 };

@@ -316,6 +316,8 @@ apply_locked (EvbusSpool *self)
       route->now.weight += route->change_weight;
       route->now.last = MAX (route->now.last, route->change_last);
     }
+  for (guint i = 0; i < self->dying->len; i++)
+    self->deaths_weight -= ((EvbusSpoolDying *) self->dying->pdata[i])->record->len;
   self->weight += self->weight_added;
   self->weight -= MIN (self->weight, self->weight_removed);
   self->horizon = self->seq;

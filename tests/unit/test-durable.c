@@ -8,6 +8,8 @@
 #include "evbus-test.h"
 
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 typedef struct {
   char *directory;
@@ -209,6 +211,63 @@ test_many_are_stored_together (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->route, "accepted=20000 delivered=20000");
 }
 
+static gboolean
+refuse_all (EvbusTestHook *hook,
+            EvbusContext  *ctx,
+            EvbusBatch    *batch,
+            GCancellable  *cancellable,
+            GError       **error)
+{
+  g_atomic_int_add ((int *) hook->user_data, (int) evbus_batch_get_n_events (batch));
+  for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
+    evbus_batch_fail (batch, i, EVBUS_OUTCOME_POISON, "refused");
+  return TRUE;
+}
+
+/* Files can grow again, or not. */
+static void
+limit_files (struct rlimit *limit)
+{
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, limit), ==, 0);
+}
+
+/* Each event becomes a dead letter of 64 KiB, and nothing can be written: those that
+ * wait in memory are bounded, and all of them are there when the disk is. */
+static void
+test_broken_disk (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  const int n = 300, at_most = 8 * 16 + 10;
+  g_autofree char *body = g_strnfill (64 * 1024, 'x');
+  struct rlimit old, none;
+  int n_refused = 0;
+
+  signal (SIGXFSZ, SIG_IGN);
+  fixture->hook->publish = refuse_all;
+  fixture->hook->user_data = &n_refused;
+  evbus_test_hook_hold (fixture->hook);
+  for (int i = 0; i < n; i++)
+    {
+      g_autoptr(GError) error = NULL;
+      g_autofree char *id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string (body), NULL, "{}", NULL,
+                                                    &error);
+
+      g_assert_no_error (error);
+    }
+
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &old), ==, 0);
+  none = old;
+  none.rlim_cur = 4096;
+  limit_files (&none);
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_BROKEN);
+  g_assert_cmpint (g_atomic_int_get (&n_refused), <=, at_most);
+
+  limit_files (&old);
+  evbus_test_wait_until (g_atomic_int_get (&n_refused) == n);
+  evbus_test_wait_ledger (fixture->route, "accepted=300 dead=300");
+}
+
 /* A put before the start waits for it; without one it is refused. */
 static void
 test_never_started (Fixture       *fixture,
@@ -304,6 +363,7 @@ main (int    argc,
   ADD ("falls-behind", "{'window': <{'events': <10>}>, 'batch': <{'events': <3>}>}", test_falls_behind);
   ADD ("answers-when-stored", NULL, test_answers_when_stored);
   ADD ("many-are-stored-together", NULL, test_many_are_stored_together);
+  ADD ("broken-disk", "{'batch': <{'events': <5>}>, 'retry': <{'min': <'2ms'>, 'max': <'20ms'>}>}", test_broken_disk);
   ADD ("never-started", NULL, test_never_started);
   ADD ("repeated-before-the-start", NULL, test_repeated_before_the_start);
   ADD ("second-broker", NULL, test_second_broker);
