@@ -8,9 +8,10 @@
 
 #include "evbus-spool-store-private.h"
 
-/* Of one transaction. */
+/* Of one transaction: puts wait for its end. */
 #define MAX_ROWS 4096
 #define MAX_BYTES (4 * 1024 * 1024)
+#define MAX_TIME (8 * G_TIME_SPAN_MILLISECOND)
 
 /* Gaps between so many pending events are looked at: each is a look into the tree. */
 #define MAX_PENDING 64
@@ -97,19 +98,31 @@ get_deletable (EvbusSpoolSet *set,
     }
 }
 
-/* @n_rows: how many may still go; less what went. FALSE: error. */
+/* How much one transaction may still delete. */
+typedef struct {
+  gint64 n_rows;
+  gint64 n_bytes;
+  gint64 until;     /* monotonic */
+} Allowance;
+
+static gboolean
+is_used_up (const Allowance *allowance)
+{
+  return allowance->n_rows <= 0 || allowance->n_bytes <= 0 || g_get_monotonic_time () >= allowance->until;
+}
+
+/* FALSE: error. */
 static gboolean
 delete_range (EvbusSpool             *self,
               EvbusSpoolSet          *set,
               const EvbusSpoolRange  *range,
-              gint64                 *n_rows,
-              gint64                 *n_bytes,
+              Allowance              *allowance,
               GError                **error)
 {
   gint64 after = EVBUS_SPOOL_PLACE (set->id, range->after);
   gint64 to = EVBUS_SPOOL_PLACE (set->id, range->to);
   /* A few at a time, because their bytes are known only afterwards. */
-  gint64 step = MIN (*n_rows, 512);
+  gint64 step = MIN (allowance->n_rows, 512);
   sqlite3_stmt *weigh = evbus_sql_get (self->sql, EVBUS_SQL_WEIGH_EVENTS, error);
   gint64 first, last, count, bytes;
 
@@ -138,17 +151,16 @@ delete_range (EvbusSpool             *self,
   if (!evbus_sql_call (self->sql, EVBUS_SQL_DELETE_EVENTS, error, "ii", after, last))
     return FALSE;
   self->weight_removed += bytes;
-  *n_rows -= count;
-  *n_bytes -= bytes;
-  return count < step || *n_rows <= 0 || *n_bytes <= 0 || delete_range (self, set, range, n_rows, n_bytes, error);
+  allowance->n_rows -= count;
+  allowance->n_bytes -= bytes;
+  return count < step || is_used_up (allowance) || delete_range (self, set, range, allowance, error);
 }
 
 static gboolean
 delete_from_set (EvbusSpool     *self,
                  EvbusSpoolSet  *set,
                  GArray         *ranges,
-                 gint64         *n_rows,
-                 gint64         *n_bytes,
+                 Allowance      *allowance,
                  GError        **error)
 {
   get_deletable (set, ranges);
@@ -156,9 +168,9 @@ delete_from_set (EvbusSpool     *self,
     {
       const EvbusSpoolRange *range = &g_array_index (ranges, EvbusSpoolRange, i);
 
-      if (!delete_range (self, set, range, n_rows, n_bytes, error))
+      if (!delete_range (self, set, range, allowance, error))
         return FALSE;
-      if (*n_rows <= 0 || *n_bytes <= 0)
+      if (is_used_up (allowance))
         return TRUE;
     }
 
@@ -189,7 +201,7 @@ evbus_spool_delete_settled (EvbusSpool  *self,
                             GError     **error)
 {
   g_autoptr(GArray) ranges = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
-  gint64 n_rows = MAX_ROWS, n_bytes = MAX_BYTES;
+  Allowance allowance = { MAX_ROWS, MAX_BYTES, g_get_monotonic_time () + MAX_TIME };
   GHashTableIter iter;
   EvbusSpoolSet *set;
 
@@ -198,14 +210,14 @@ evbus_spool_delete_settled (EvbusSpool  *self,
     {
       if (!set->deletable)
         continue;
-      if (n_rows <= 0 || n_bytes <= 0)
-        return TRUE;
-      if (!delete_from_set (self, set, ranges, &n_rows, &n_bytes, error))
+      if (!delete_from_set (self, set, ranges, &allowance, error))
         return FALSE;
+      /* Not known then whether there is more. */
+      if (is_used_up (&allowance))
+        return TRUE;
     }
 
-  if (n_rows > 0 && n_bytes > 0)
-    self->more_to_delete = FALSE;
+  self->more_to_delete = FALSE;
   self->n_settled = 0;
   return TRUE;
 }

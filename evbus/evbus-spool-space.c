@@ -5,8 +5,9 @@
 /* The space on the disk: checkpoints, pages given back, and the reserve.
  *
  * Checkpoints are made by a thread of their own, the keeper. It works beside the
- * commits, so it may never catch up with them; the Writer makes one itself
- * before the log becomes too large. */
+ * commits, so it never quite catches up with them, and SQLite begins the log anew
+ * only where nothing is left: the little that is left then the Writer does. It makes
+ * a whole checkpoint itself only before the log becomes too large. */
 
 #include "evbus-spool-store-private.h"
 
@@ -24,23 +25,29 @@
 
 /* Of the log: a checkpoint beside the commits is due; the Writer has to make it.
  * The largest transaction comes on top of the latter. */
-#define SOFT_PAGES 1024
+#define SOFT_PAGES 2048
 #define HARD_PAGES (24 * 1024 * 1024 / PAGE)
 
-/* A larger log is truncated when there is nothing else to do. */
+/* What the keeper may leave for the Writer: little enough for one commit to be
+ * hardly later than the others. */
+#define FEW_LEFT 512
+
+/* A larger log is truncated once nothing was committed for a while: while it is,
+ * commits wait, and to make it longer again is slower than to write over it. */
 #define KEPT_WAL_BYTES (1024 * 1024)
+#define TRUNCATE_AFTER G_USEC_PER_SEC
 
 /* Free pages of the database that are kept for what comes. */
 #define KEPT_FREE_PAGES 1024
 
 /* So many more are allocated than are needed. */
-#define SPARE_PAGES 64
+#define SPARE_PAGES 512
 
 /* Few enough pages in use to move them all to the front in one transaction. */
-#define FEW_PAGES 2048
+#define FEW_PAGES 1024
 
 /* How long a transaction gives pages back one by one. */
-#define SHRINK_TIME (20 * G_TIME_SPAN_MILLISECOND)
+#define SHRINK_TIME (8 * G_TIME_SPAN_MILLISECOND)
 
 /* After a start the keeper looks once at all that is stored, when others have had
  * their turn, and at a twentieth of the speed. */
@@ -60,24 +67,41 @@ struct _EvbusSpoolKeeper
   EvbusSpoolCheck *check;        /* the thread's: under way, or NULL */
   gint64           check_at;     /* the thread's: monotonic, when to go on with it; -1: never */
   GMutex           checkpoint;   /* held during one, by whoever makes it */
+  int              n_done;       /* atomic; up to which page of the log its last checkpoint came, 0: none since
+                                  * the log began anew */
 
   GMutex           lock;
   GCond            wake;
   gboolean         due;          /* lock */
-  gboolean         truncate;     /* lock */
+  gint64           truncate_at;  /* lock; monotonic, -1: there is no need */
   gboolean         quit;         /* lock */
 };
 
 static void
-make_checkpoint (EvbusSpoolKeeper *self,
-                 gboolean          truncate)
+make_checkpoint (EvbusSpoolKeeper *self)
 {
+  int n_pages = -1, n_done = -1;
+
   g_mutex_lock (&self->checkpoint);
-  /* First what can be done beside commits, so that they wait for little. */
-  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-  if (truncate)
-    sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  if (sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_pages, &n_done) == SQLITE_OK)
+    g_atomic_int_set (&self->n_done, n_done);
   g_mutex_unlock (&self->checkpoint);
+}
+
+/* FALSE: somebody reads, or writes. */
+static gboolean
+truncate_log (EvbusSpoolKeeper *self)
+{
+  int code;
+
+  make_checkpoint (self);   /* what can be done beside commits, so that they wait for little */
+  g_mutex_lock (&self->checkpoint);
+  /* It is not in a hurry, and while it waited for a reader a commit would for it. */
+  sqlite3_busy_timeout (self->sql->db, 0);
+  code = sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  sqlite3_busy_timeout (self->sql->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
+  g_mutex_unlock (&self->checkpoint);
+  return code != SQLITE_BUSY;
 }
 
 static void
@@ -97,33 +121,53 @@ check_some (EvbusSpoolKeeper *self)
   self->check_at = -1;
 }
 
+/* Until a checkpoint is due, or the earlier of the two times. */
+static void
+wait_for_work (EvbusSpoolKeeper *self)
+{
+  while (!self->quit && !self->due)
+    {
+      /* -1 becomes the largest. */
+      gint64 until = (gint64) MIN ((guint64) self->truncate_at, (guint64) self->check_at);
+
+      if (until < 0)
+        g_cond_wait (&self->wake, &self->lock);
+      else if (g_get_monotonic_time () >= until)
+        return;
+      else
+        g_cond_wait_until (&self->wake, &self->lock, until);
+    }
+}
+
+static gboolean
+is_time (gint64 at)
+{
+  return at >= 0 && at <= g_get_monotonic_time ();
+}
+
 static gpointer
 run_keeper (gpointer data)
 {
   EvbusSpoolKeeper *self = data;
 
   g_mutex_lock (&self->lock);
-  while (!self->quit)
+  for (wait_for_work (self); !self->quit; wait_for_work (self))
     {
-      if (self->due || self->truncate)
-        {
-          gboolean truncate = self->truncate;
+      gboolean due = self->due, truncate = is_time (self->truncate_at), done = TRUE;
 
-          self->due = self->truncate = FALSE;
-          g_mutex_unlock (&self->lock);
-          make_checkpoint (self, truncate);
-          g_mutex_lock (&self->lock);
-        }
-      else if (self->check_at < 0)
-        {
-          g_cond_wait (&self->wake, &self->lock);
-        }
-      else if (!g_cond_wait_until (&self->wake, &self->lock, self->check_at))
-        {
-          g_mutex_unlock (&self->lock);
-          check_some (self);
-          g_mutex_lock (&self->lock);
-        }
+      self->due = FALSE;
+      if (truncate)
+        self->truncate_at = -1;
+      g_mutex_unlock (&self->lock);
+      if (truncate)
+        done = truncate_log (self);
+      else if (due)
+        make_checkpoint (self);
+      else
+        check_some (self);
+      g_mutex_lock (&self->lock);
+      if (!done && self->truncate_at < 0)
+        self->truncate_at = g_get_monotonic_time () + TRUNCATE_AFTER;
     }
   g_mutex_unlock (&self->lock);
   return NULL;
@@ -137,6 +181,8 @@ on_commit (gpointer    data,
 {
   EvbusSpool *spool = data;
 
+  if (n_pages < spool->wal_pages)
+    g_atomic_int_set (&spool->keeper->n_done, 0);
   spool->wal_pages = n_pages;
   return SQLITE_OK;
 }
@@ -152,6 +198,7 @@ evbus_spool_keeper_new (EvbusSpool *spool)
   g_cond_init (&self->wake);
   self->spool = spool;
   self->check_at = g_get_monotonic_time () + CHECK_AFTER;
+  self->truncate_at = -1;
   sqlite3_wal_hook (spool->sql->db, on_commit, spool);
 
   /* Without it, the Writer makes all checkpoints. The look into the database
@@ -184,28 +231,68 @@ evbus_spool_keeper_free (EvbusSpoolKeeper *self)
 }
 
 static void
-wake_keeper (EvbusSpoolKeeper *self,
-             gboolean          truncate)
+wake_keeper (EvbusSpoolKeeper *self)
 {
   g_mutex_lock (&self->lock);
   self->due = TRUE;
-  self->truncate |= truncate;
   g_cond_signal (&self->wake);
   g_mutex_unlock (&self->lock);
+}
+
+/* Not before there is a pause. */
+static void
+ask_to_truncate (EvbusSpoolKeeper *self)
+{
+  g_mutex_lock (&self->lock);
+  if (self->truncate_at < 0)
+    {
+      self->truncate_at = g_get_monotonic_time () + TRUNCATE_AFTER;
+      g_cond_signal (&self->wake);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+put_off_truncation (EvbusSpoolKeeper *self)
+{
+  g_mutex_lock (&self->lock);
+  if (self->truncate_at >= 0)
+    self->truncate_at = g_get_monotonic_time () + TRUNCATE_AFTER;
+  g_mutex_unlock (&self->lock);
+}
+
+/* What the keeper left: the next transaction begins the log anew, if nobody reads. */
+static void
+finish_checkpoint (EvbusSpool *self)
+{
+  int n_pages = 0, n_done = 0;
+
+  if (!g_mutex_trylock (&self->keeper->checkpoint))
+    return;
+  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_pages, &n_done);
+  g_atomic_int_set (&self->keeper->n_done, 0);
+  g_mutex_unlock (&self->keeper->checkpoint);
 }
 
 void
 evbus_spool_keep_wal (EvbusSpool *self)
 {
+  EvbusSpoolKeeper *keeper = self->keeper;
+
+  put_off_truncation (keeper);
   if (self->wal_pages >= HARD_PAGES)
     {
-      g_mutex_lock (&self->keeper->checkpoint);
+      g_mutex_lock (&keeper->checkpoint);
       sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-      g_mutex_unlock (&self->keeper->checkpoint);
+      g_atomic_int_set (&keeper->n_done, 0);
+      g_mutex_unlock (&keeper->checkpoint);
     }
   else if (self->wal_pages >= SOFT_PAGES)
     {
-      wake_keeper (self->keeper, FALSE);
+      if (self->wal_pages - g_atomic_int_get (&keeper->n_done) <= FEW_LEFT)
+        finish_checkpoint (self);
+      else
+        wake_keeper (keeper);
     }
 }
 
@@ -285,7 +372,7 @@ evbus_spool_shrink (EvbusSpool *self)
   if (self->full)
     evbus_spool_empty_wal (self);
   else if (g_stat (wal, &status) == 0 && status.st_size > KEPT_WAL_BYTES)
-    wake_keeper (self->keeper, TRUE);
+    ask_to_truncate (self->keeper);
   return more && !self->full;
 }
 

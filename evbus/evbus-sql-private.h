@@ -9,6 +9,9 @@
 
 G_BEGIN_DECLS
 
+/* Something waits for a lock only while another connection resets the WAL. */
+#define EVBUS_SQL_BUSY_TIMEOUT_MS 5000
+
 /* The statements of the spool, by number: evbus-sql.c has their text. */
 typedef enum {
   EVBUS_SQL_BEGIN,

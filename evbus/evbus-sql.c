@@ -11,9 +11,6 @@
 
 #include "evbus-error.h"
 
-/* Something waits for a lock only while another connection resets the WAL. */
-#define BUSY_TIMEOUT_MS 5000
-
 static const char *const texts[] = {
   [EVBUS_SQL_BEGIN] = "BEGIN IMMEDIATE",
   [EVBUS_SQL_COMMIT] = "COMMIT",
@@ -81,7 +78,7 @@ evbus_sql_open (const char  *path,
     }
 
   sqlite3_extended_result_codes (self->db, 1);
-  sqlite3_busy_timeout (self->db, BUSY_TIMEOUT_MS);
+  sqlite3_busy_timeout (self->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
   return g_steal_pointer (&self);
 }
 
