@@ -50,6 +50,16 @@ class Producer:
         return failed
 
 
+def whole_length(content):
+    """Without a line that a kill has torn, which the next life cuts off."""
+    end = content.rfind(b'\n') + 1
+    try:
+        json.loads(content[end:])
+    except ValueError:
+        return end
+    return len(content)
+
+
 class Service:
     """evbusd with a spool on a disk of the tests, over many lives."""
 
@@ -62,7 +72,7 @@ class Service:
         self.evbusd = evbusd
         self.bus = bus
         self.answered = {}
-        self.lives = []                # how long out.jsonl was at the end of each
+        self.lives = []                # how long out.jsonl was at the end of each, without a torn line
         self.arguments = ['--session', '--spool', str(self.root / 'spool')]
         self.program = program('evbusd')
 
@@ -90,7 +100,7 @@ class Service:
             iterate_until(lambda: all(answer for _number, answer in producer.waiting), 'the last answers')
             producer.collect()
         self.bus.close_clients()
-        self.lives.append(self.out.stat().st_size if self.out.exists() else 0)
+        self.lives.append(whole_length(self.out.read_bytes() if self.out.exists() else b''))
 
     def finish(self):
         """A life without faults that delivers the rest, and the verdict."""
