@@ -360,8 +360,8 @@ evbus_broker_drop_dead_finish (EvbusBroker   *self,
  * evbus_broker_list_orphans:
  * @self: a broker
  *
- * The routes that are in no configuration any more and have a place in the spool
- * still; none where there is no spool.
+ * The routes that are in no configuration any more and have queued events or dead
+ * letters in the spool still; none where there is no spool.
  *
  * Returns: (transfer container) (element-type EvbusOrphan): the orphans
  *
@@ -383,7 +383,10 @@ evbus_broker_list_orphans (EvbusBroker *self)
   routes = evbus_spool_list_routes (self->spool);
   for (guint i = 0; i < routes->len; i++)
     {
-      if (evbus_spool_route_is_orphan (routes->pdata[i]))
+      EvbusLedger ledger;
+
+      evbus_spool_route_get_ledger (routes->pdata[i], &ledger, NULL);
+      if (evbus_spool_route_is_orphan (routes->pdata[i]) && ledger.queued + ledger.dead > 0)
         g_ptr_array_add (orphans, evbus_orphan_new (routes->pdata[i]));
     }
   return orphans;

@@ -506,6 +506,20 @@ evbusctl_bus_get_properties (EvbusctlBus  *self,
   return reply != NULL ? g_variant_get_child_value (reply, 0) : NULL;
 }
 
+/* Any method of the manager, by its name. */
+GVariant *
+evbusctl_bus_call_manager (EvbusctlBus  *self,
+                           const char   *method,
+                           GVariant     *arguments,
+                           const char   *reply_type,
+                           GError      **error)
+{
+  return g_dbus_connection_call_sync (self->connection, BUS_NAME, OBJECT_PATH, BUS_NAME ".Manager",
+                                      method, arguments, G_VARIANT_TYPE (reply_type),
+                                      G_DBUS_CALL_FLAGS_NO_AUTO_START,
+                                      evbusctl_bus_get_timeout (), NULL, error);
+}
+
 GVariant *
 evbusctl_bus_explain (EvbusctlBus  *self,
                       const char   *profile,

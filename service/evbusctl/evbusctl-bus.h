@@ -75,6 +75,11 @@ GVariant    *evbusctl_bus_get_ledger      (EvbusctlBus          *self,
                                            GError              **error);
 GVariant    *evbusctl_bus_get_properties  (EvbusctlBus          *self,
                                            GError              **error);
+GVariant    *evbusctl_bus_call_manager    (EvbusctlBus          *self,
+                                           const char           *method,
+                                           GVariant             *arguments,
+                                           const char           *reply_type,
+                                           GError              **error);
 GVariant    *evbusctl_bus_explain         (EvbusctlBus          *self,
                                            const char           *profile,
                                            GError              **error);

@@ -37,6 +37,15 @@ static const EvbusctlCommand commands[] = {
   { "reload", "", "Make the service read its configuration anew",
     "A configuration with a mistake changes nothing; every mistake is shown.",
     0, 0, TRUE, NULL, evbusctl_reload },
+  { "dead", "list|show|replay|drop|export [NUMBER...]", "Show, replay or drop dead letters",
+    "Dead letters are events that a route has given up on, by their numbers: all of a\n"
+    "route with --route, all there are with --all, as list and export do without either.\n"
+    "replay gives them back to their route, or puts them anew under --profile. show and\n"
+    "export print lines of JSON, as the file provider writes them.",
+    1, G_MAXUINT16, TRUE, evbusctl_dead_entries, evbusctl_dead },
+  { "forget", "ROUTE", "Drop all that an orphaned route has",
+    "'evbusctl routes' shows which routes are in no configuration any more.",
+    1, 1, TRUE, NULL, evbusctl_forget },
   { "check-config", "FILE", "Check a configuration file or folder",
     "Needs no service. Exit code 0: fine; 1: mistakes, each printed as\n"
     "FILE:LINE:COLUMN: what is wrong; 3: nothing wrong but providers whose plugin\n"

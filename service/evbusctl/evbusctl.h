@@ -41,6 +41,7 @@ extern const GOptionEntry evbusctl_generate_entries[];
 extern const GOptionEntry evbusctl_monitor_entries[];
 extern const GOptionEntry evbusctl_status_entries[];
 extern const GOptionEntry evbusctl_explain_entries[];
+extern const GOptionEntry evbusctl_dead_entries[];
 
 int  evbusctl_put          (char **arguments);
 int  evbusctl_generate     (char **arguments);
@@ -48,6 +49,8 @@ int  evbusctl_monitor      (char **arguments);
 int  evbusctl_status       (char **arguments);
 int  evbusctl_routes       (char **arguments);
 int  evbusctl_explain      (char **arguments);
+int  evbusctl_dead         (char **arguments);
+int  evbusctl_forget       (char **arguments);
 int  evbusctl_reload       (char **arguments);
 int  evbusctl_check_config (char **arguments);
 int  evbusctl_providers    (char **arguments);

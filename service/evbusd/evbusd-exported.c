@@ -9,6 +9,7 @@
 
 #include "evbusd-bus.h"
 #include "evbusd-dbus.h"
+#include "evbusd-dead.h"
 #include "evbusd-report.h"
 
 struct _EvbusdExported
@@ -90,12 +91,33 @@ add_route (GVariantBuilder *builder,
   g_variant_builder_close (builder);
 }
 
+static void
+add_orphan (GVariantBuilder *builder,
+            EvbusOrphan     *orphan)
+{
+  const char *name = evbus_orphan_get_name (orphan);
+  EvbusLedger ledger;
+
+  evbus_orphan_get_ledger (orphan, &ledger);
+  g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (builder, "{sv}", "provider", g_variant_new_string (name));
+  g_variant_builder_add (builder, "{sv}", "profile", g_variant_new_string (""));
+  g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (evbus_orphan_get_key (orphan)));
+  g_variant_builder_add (builder, "{sv}", "state", g_variant_new_string ("orphaned"));
+  g_variant_builder_add (builder, "{sv}", "reason",
+                         g_variant_new_printf ("in no configuration any more; to drop what it has: evbusctl forget \"%s\"",
+                                               name));
+  g_variant_builder_add (builder, "{sv}", "ledger", evbus_ledger_to_variant (&ledger));
+  g_variant_builder_close (builder);
+}
+
 static gboolean
 on_list_routes (EvbusdManager         *skeleton,
                 GDBusMethodInvocation *invocation,
                 EvbusdExported        *self)
 {
   GListModel *routes = evbus_broker_get_routes (self->broker);
+  g_autoptr (GPtrArray) orphans = evbus_broker_list_orphans (self->broker);
   GVariantBuilder builder;
 
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
@@ -105,6 +127,8 @@ on_list_routes (EvbusdManager         *skeleton,
 
       add_route (&builder, route);
     }
+  for (guint i = 0; i < orphans->len; i++)
+    add_orphan (&builder, orphans->pdata[i]);
 
   evbusd_manager_complete_list_routes (skeleton, invocation, g_variant_builder_end (&builder));
   return G_DBUS_METHOD_INVOCATION_HANDLED;
@@ -213,6 +237,7 @@ evbusd_exported_new (GDBusConnection  *connection,
   self->reload = reload;
   self->reload_data = user_data;
   connect_handlers (self);
+  evbusd_dead_connect (self->manager_skeleton, broker);
 
   evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
   evbusd_manager_set_start_time (self->manager_skeleton, g_get_real_time ());

@@ -12,7 +12,7 @@ import pytest
 
 from evbus_service import assert_balanced, program, read_events, source_root, wait_for
 
-COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'check-config', 'providers', 'help')
+COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'dead', 'forget', 'check-config', 'providers', 'help')
 
 CONFIG = '''
 internal: {default: {}}

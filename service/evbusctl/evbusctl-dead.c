@@ -1,0 +1,402 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* `dead` and `forget`. Long work is done in pages, so that no call takes long. */
+
+#include "evbusctl.h"
+#include "evbusctl-bus.h"
+#include "evbusctl-output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PAGE 256u
+
+static char *route;
+static char *profile;
+static gboolean all;
+
+const GOptionEntry evbusctl_dead_entries[] = {
+  { "route", 'R', 0, G_OPTION_ARG_STRING, &route, "Only those of this route: its name, or PROVIDER 'PATTERN'", "ROUTE" },
+  { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "All of them", NULL },
+  { "profile", 'p', 0, G_OPTION_ARG_STRING, &profile, "replay: put them anew under this profile", "PROFILE" },
+  { NULL }
+};
+
+typedef gboolean (*LetterFunc) (GVariant  *letter,
+                                gpointer   data,
+                                GError   **error);
+
+/* Calls @func for the letters after @after, page by page; at most @max, 0: all. */
+static gboolean
+foreach_letter (EvbusctlBus  *bus,
+                const char   *method,
+                gint64        after,
+                guint         max,
+                LetterFunc    func,
+                gpointer      data,
+                GError      **error)
+{
+  guint n = 1;
+
+  while (n > 0)
+    {
+      g_autoptr(GVariant) reply = NULL;
+      g_autoptr(GVariant) letters = NULL;
+
+      reply = evbusctl_bus_call_manager (bus, method,
+                                         g_variant_new ("(sxu)", route != NULL ? route : "", after, max > 0 ? max : PAGE),
+                                         "(a*)", error);
+      if (reply == NULL)
+        return FALSE;
+      letters = g_variant_get_child_value (reply, 0);
+      n = g_variant_n_children (letters);
+      for (guint i = 0; i < n; i++)
+        {
+          g_autoptr(GVariant) letter = g_variant_get_child_value (letters, i);
+
+          g_variant_get_child (letter, 0, "x", &after);
+          if (!func (letter, data, error))
+            return FALSE;
+        }
+      if (max > 0)
+        break;
+    }
+  return TRUE;
+}
+
+static char *
+format_time (gint64 when)
+{
+  g_autoptr(GDateTime) second = g_date_time_new_from_unix_utc (when / G_USEC_PER_SEC);
+  g_autofree char *text = second != NULL ? g_date_time_format (second, "%Y-%m-%dT%H:%M:%S") : g_strdup ("?");
+
+  return g_strdup_printf ("%s.%06dZ", text, (int) (when % G_USEC_PER_SEC));
+}
+
+static const EvbusctlColumn columns[] = {
+  { "NUMBER", TRUE }, { "DIED" }, { "ROUTE" }, { "KEY" }, { "PROFILE" }, { "SIZE", TRUE }, { "REASON" },
+};
+
+static gboolean
+add_row (GVariant  *letter,
+         gpointer   data,
+         GError   **error)
+{
+  EvbusctlTable *table = data;
+  const char *of, *reason, *id, *key, *under, *type;
+  gint64 number, died, put;
+  guint64 size;
+  g_autofree char *number_text = NULL;
+  g_autofree char *died_text = NULL;
+  g_autofree char *size_text = NULL;
+
+  g_variant_get (letter, "(x&sx&s&sx&s&s&st)", &number, &of, &died, &reason, &id, &put, &key, &under, &type, &size);
+  number_text = g_strdup_printf ("%" G_GINT64_FORMAT, number);
+  died_text = format_time (died);
+  size_text = g_strdup_printf ("%" G_GUINT64_FORMAT, size);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, number_text);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, died_text);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, of);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, key);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, under);
+  evbusctl_table_cell (table, EVBUSCTL_PLAIN, size_text);
+  evbusctl_table_cell (table, EVBUSCTL_BAD, reason);
+  return TRUE;
+}
+
+static gboolean
+run_list (EvbusctlBus  *bus,
+          GArray       *numbers,
+          GError      **error)
+{
+  g_autoptr(EvbusctlTable) table = evbusctl_table_new (columns, G_N_ELEMENTS (columns));
+
+  if (!foreach_letter (bus, "ListDead", 0, 0, add_row, table, error))
+    return FALSE;
+  evbusctl_table_print (table);
+  return TRUE;
+}
+
+static void
+append_member (GString    *line,
+               const char *name,
+               const char *text)
+{
+  g_string_append_printf (line, ",\"%s\":", name);
+  evbus_json_append_string (line, text, -1);
+}
+
+static void
+append_attributes (GString  *line,
+                   GVariant *attributes)
+{
+  GVariantIter iter;
+  const char *name, *value;
+  const char *before = ",\"attributes\":{";
+
+  g_variant_iter_init (&iter, attributes);
+  while (g_variant_iter_next (&iter, "{&s&s}", &name, &value))
+    {
+      g_string_append (line, before);
+      evbus_json_append_string (line, name, -1);
+      g_string_append_c (line, ':');
+      evbus_json_append_string (line, value, -1);
+      before = ",";
+    }
+  if (*before == ',' && before[1] == '\0')
+    g_string_append_c (line, '}');
+}
+
+static void
+append_body (GString    *line,
+             const char *type,
+             GVariant   *body)
+{
+  gsize size;
+  const char *data = g_variant_get_fixed_array (body, &size, 1);
+  g_autofree char *base64 = NULL;
+
+  if (g_ascii_strncasecmp (type, "application/json", 16) == 0 || g_str_has_suffix (type, "+json"))
+    {
+      gsize length = line->len;
+
+      g_string_append (line, ",\"body\":");
+      if (evbus_json_append_compact (line, (const guint8 *) data, size, NULL))
+        return;
+      g_string_truncate (line, length);
+    }
+  base64 = g_base64_encode ((const guchar *) data, size);
+  g_string_append_printf (line, ",\"body_base64\":\"%s\"", base64);
+}
+
+/* A line as the `file` provider writes it, and what became of the event. */
+static gboolean
+print_letter (GVariant  *letter,
+              gpointer   data,
+              GError   **error)
+{
+  g_autoptr(GString) line = g_string_new ("{\"id\":");
+  g_autoptr(GVariant) attributes = NULL;
+  g_autoptr(GVariant) body = NULL;
+  const char *of, *reason, *id, *key, *under, *type;
+  gint64 number, died, put;
+  gint64 *wanted = data;
+  g_autofree char *put_text = NULL;
+  g_autofree char *died_text = NULL;
+
+  g_variant_get (letter, "(x&sx&s&sx&s&s&s@a{ss}@ay)", &number, &of, &died, &reason, &id, &put, &key, &under,
+                 &type, &attributes, &body);
+  if (wanted != NULL && *wanted != number)
+    return TRUE;
+  if (wanted != NULL)
+    *wanted = 0;
+  put_text = format_time (put);
+  died_text = format_time (died);
+  evbus_json_append_string (line, id, -1);
+  append_member (line, "time", put_text);
+  append_member (line, "routing_key", key);
+  append_member (line, "profile", under);
+  if (strcmp (type, "application/json") != 0)
+    append_member (line, "content_type", type);
+  append_attributes (line, attributes);
+  append_body (line, type, body);
+  g_string_append_printf (line, ",\"number\":%" G_GINT64_FORMAT, number);
+  append_member (line, "route", of);
+  append_member (line, "reason", reason);
+  append_member (line, "died", died_text);
+  g_string_append_c (line, '}');
+  puts (line->str);
+  return TRUE;
+}
+
+static gboolean
+run_export (EvbusctlBus  *bus,
+            GArray       *numbers,
+            GError      **error)
+{
+  if (numbers->len == 0)
+    return foreach_letter (bus, "ReadDead", 0, 0, print_letter, NULL, error);
+
+  for (guint i = 0; i < numbers->len; i++)
+    {
+      gint64 number = g_array_index (numbers, gint64, i);
+      gint64 wanted = number;
+
+      if (!foreach_letter (bus, "ReadDead", number - 1, 1, print_letter, &wanted, error))
+        return FALSE;
+      if (wanted == 0)
+        continue;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "there is no dead letter %" G_GINT64_FORMAT, number);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+add_number (GVariant  *letter,
+            gpointer   data,
+            GError   **error)
+{
+  gint64 number;
+
+  g_variant_get_child (letter, 0, "x", &number);
+  g_array_append_val ((GArray *) data, number);
+  return TRUE;
+}
+
+/* Those that are there now: what dies again meanwhile is not taken once more. */
+static gboolean
+change (EvbusctlBus  *bus,
+        GArray       *numbers,
+        gboolean      replays,
+        guint64      *n_done,
+        GError      **error)
+{
+  if (numbers->len == 0 && !foreach_letter (bus, "ListDead", 0, 0, add_number, numbers, error))
+    return FALSE;
+
+  for (guint i = 0; i < numbers->len; i += PAGE)
+    {
+      GVariant *page = g_variant_new_fixed_array (G_VARIANT_TYPE_INT64, &g_array_index (numbers, gint64, i),
+                                                  MIN (PAGE, numbers->len - i), sizeof (gint64));
+      const char *of = route != NULL ? route : "";
+      g_autoptr(GVariant) reply = NULL;
+      guint64 n;
+
+      if (replays)
+        reply = evbusctl_bus_call_manager (bus, "ReplayDead",
+                                           g_variant_new ("(s@axs)", of, page, profile != NULL ? profile : ""), "(t)", error);
+      else
+        reply = evbusctl_bus_call_manager (bus, "DropDead", g_variant_new ("(s@ax)", of, page), "(t)", error);
+      if (reply == NULL)
+        return FALSE;
+      g_variant_get (reply, "(t)", &n);
+      *n_done += n;
+      if (evbusctl_progress_wanted ())
+        fprintf (stderr, "\r%" G_GUINT64_FORMAT " of %u\033[K", *n_done, numbers->len);
+    }
+  if (evbusctl_progress_wanted ())
+    fputs ("\r\033[K", stderr);
+  return TRUE;
+}
+
+static gboolean
+run_change (EvbusctlBus  *bus,
+            GArray       *numbers,
+            gboolean      replays,
+            GError      **error)
+{
+  guint64 n_done = 0;
+  gboolean done = change (bus, numbers, replays, &n_done, error);
+
+  if (done || n_done > 0)
+    printf ("%" G_GUINT64_FORMAT " %s\n", n_done, replays ? "replayed" : "dropped");
+  return done;
+}
+
+static gboolean
+run_replay (EvbusctlBus  *bus,
+            GArray       *numbers,
+            GError      **error)
+{
+  return run_change (bus, numbers, TRUE, error);
+}
+
+static gboolean
+run_drop (EvbusctlBus  *bus,
+          GArray       *numbers,
+          GError      **error)
+{
+  return run_change (bus, numbers, FALSE, error);
+}
+
+static const struct {
+  const char *name;
+  gboolean    takes_numbers;
+  gboolean    needs_choice;    /* numbers, --route or --all */
+  gboolean (* run) (EvbusctlBus *bus, GArray *numbers, GError **error);
+} actions[] = {
+  { "list", FALSE, FALSE, run_list },
+  { "show", TRUE, TRUE, run_export },
+  { "replay", TRUE, TRUE, run_replay },
+  { "drop", TRUE, TRUE, run_drop },
+  { "export", TRUE, FALSE, run_export },
+};
+
+static int
+find_action (const char *name)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (actions); i++)
+    {
+      if (strcmp (actions[i].name, name) == 0)
+        return i;
+    }
+  return -1;
+}
+
+static gboolean
+parse_numbers (char   **words,
+               GArray  *numbers)
+{
+  for (guint i = 0; words[i] != NULL; i++)
+    {
+      guint64 number;
+      g_autoptr(GError) error = NULL;
+
+      if (!g_ascii_string_to_unsigned (words[i], 10, 1, G_MAXINT64, &number, &error))
+        {
+          evbusctl_error ("dead: '%s' is no number of a dead letter; 'evbusctl dead list' shows them", words[i]);
+          return FALSE;
+        }
+      g_array_append_val (numbers, number);
+    }
+  return TRUE;
+}
+
+int
+evbusctl_dead (char **arguments)
+{
+  g_autoptr(GArray) numbers = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(EvbusctlBus) bus = NULL;
+  g_autoptr(GError) error = NULL;
+  int action = find_action (arguments[0]);
+
+  if (action < 0)
+    {
+      evbusctl_error ("dead: unknown action '%s'; list, show, replay, drop and export are known", arguments[0]);
+      return EVBUSCTL_USAGE;
+    }
+  if (!parse_numbers (arguments + 1, numbers))
+    return EVBUSCTL_USAGE;
+  if ((numbers->len > 0 && (all || !actions[action].takes_numbers)) || (all && route != NULL))
+    {
+      evbusctl_error ("dead %s: either numbers, or --route, or --all", arguments[0]);
+      return EVBUSCTL_USAGE;
+    }
+  if (actions[action].needs_choice && numbers->len == 0 && !all && route == NULL)
+    {
+      evbusctl_error ("dead %s: which? Numbers, --route ROUTE, or --all", arguments[0]);
+      return EVBUSCTL_USAGE;
+    }
+
+  bus = evbusctl_bus_open (&error);
+  if (bus == NULL || !actions[action].run (bus, numbers, &error))
+    return evbusctl_bus_report (error);
+  return EVBUSCTL_OK;
+}
+
+int
+evbusctl_forget (char **arguments)
+{
+  g_autoptr(EvbusctlBus) bus = NULL;
+  g_autoptr(GVariant) reply = NULL;
+  g_autoptr(GError) error = NULL;
+
+  if (!evbusctl_check_text ("route", arguments[0], &error) ||
+      (bus = evbusctl_bus_open (&error)) == NULL ||
+      (reply = evbusctl_bus_call_manager (bus, "ForgetRoute", g_variant_new ("(s)", arguments[0]), "()", &error)) == NULL)
+    return evbusctl_bus_report (error);
+  return EVBUSCTL_OK;
+}

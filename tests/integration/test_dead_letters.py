@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Dead letters and orphaned routes, over D-Bus and with evbusctl."""
+
+import json
+
+import pytest
+from gi.repository import GLib
+
+from evbus_service import ERROR, MANAGER, CallError, wait_for
+
+BODY = GLib.Variant('a{sv}', {'n': GLib.Variant('i', 1)})
+SICK = "sink: {sick: {mode: poison}}\nfile: {well: {path: %s}}\n"
+ROUTE = "sink 'sick'"
+
+
+@pytest.fixture
+def service(evbusd, folder):
+    return evbusd(SICK % (folder / 'well'), arguments=['--session', '--spool', str(folder / 'spool')])
+
+
+def list_dead(client, route='', after=0, most=100):
+    return client.call('ListDead', '(sxu)', route, after, most, interface=MANAGER)[0]
+
+
+def die(client, n):
+    for _ in range(n):
+        client.put('order.new', BODY, 'sick')
+    wait_for(lambda: len(list_dead(client)) == n, f'{n} dead letters')
+
+
+def test_list_and_read(service, client):
+    die(client, 3)
+    letters = list_dead(client, ROUTE, 0, 2)
+    assert len(letters) == 2
+    assert len(list_dead(client, '', letters[-1][0])) == 1
+    _, route, died, reason, _, put, key, profile, content_type, size = letters[0]
+    assert (route, key, profile, content_type, size) == (ROUTE, 'order.new', 'sick', 'application/json', 7)
+    assert reason and died >= put
+    (letters,) = client.call('ReadDead', '(sxu)', '', 0, 1, interface=MANAGER)
+    assert bytes(letters[0][-1]) == b'{"n":1}'
+    with pytest.raises(CallError, match=ERROR + 'NotFound'):
+        list_dead(client, 'nobody')
+    client.wait_ledger(accepted=3, dead=3)
+
+
+def test_replay_and_drop(service, client):
+    die(client, 4)
+    numbers = [letter[0] for letter in list_dead(client)]
+    assert client.call('ReplayDead', '(saxs)', '', [], '', interface=MANAGER) == (0,)
+    assert client.call('ReplayDead', '(saxs)', '', numbers[:2], 'well', interface=MANAGER) == (2,)
+    client.wait_ledger(accepted=6, delivered=2, dead=2, dropped=2)
+    assert client.call('ReplayDead', '(saxs)', ROUTE, [], '', interface=MANAGER) == (2,)
+    wait_for(lambda: [letter[0] for letter in list_dead(client)][:1] > numbers[-1:], 'the two to die again')
+    client.wait_ledger(accepted=6, delivered=2, dead=2, dropped=2)
+    assert client.call('DropDead', '(sax)', ROUTE, [], interface=MANAGER) == (2,)
+    client.wait_ledger(accepted=6, delivered=2, dead=0, dropped=4)
+    with pytest.raises(CallError, match=ERROR + 'NotFound'):
+        client.call('DropDead', '(sax)', '', numbers[:1], interface=MANAGER)
+
+
+def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):
+    die(client, 2)
+    service.config.write_text(f'file: {{well: {{path: {folder}/well}}}}\n')
+    client.call('Reload', interface=MANAGER)
+    orphan = client.routes()[-1]
+    assert (orphan['provider'], orphan['state'], orphan['ledger']['dead']) == (ROUTE, 'orphaned', 2)
+    assert 'orphaned' in evbusctl('status').stdout
+    assert evbusctl('dead', 'replay', '--all').returncode == 1
+    wait_for(lambda: evbusctl('forget', ROUTE).returncode == 0, 'the route to be forgotten')
+    assert [route['provider'] for route in client.routes()] == ['file']
+    client.wait_ledger(accepted=2, dropped=2)
+    result = evbusctl('forget', ROUTE)
+    assert result.returncode == 1 and 'no route' in result.stderr
+
+
+def test_evbusctl_dead(service, client, evbusctl):
+    die(client, 3)
+    number = str(list_dead(client)[1][0])
+    shown = evbusctl('dead', 'list', '--route', ROUTE)
+    assert shown.returncode == 0 and shown.stdout.count('order.new') == 3
+    lines = [json.loads(line) for line in evbusctl('dead', 'export').stdout.splitlines()]
+    assert [line['body'] for line in lines] == [{'n': 1}] * 3
+    assert lines[0]['route'] == ROUTE and lines[0]['reason'] and lines[0]['died'].endswith('Z')
+    assert json.loads(evbusctl('dead', 'show', number).stdout) == lines[1]
+    assert evbusctl('dead', 'replay', number, '--profile', 'well').stdout == '1 replayed\n'
+    assert evbusctl('dead', 'drop', '--all').stdout == '2 dropped\n'
+    client.wait_ledger(accepted=4, delivered=1, dropped=3)
+    result = evbusctl('dead', 'show', number)
+    assert result.returncode == 1 and f'no dead letter {number}' in result.stderr
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['bury'], "unknown action 'bury'"),
+    (['drop'], 'which?'),
+    (['drop', 'x'], "'x' is no number"),
+    (['drop', '1', '--all'], 'either numbers'),
+    (['list', '1'], 'either numbers'),
+])
+def test_a_wrong_command_line(evbusctl, arguments, message):
+    result = evbusctl('dead', *arguments)
+    assert result.returncode == 2 and message in result.stderr
