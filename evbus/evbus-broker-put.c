@@ -11,6 +11,7 @@
 
 #include "evbus-cause-private.h"
 #include "evbus-error.h"
+#include "evbus-json-private.h"
 #include "evbus-limits-private.h"
 #include "evbus-put-options-private.h"
 
@@ -86,6 +87,33 @@ make_event (EvbusBroker            *self,
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
                "the event has %" G_GSIZE_FORMAT " bytes with its routing key and profile, and may have %" G_GSIZE_FORMAT,
                event->weight, max_bytes);
+  evbus_event_unref (event);
+  return NULL;
+}
+
+static gboolean
+is_json (const char *content_type)
+{
+  static const char json[] = "application/json";
+
+  return g_ascii_strncasecmp (content_type, json, strlen (json)) == 0 &&
+         strchr ("; ", content_type[strlen (json)]) != NULL;
+}
+
+/* Of a body that is serialised already, which may not be what it says. What is
+ * no JSON is for the destination to judge. */
+static EvbusEvent *
+make_given_event (EvbusBroker            *self,
+                  const EvbusPutOptions  *options,
+                  EvbusEventInit         *init,
+                  GError                **error)
+{
+  EvbusEvent *event = make_event (self, options, init, error);
+
+  if (event == NULL || !is_json (event->content_type) ||
+      evbus_json_check_body (event->data, event->size, error))
+    return event;
+
   evbus_event_unref (event);
   return NULL;
 }
@@ -175,7 +203,7 @@ event_from_variant (EvbusBroker            *self,
       bytes = g_variant_get_data_as_bytes (body);
       init.content_type = options->content_type;
       init.bytes = bytes;
-      return make_event (self, options, &init, error);
+      return make_given_event (self, options, &init, error);
     }
 
   buffer = get_buffer ();
@@ -211,7 +239,7 @@ event_from_bytes (EvbusBroker  *self,
 
   init.content_type = content_type;
   init.bytes = body;
-  return make_event (self, &no_options, &init, error);
+  return make_given_event (self, &no_options, &init, error);
 }
 
 /* Takes over @event, which may be NULL with @error set. */

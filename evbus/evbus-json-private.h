@@ -19,3 +19,7 @@ evbus_json_needs_escape (guint8 byte)
 
 gsize evbus_json_escape (guint8 byte,
                          char   escape[EVBUS_JSON_ESCAPE_SIZE]);
+
+gboolean evbus_json_check_body (const guint8  *data,
+                                gsize          size,
+                                GError       **error);

@@ -14,21 +14,26 @@
 #include <string.h>
 
 #include "evbus-error.h"
+#include "evbus-json-names-private.h"
 #include "evbus-json-private.h"
 #include "evbus-limits-private.h"
 
 /* Twice what a body may have, so that a body in an envelope is valid too. */
-#define MAX_DEPTH 128
+#define MAX_DEPTH      128
+#define MAX_BODY_DEPTH 64
 G_STATIC_ASSERT (MAX_DEPTH == 2 * EVBUS_MAX_NESTING);
+G_STATIC_ASSERT (MAX_BODY_DEPTH == EVBUS_MAX_NESTING);
 
 typedef struct
 {
-  const guint8 *start;
-  const guint8 *end;
-  const guint8 *p;
-  const char   *expected;               /* set where the document is wrong */
-  guint         depth;
-  char          closing[MAX_DEPTH];     /* of the containers that are open */
+  const guint8   *start;
+  const guint8   *end;
+  const guint8   *p;
+  const char     *expected;             /* set where the document is wrong */
+  EvbusJsonNames *names;                /* NULL: a name may stand twice, */
+                                        /* and nesting may be MAX_DEPTH */
+  guint           depth;
+  char            closing[MAX_DEPTH];   /* of the containers that are open */
 } Scanner;
 
 static gboolean
@@ -154,14 +159,47 @@ scan_string (Scanner *self)
 static gboolean
 scan_member_name (Scanner *self)
 {
+  const guint8 *begin;
+
   skip_space (self);
+  begin = self->p;
   if (!scan_string (self))
     return FALSE;
+  if (self->names != NULL)
+    evbus_json_names_add (self->names, begin + 1, self->p - 1);
   skip_space (self);
   if (peek (self) != ':')
     return refuse (self, "':'");
   self->p++;
   return TRUE;
+}
+
+static gboolean
+open_container (Scanner *self,
+                char     closing)
+{
+  if (self->names != NULL && self->depth == EVBUS_MAX_NESTING)
+    return refuse (self, "at most " G_STRINGIFY (MAX_BODY_DEPTH) " levels of nesting");
+  if (self->depth == MAX_DEPTH)
+    return refuse (self, "at most " G_STRINGIFY (MAX_DEPTH) " levels of nesting");
+
+  self->closing[self->depth++] = closing;
+  if (closing == ']')
+    return TRUE;
+  if (self->names != NULL)
+    evbus_json_names_open (self->names);
+  return scan_member_name (self);
+}
+
+static gboolean
+close_container (Scanner *self)
+{
+  self->p++;
+  self->depth--;
+  if (self->names == NULL || self->closing[self->depth] == ']')
+    return TRUE;
+  return evbus_json_names_close (self->names, &self->p) ||
+         refuse (self, "a name that is not in the object yet");
 }
 
 /* A container that is not empty is left open, with its first value next.
@@ -201,11 +239,8 @@ scan_value (Scanner  *self,
       self->p++;
       return TRUE;
     }
-  if (self->depth == MAX_DEPTH)
-    return refuse (self, "at most " G_STRINGIFY (MAX_DEPTH) " levels of nesting");
-  self->closing[self->depth++] = closing;
   *complete = FALSE;
-  return closing == ']' || scan_member_name (self);
+  return open_container (self, closing);
 }
 
 /* Closes containers until a value follows, or nothing is open any more. */
@@ -225,8 +260,8 @@ scan_separator (Scanner *self)
         }
       if (peek (self) != closing)
         return refuse (self, closing == ']' ? "',' or ']'" : "',' or '}'");
-      self->p++;
-      self->depth--;
+      if (!close_container (self))
+        return FALSE;
     }
   return TRUE;
 }
@@ -249,43 +284,16 @@ scan_document (Scanner *self)
   return self->p == self->end || refuse (self, "nothing after the value");
 }
 
-/**
- * evbus_json_validate:
- * @data: (array length=size) (element-type guint8) (nullable): a document;
- *   %NULL only with @size 0
- * @size: its size in bytes
- * @error: return location for a #GError
- *
- * Checks that bytes are one JSON value as RFC 8259 has it, in valid UTF-8,
- * nested at most 128 deep, with nothing but white space around it. Nothing is
- * allocated, and the time is proportional to @size.
- *
- * A name that stands twice in an object, a number no double can hold and an
- * unpaired surrogate (as `"\ud800"`) are valid: what becomes of them is up to
- * the reader.
- *
- * May be called from any thread.
- *
- * Returns: %TRUE if the document is valid; otherwise %FALSE and @error is
- *   %EVBUS_ERROR_INVALID_BODY, with the offset of the first mistake in bytes
- *
- * Since: 1.0
- */
-gboolean
-evbus_json_validate (const guint8  *data,
-                     gsize          size,
-                     GError       **error)
+static gboolean
+check (const guint8    *data,
+       gsize            size,
+       EvbusJsonNames  *names,
+       GError         **error)
 {
-  Scanner self = { NULL, };
+  Scanner self = { data, data + size, data, };
   const char *invalid;
 
-  g_return_val_if_fail (data != NULL || size == 0, FALSE);
-
-  if (size == 0)
-    data = (const guint8 *) "";
-  self.start = self.p = data;
-  self.end = data + size;
-
+  self.names = names;
   if (!g_utf8_validate_len ((const char *) data, size, &invalid))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
@@ -301,6 +309,57 @@ evbus_json_validate (const guint8  *data,
       return FALSE;
     }
   return TRUE;
+}
+
+/* Of what is put as JSON more is asked: a name stands once in an object, and
+ * containers are nested at most EVBUS_MAX_NESTING deep, as in any other body. */
+gboolean
+evbus_json_check_body (const guint8  *data,
+                       gsize          size,
+                       GError       **error)
+{
+  EvbusJsonNames names;
+  gboolean valid;
+
+  if (size == 0)
+    data = (const guint8 *) "";
+  evbus_json_names_init (&names, data);
+  valid = check (data, size, &names, error);
+  evbus_json_names_clear (&names);
+  return valid;
+}
+
+/**
+ * evbus_json_validate:
+ * @data: (array length=size) (element-type guint8) (nullable): a document;
+ *   %NULL only with @size 0
+ * @size: its size in bytes
+ * @error: return location for a #GError
+ *
+ * Checks that bytes are one JSON value as RFC 8259 has it, in valid UTF-8,
+ * nested at most 128 deep, with nothing but white space around it. Nothing is
+ * allocated, and the time is proportional to @size.
+ *
+ * A name that stands twice in an object, a number no double can hold and an
+ * unpaired surrogate (as `"\ud800"`) are valid: what becomes of them is up to
+ * the reader. A producer's body of type `application/json` may have no name
+ * twice in an object, and be nested at most 64 deep.
+ *
+ * May be called from any thread.
+ *
+ * Returns: %TRUE if the document is valid; otherwise %FALSE and @error is
+ *   %EVBUS_ERROR_INVALID_BODY, with the offset of the first mistake in bytes
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_json_validate (const guint8  *data,
+                     gsize          size,
+                     GError       **error)
+{
+  g_return_val_if_fail (data != NULL || size == 0, FALSE);
+
+  return check (size == 0 ? (const guint8 *) "" : data, size, NULL, error);
 }
 
 /**

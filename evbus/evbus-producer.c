@@ -154,7 +154,8 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  *   spaces. An id
  *   that was put before, among the last 65,536 given, gets the same answer and
  *   makes no second event.
- * - `content-type` (`s`): the body is serialised already.
+ * - `content-type` (`s`): the body is serialised already; JSON is checked as
+ *   by [method@Producer.put_bytes_async].
  * - `attributes` (`a{ss}`): at most 64 of at most 16 KiB together.
  * - `max-age` (`t`): milliseconds after which the event is not delivered any
  *   more.
@@ -219,8 +220,11 @@ evbus_producer_put_with_options_finish (EvbusProducer  *self,
  * @user_data: for @callback
  *
  * Puts an event whose body is serialised already, like
- * [method@Producer.put_async]. The bytes are taken as they are: whether they
- * are what @content_type says is for the destination to find out.
+ * [method@Producer.put_async]. The bytes are taken as they are, but for those
+ * of the type `application/json`, with or without parameters: what is not JSON,
+ * has a name twice in an object or is nested deeper than 64 is
+ * %EVBUS_ERROR_INVALID_BODY, with the offset of the mistake in bytes. Whether
+ * others are what @content_type says is for the destination to find out.
  *
  * Since: 1.0
  */
@@ -278,7 +282,7 @@ evbus_producer_put_bytes_finish (EvbusProducer  *self,
  * @error: return location for a #GError
  *
  * Puts an event whose body is serialised already, if there is space now. Never
- * waits.
+ * waits. JSON is checked as by [method@Producer.put_bytes_async].
  *
  * The errors are those of [method@Producer.put_finish], but for cancellation.
  *

@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* A JSON body is not turned into a GVariant: a null has no value that D-Bus
- * can carry, 1.0 would become 1 and a large integer a rounded double, and of a
- * key that stands twice one would vanish. Its bytes go as they are, but for the
- * white space around its tokens, with their content type, and arrive so. */
+ * can carry, and 1.0 would become 1 and a large integer a rounded double. Its
+ * bytes go as they are, but for the white space around its tokens, with their
+ * content type, and arrive so. */
 static gboolean
 parse_json (EvbusctlBody  *body,
             const char    *text,

@@ -267,7 +267,7 @@ static const char *forged[] = {
 };
 
 /* Nothing that claims to be JSON can make a line of its own; the events
- * around it are written. */
+ * around it are written. What is plain "application/json" the broker refuses. */
 static void
 test_forged (Fixture       *fixture,
              gconstpointer  data)
@@ -277,7 +277,7 @@ test_forged (Fixture       *fixture,
 
   for (i = 0; i < G_N_ELEMENTS (forged); i++)
     {
-      g_free (put_bytes (fixture, "k", forged[i], "application/json", NULL));
+      g_free (put_bytes (fixture, "k", forged[i], "application/cloudevents+json", NULL));
       g_free (put_bytes (fixture, "k\"}\n{\"id\":\"forged\"}", "[1,\n\t2]", "application/json",
                          "p\"}\n{"));
     }

@@ -5,6 +5,8 @@
 #include <evbus/evbus.h>
 #include <string.h>
 
+#include "evbus-json-private.h"
+
 #define BYTES(text) text, sizeof text - 1
 
 static const struct
@@ -151,6 +153,81 @@ test_brackets (void)
                    "not JSON: byte 129: expected at most 128 levels of nesting");
 }
 
+/* -1: no name stands twice. */
+static const struct
+{
+  const char *text;
+  int         byte;
+} names[] = {
+  { "{}", -1 },
+  { "{\"a\":1,\"b\":2,\"A\":3}", -1 },
+  { "[{\"a\":1},{\"a\":2},[{\"a\":1}]]", -1 },
+  { "{\"a\":{\"a\":{\"a\":1}}}", -1 },
+  { "{\"\":1,\"a\":{},\"ab\":2}", -1 },
+  { "{\"\":1,\"\":2}", 6 },
+  { "{\"a\":{\"b\":1},\"c\":3,\"a\":2}", 19 },
+  { "[{\"x\":{\"b\":1, \"b\":1}}]", 14 },
+  { "{\"a\":1,\"\\u0061\":2}", 7 },
+  { "{\"\\u00e9\":1,\"\303\251\":2}", 12 },
+  { "{\"\\uD83D\\ude00\":1,\"\360\237\230\200\":2}", 18 },
+  { "{\"\\ud83d\":1,\"\\ude00\":2,\"\\ud83d\\ude00\":3}", -1 },
+  { "{\"\\ud83d\":1,\"\\uD83D\":2}", 12 },
+  { "{\"\\n\\/\\\"\":1,\"\\u000a/\\u0022\":2}", 12 },
+  { "{\"\\\\u0061\":1,\"a\":2,\"\\u0000\":3,\"0\":4}", -1 },
+};
+
+static void
+assert_names (const char *text,
+              gsize       size,
+              gssize      byte)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *expected = NULL;
+  /* Exactly as large as it says, for the sanitizer to see a read beyond. */
+  g_autofree guint8 *data = g_memdup2 (text, size);
+
+  g_assert_true (evbus_json_validate (data, size, NULL));
+  g_assert_cmpint (evbus_json_check_body (data, size, &error), ==, byte < 0);
+  if (byte < 0)
+    return;
+  expected = g_strdup_printf ("not JSON: byte %d: expected a name that is not in the object yet", (int) byte);
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY);
+  g_assert_cmpstr (error->message, ==, expected);
+}
+
+static void
+test_names (void)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      g_test_message ("%s", names[i].text);
+      assert_names (names[i].text, strlen (names[i].text), names[i].byte);
+    }
+}
+
+/* Objects of every size around the bounds of the search, and a large one. */
+static void
+test_many_names (void)
+{
+  static const guint sizes[] = { 2, 15, 16, 17, 63, 64, 65, 130, 60000 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    {
+      g_autoptr(GString) text = g_string_new ("{\"outer\":1,\"object\":{");
+      gsize twice;
+
+      for (guint n = 0; n < sizes[i]; n++)
+        g_string_append_printf (text, "%s\"%s%u\":0", n > 0 ? "," : "", n % 3 ? "k" : "\\u006b", n * 7919 % 65536);
+      g_string_append (text, "}}");
+      assert_names (text->str, text->len, -1);
+
+      g_string_truncate (text, text->len - 2);
+      twice = text->len + 1;
+      g_string_append (text, ",\"k0\":1,\"k7919\":1}}");
+      assert_names (text->str, text->len, twice);
+    }
+}
+
 static const struct
 {
   const char *text;
@@ -192,6 +269,8 @@ main (int    argc,
   g_test_add_func ("/json/invalid", test_invalid);
   g_test_add_func ("/json/depth", test_depth);
   g_test_add_func ("/json/brackets", test_brackets);
+  g_test_add_func ("/json/names", test_names);
+  g_test_add_func ("/json/names/many", test_many_names);
   g_test_add_func ("/json/strings", test_strings);
 
   return g_test_run ();

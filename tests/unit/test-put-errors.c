@@ -95,15 +95,14 @@ refuse (Fixture    *fixture,
 }
 
 static void
-refuse_bytes (Fixture    *fixture,
+refuse_given (Fixture    *fixture,
               const char *routing_key,
-              gsize       size,
+              GBytes     *bytes,
               const char *content_type,
               const char *profile,
               EvbusError  code,
               const char *says)
 {
-  g_autoptr(GBytes) bytes = g_bytes_new_take (g_malloc0 (size), size);
   g_autoptr(GError) nowait_error = NULL, async_error = NULL;
   g_autoptr(GAsyncResult) result = NULL;
 
@@ -118,6 +117,20 @@ refuse_bytes (Fixture    *fixture,
   evbus_test_wait_until (result != NULL);
   g_assert_null (evbus_producer_put_bytes_finish (fixture->producer, result, &async_error));
   evbus_test_assert_error (async_error, code, says);
+}
+
+static void
+refuse_bytes (Fixture    *fixture,
+              const char *routing_key,
+              gsize       size,
+              const char *content_type,
+              const char *profile,
+              EvbusError  code,
+              const char *says)
+{
+  g_autoptr(GBytes) bytes = g_bytes_new_take (g_malloc0 (size), size);
+
+  refuse_given (fixture, routing_key, bytes, content_type, profile, code, says);
 }
 
 static void
@@ -263,6 +276,71 @@ test_nesting (Fixture       *fixture,
 }
 
 static void
+refuse_json (Fixture    *fixture,
+             const char *text,
+             const char *says)
+{
+  static const char *const types[] = { "application/json", "Application/JSON; charset=utf-8" };
+  g_autoptr(GBytes) bytes = g_bytes_new (text, strlen (text));
+
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++)
+    {
+      g_autofree char *options = g_strdup_printf ("{'content-type': <'%s'>}", types[i]);
+      g_autoptr(GVariant) body = NULL;
+      g_autoptr(GError) error = NULL;
+
+      refuse_given (fixture, "k", bytes, types[i], NULL, EVBUS_ERROR_INVALID_BODY, says);
+      body = g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_BYTESTRING, bytes, TRUE));
+      g_assert_null (evbus_test_put_options (fixture->broker, "k", body, NULL, options, NULL, &error));
+      evbus_test_assert_error (error, EVBUS_ERROR_INVALID_BODY, says);
+    }
+}
+
+static void
+accept_given (Fixture    *fixture,
+              const char *text,
+              const char *content_type)
+{
+  g_autoptr(GBytes) bytes = g_bytes_new (text, strlen (text));
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = evbus_producer_put_bytes_nowait (fixture->producer, "k", bytes, content_type,
+                                                         NULL, &error);
+
+  g_assert_no_error (error);
+  g_assert_nonnull (id);
+  fixture->expected++;
+}
+
+/* What says that it is JSON has to be; what does not is nobody's business. */
+static void
+test_given_json (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  static const struct { const char *text, *says; } cases[] = {
+    { "", "byte 0: expected a value" },
+    { "{\"a\":", "byte 5: expected a value" },
+    { "{\"a\":NaN}", "byte 5: expected a value" },
+    { "1\n{\"id\":\"forged\"}", "byte 2: expected nothing after the value" },
+    { "\xff", "byte 0: not UTF-8" },
+    { "{\"a\":1,\"a\":2}", "byte 7: expected a name that is not in the object yet" },
+  };
+  g_autofree char *deep = g_strnfill (65, '['), *fits = NULL, *open = g_strnfill (64, '[');
+  g_autofree char *closed = g_strnfill (64, ']');
+
+  put_good (fixture);
+  fits = g_strconcat (open, closed, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      refuse_json (fixture, cases[i].text, cases[i].says);
+      accept_given (fixture, cases[i].text, "application/octet-stream");
+      accept_given (fixture, cases[i].text, "application/json5");
+    }
+  refuse_json (fixture, deep, "byte 65: expected at most 64 levels");
+  accept_given (fixture, fits, "application/json");
+  accept_given (fixture, " {\"a\": [1]} ", "application/json; charset=utf-8");
+}
+
+static void
 test_size (Fixture       *fixture,
            gconstpointer  data)
 {
@@ -337,6 +415,7 @@ main (int    argc,
     { "/put-errors/bodies", test_bodies },
     { "/put-errors/handles", test_handles },
     { "/put-errors/nesting", test_nesting },
+    { "/put-errors/given-json", test_given_json },
     { "/put-errors/size/over", test_size },
     { "/put-errors/size/exact", test_size_exact },
     { "/put-errors/not-normal", test_not_normal },
