@@ -259,17 +259,16 @@ get_attributes (const guint8 *data,
 }
 
 /* How old an event is, whatever the clocks did: the boot time only goes forward,
- * but begins anew with each boot. */
+ * but begins anew with each boot. A time before 0 is nonsense, of which the
+ * difference might overflow. */
 static gint64
 get_age (const guint8 *data)
 {
-  gint64 age;
+  gboolean same_boot = get_i64 (data + 48) == boot_now ();
+  gint64 now = same_boot ? boot_time_now () : g_get_real_time ();
+  gint64 then = get_i64 (data + (same_boot ? 40 : 32));
 
-  if (get_i64 (data + 48) == boot_now ())
-    age = boot_time_now () - get_i64 (data + 40);
-  else
-    age = g_get_real_time () - get_i64 (data + 32);
-  return MAX (age, 0);
+  return CLAMP (now - MAX (then, 0), 0, G_MAXINT64);
 }
 
 EvbusEvent *
