@@ -63,10 +63,28 @@ spool_test_set_up (Fixture       *fixture,
   spool_test_open (fixture);
 }
 
+static inline guint
+spool_test_count_routes (EvbusSpool *spool)
+{
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
+
+  return routes->len;
+}
+
+static inline EvbusSpoolRoute *
+spool_test_get_route (EvbusSpool *spool,
+                      guint       index)
+{
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
+
+  g_assert_cmpuint (index, <, routes->len);
+  return routes->pdata[index];
+}
+
 static inline void
 spool_test_check_ledgers (EvbusSpool *spool)
 {
-  GPtrArray *routes = evbus_spool_list_routes (spool);
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
 
   for (guint i = 0; i < routes->len; i++)
     {
@@ -83,7 +101,7 @@ spool_test_tear_down (Fixture       *fixture,
                       gconstpointer  data)
 {
   g_autoptr(GArray) before = g_array_new (FALSE, FALSE, sizeof (EvbusLedger));
-  GPtrArray *routes = evbus_spool_list_routes (fixture->spool);
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (fixture->spool);
 
   spool_test_check_ledgers (fixture->spool);
   g_array_set_size (before, routes->len);
@@ -91,6 +109,7 @@ spool_test_tear_down (Fixture       *fixture,
     evbus_spool_route_get_ledger (routes->pdata[i], &g_array_index (before, EvbusLedger, i), NULL);
 
   spool_test_reopen (fixture);
+  g_ptr_array_unref (routes);
   routes = evbus_spool_list_routes (fixture->spool);
   g_assert_cmpuint (routes->len, ==, before->len);
   for (guint i = 0; i < routes->len; i++)

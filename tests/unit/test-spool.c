@@ -16,7 +16,7 @@ test_new (Fixture       *fixture,
 
   g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_NEW);
   g_assert_null (note);
-  g_assert_cmpuint (evbus_spool_list_routes (fixture->spool)->len, ==, 0);
+  g_assert_cmpuint (spool_test_count_routes (fixture->spool), ==, 0);
   spool_test_reopen (fixture);
   g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_INTACT);
   g_assert_null (note);
@@ -37,7 +37,7 @@ test_append_and_read (Fixture       *fixture,
   spool_test_assert_backlog (fixture->spool, route, "1 2 3 4 5 6 7 8 9 10");
 
   spool_test_reopen (fixture);
-  g_assert_cmpuint (evbus_spool_list_routes (fixture->spool)->len, ==, 1);
+  g_assert_cmpuint (spool_test_count_routes (fixture->spool), ==, 1);
   route = evbus_spool_adopt_route (fixture->spool, "a");
   g_assert_cmpint (evbus_spool_route_get_last (route), ==, seqs[9]);
   spool_test_assert_ledger (route, "10 0 0 0 0 10");
@@ -146,7 +146,7 @@ test_many_sets (Fixture       *fixture,
   spool_test_reopen (fixture);
   for (guint i = 0; i < 26; i++)
     {
-      EvbusSpoolRoute *route = evbus_spool_list_routes (fixture->spool)->pdata[i];
+      EvbusSpoolRoute *route = spool_test_get_route (fixture->spool, i);
       g_autofree char *backlog = spool_test_backlog (fixture->spool, route);
       g_auto(GStrv) numbers = g_strsplit (backlog, " ", -1);
 
@@ -252,7 +252,7 @@ test_new_route (Fixture       *fixture,
 
   evbus_spool_orphan_route (fixture->spool, a);
   spool_test_reopen (fixture);
-  a = evbus_spool_list_routes (fixture->spool)->pdata[0];
+  a = spool_test_get_route (fixture->spool, 0);
   g_assert_cmpstr (evbus_spool_route_get_key (a), ==, "a");
   g_assert_true (evbus_spool_route_is_orphan (a));
   spool_test_assert_backlog (fixture->spool, a, "1 2");
