@@ -23,8 +23,8 @@ typedef struct {
   char           *module;
   char           *loader;
   GMutex          lock;    /* while it loads, the others go on */
-  PeasEngine     *engine;  /* NULL: not loaded */
-  PeasPluginInfo *info;
+  PeasEngine     *engine;  /* NULL: not loaded; written once, under @lock; then only read */
+  PeasPluginInfo *info;    /* like @engine */
 } Plugin;
 
 /* Of the map, and of making engines, which libpeas counts without a lock. */
@@ -240,23 +240,30 @@ evbus_plugin_host_create_ingress (EvbusProvider  *provider,
                                   GError        **error)
 {
   Plugin *plugin;
-  PeasExtension *ingress = NULL;
+  PeasExtension *ingress;
+  gboolean loaded;
 
   g_return_val_if_fail (EVBUS_IS_PROVIDER (provider), NULL);
 
   plugin = find_plugin (evbus_provider_get_filename (provider));
 
   g_mutex_lock (&plugin->lock);
-  if (ensure_loaded_locked (plugin, error))
-    {
-      ingress = peas_engine_create_extension (plugin->engine, plugin->info,
-                                              EVBUS_TYPE_INGRESS, NULL);
-      if (ingress == NULL)
-        set_plugin_error (plugin, error,
-                          "the plugin could not make its EvbusIngress; what it registered "
-                          "is not of that type, or its constructor failed (see the log)");
-    }
+  loaded = ensure_loaded_locked (plugin, error);
   g_mutex_unlock (&plugin->lock);
+  if (!loaded)
+    return NULL;
 
-  return ingress != NULL ? EVBUS_INGRESS (ingress) : NULL;
+  /* Outside of the lock: a constructor that never returns holds up no other route.
+   * What is loaded stays as it is, and libpeas only reads it here; Python has a
+   * lock of its own. */
+  ingress = peas_engine_create_extension (plugin->engine, plugin->info, EVBUS_TYPE_INGRESS, NULL);
+  if (ingress == NULL)
+    {
+      set_plugin_error (plugin, error,
+                        "the plugin could not make its EvbusIngress; what it registered "
+                        "is not of that type, or its constructor failed (see the log)");
+      return NULL;
+    }
+
+  return EVBUS_INGRESS (ingress);
 }

@@ -126,6 +126,32 @@ test_constructor (Fixture       *fixture,
   evbus_test_stop (fixture->broker);
 }
 
+/* Two routes of one plugin are in its constructor at once, so that one which
+ * never leaves it holds up no other broker. */
+static void
+test_constructors (Fixture       *fixture,
+                   gconstpointer  data)
+{
+  EvbusTestHook *hook = evbus_test_hook_new ("other");
+  g_autoptr(EvbusBroker) other = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_hook (other, hook, "*", data);
+
+  evbus_test_ingress_hold ();
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_until (evbus_test_ingress_n_waiting () == 1);
+  evbus_test_start (other);
+  evbus_test_put_numbers (other, NULL, 0, 20);
+  evbus_test_wait_until (evbus_test_ingress_n_waiting () == 2);
+  remove_route (fixture);
+  evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_STUCK);
+  evbus_test_ingress_release ();
+  evbus_test_wait_ledger (route, "delivered=20");
+  evbus_test_stop (other);
+  evbus_test_assert_ledger (route, "accepted=20 delivered=20");
+  evbus_test_stop (fixture->broker);
+  evbus_test_hook_free (hook);
+}
+
 /* The broker is dropped, and the plugin does not come back: its events are
  * booked even so. */
 static void
@@ -192,6 +218,7 @@ main (int    argc,
     { "/stuck/publish", test_publish },
     { "/stuck/open", test_open },
     { "/threads/TS7/abandoned-constructor", test_constructor },
+    { "/threads/TS9/constructor", test_constructors },
     { "/threads/TS5/stuck", test_unref },
     { "/stuck/bound", test_bound },
   };
