@@ -79,7 +79,8 @@ list_providers (void)
 
   if (n == 0)
     {
-      evbusctl_error ("no plugins are installed; EVBUS_PLUGIN_PATH names folders with others");
+      evbusctl_error ("no plugins are installed; EVBUS_PLUGIN_PATH names folders with others "
+                      "(in a build folder, \"meson devenv\" sets it)");
       return EVBUSCTL_FAILED;
     }
 

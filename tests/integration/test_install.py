@@ -2,13 +2,14 @@
 """What `meson install` lays down is what a user and a packager need."""
 
 import os
+import pathlib
 import re
 import shlex
 import subprocess
 
 import pytest
 
-from evbus_service import build_root, source_root
+from evbus_service import build_root, read_events, source_root
 
 EXPECTED = [
     'bin/evbusctl',
@@ -120,3 +121,41 @@ def test_sources_name_no_place_of_the_build(prefix):
             for place in build_root(), source_root():
                 # As a path of its own: '/evbus' may be the source folder, and is in '/usr/bin/evbusd'.
                 assert not re.search(rf'(?<![\w./-]){re.escape(str(place))}(?![\w.-])', text), (path, place)
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """The prefix of an installation that stands where it was configured to. The
+    programs look for plugins there, which those of a DESTDIR do not."""
+    folder = tmp_path_factory.mktemp('installed')
+    run(['meson', 'setup', folder / 'build', source_root(), f'--prefix={folder}/usr', '--buildtype=plain',
+         '-Dtests=false', '-Dintrospection=false'])
+    run(['meson', 'install', '-C', folder / 'build', '--quiet'])
+    return folder / 'usr'
+
+
+def test_the_installed_programs_find_the_installed_plugins(installed, evbusd, environment, client, folder):
+    (library,) = installed.glob('lib/*/libevbus-1.so')
+    own = {'EVBUS_PLUGIN_PATH': '', 'GI_TYPELIB_PATH': '', 'LD_LIBRARY_PATH': str(library.parent)}
+    daemon = evbusd(f'internal: {{"*": {{}}}}\nfile: {{"*": {{path: {folder}/events.jsonl}}}}', env=own, start=False)
+    daemon.arguments[0] = str(installed / 'bin/evbusd')
+    daemon.start()
+    event_id = run([installed / 'bin/evbusctl', 'put', 'order.created', '{"id": 42}'],
+                   env={**environment, **own}).strip()
+    client.wait_ledger(accepted=2, delivered=2)
+    (event,) = read_events(folder / 'events.jsonl')
+    assert (event['id'], event['routing_key'], event['body']) == (event_id, 'order.created', {'id': 42})
+    mapped = {line.split()[-1] for line in pathlib.Path(f'/proc/{daemon.process.pid}/maps').read_text().splitlines()}
+    ours = {path for path in mapped if 'evbus' in pathlib.Path(path).name}
+    assert len(ours) == 4 and all(path.startswith(f'{installed}/') for path in ours), ours
+
+
+def test_the_build_folder_works_uninstalled(environment):
+    """`meson devenv` alone leads the programs and the interpreters to the build's own."""
+    bare = {name: value for name, value in environment.items()
+            if name not in ('EVBUS_PLUGIN_PATH', 'GI_TYPELIB_PATH', 'LD_LIBRARY_PATH')}
+    devenv = ['meson', 'devenv', '-C', build_root()]
+    providers = run([*devenv, 'evbusctl', 'providers'], env=bare)
+    assert re.search(r'^file ', providers, re.MULTILINE) and re.search(r'^internal ', providers, re.MULTILINE)
+    line = run([*devenv, '/usr/bin/python3', source_root() / 'doc/examples/put.py'], env=bare)
+    assert line.endswith(' order.created {"id":42}\n')
