@@ -173,8 +173,9 @@ on_stopped (GObject      *source,
   evbusd_pump_flush (self->pump);
   evbus_broker_get_ledger (self->broker, &ledger);
   g_message ("stopped: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT " delivered, "
-             "%" G_GUINT64_FORMAT " not delivered", ledger.accepted, ledger.delivered,
-             ledger.accepted - ledger.delivered);
+             "%" G_GUINT64_FORMAT " not delivered (%" G_GUINT64_FORMAT " dead, %" G_GUINT64_FORMAT " expired, "
+             "%" G_GUINT64_FORMAT " dropped, %" G_GUINT64_FORMAT " queued)", ledger.accepted, ledger.delivered,
+             ledger.accepted - ledger.delivered, ledger.dead, ledger.expired, ledger.dropped, ledger.queued);
   evbusd_intake_settle (self->intake, flush_and_quit, self);
 }
 

@@ -17,7 +17,7 @@ import tempfile
 
 import pytest
 
-from evbus_service import Bus, Daemon, build_root, plugin_path, program
+from evbus_service import WRAPPER, Bus, Daemon, build_root, plugin_path, program
 
 FORGET = ('EVBUS_CONFIG', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'JOURNAL_STREAM', 'INVOCATION_ID',
           'G_MESSAGES_DEBUG', 'DBUS_STARTER_ADDRESS', 'DBUS_STARTER_BUS_TYPE', 'CREDENTIALS_DIRECTORY')
@@ -71,8 +71,9 @@ def evbusd(folder, environment, bus):
     """evbusd(config=TEXT) starts one with that configuration and waits until it
     is on the bus; see Daemon for what comes back. arguments=[...] instead of
     ['--session'], env={...} on top of the environment; start=False leaves
-    .spawn() or .start() to the test. At the end each must stop with 0, unless
-    the test has waited for its end itself."""
+    .spawn() or .start() to the test. At the end the ledger of each and of its
+    routes must balance, and it must stop with 0, unless the test has waited for
+    its end itself; then what its log says of the events must balance."""
     daemons = []
 
     def make(config=None, arguments=('--session',), env=None, start=True, wrapper=()):
@@ -109,6 +110,6 @@ def evbusctl(environment, folder):
     """evbusctl('status', '--json') runs it and returns the CompletedProcess,
     with stdout and stderr as text. input=, env= and timeout= as one expects."""
     def run(*arguments, input=None, env=None, timeout=60):
-        return subprocess.run([program('evbusctl'), *arguments], input=input, text=True, capture_output=True,
+        return subprocess.run([*WRAPPER, program('evbusctl'), *arguments], input=input, text=True, capture_output=True,
                               cwd=folder, env={**environment, **(env or {})}, timeout=timeout, check=False)
     return run

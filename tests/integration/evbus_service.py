@@ -5,6 +5,8 @@ client. The fixtures that hand these out are in conftest.py."""
 import json
 import os
 import pathlib
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -18,7 +20,9 @@ PATH = '/org/evbus1'
 BROKER = 'org.evbus1.Broker'
 MANAGER = 'org.evbus1.Manager'
 ERROR = 'org.evbus1.Error.'
-DEADLINE = 60 if 'valgrind' in os.environ.get('EVBUS_WRAPPER', '') else 20
+# What evbusd and evbusctl are run under: memcheck, where tests/meson.build says so.
+WRAPPER = shlex.split(os.environ.get('EVBUS_TEST_WRAPPER', ''))
+DEADLINE = 60 if WRAPPER else 20
 
 
 def build_root():
@@ -266,12 +270,14 @@ class Daemon:
         self.bus = bus
         self.folder = pathlib.Path(folder)
         self.log_path = self.folder / f'evbusd-{time.monotonic_ns()}.log'
-        self.arguments = [*wrapper, program('evbusd'), *arguments]
+        self.arguments = [*(wrapper or WRAPPER), program('evbusd'), *arguments]
         self.environment = environment
         self.process = None
+        self.asked_to_stop = False
 
     def spawn(self, **keywords):
         with open(self.log_path, 'ab') as log:
+            self.asked_to_stop = False
             self.process = subprocess.Popen(self.arguments, env=self.environment, cwd=self.folder,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, **keywords)
         return self
@@ -295,19 +301,45 @@ class Daemon:
         wait_for(lambda: text in self.log(), f'“{text}” in the log, which is:\n{self.log()}')
 
     def signal(self, number):
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.asked_to_stop = True
         self.process.send_signal(number)
 
-    def wait(self, deadline=DEADLINE):
-        """Waits for the end; returns the exit status."""
+    def audit(self):
+        """Reads the ledger, the service's and each route's: every one balances."""
+        client = self.bus.client()
         try:
-            return self.process.wait(deadline)
+            assert_balanced(client.ledger())
+            for route in client.routes():
+                assert_balanced(route['ledger'])
+        finally:
+            client.close()
+
+    def assert_last_words(self):
+        """The figures in the log of its end balance as well."""
+        for line in self.log().splitlines():
+            if 'stopped: ' in line:
+                figures = {name: int(n) for n, name in re.findall(r'(\d+) (accepted|delivered|dead|expired|dropped|queued)\b', line)}
+                assert_balanced(figures)
+                return
+        raise AssertionError(f'evbusd ended and did not say what came of its events:\n{self.log()}')
+
+    def wait(self, deadline=DEADLINE):
+        """Waits for the end; returns the exit status. Of 0 the ledger is the last word."""
+        try:
+            status = self.process.wait(deadline)
+            if status == 0:
+                self.assert_last_words()
+            return status
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f'evbusd did not end in {deadline} s:\n{self.log()}') from None
 
     def stop(self):
-        """SIGTERM; every orderly end is 0."""
+        """The ledger, then SIGTERM; every orderly end is 0."""
         if self.process.poll() is None:
+            if not self.asked_to_stop:
+                self.audit()
             self.signal(signal.SIGTERM)
         status = self.wait()
         assert status == 0, f'evbusd ended with {status}:\n{self.log()}'

@@ -185,6 +185,7 @@ def test_bus_lost_drains_and_fails(evbusd, folder, environment):
         client.put('k', BODY)
     own_bus.stop()
     assert daemon.wait() == 1
+    daemon.assert_last_words()
     assert 'the bus is gone' in daemon.log()
     assert '10 accepted, 10 delivered' in daemon.log()
 
