@@ -175,14 +175,19 @@ scan_member_name (Scanner *self)
 }
 
 static gboolean
-open_container (Scanner *self,
-                char     closing)
+may_nest (Scanner *self)
 {
   if (self->names != NULL && self->depth == EVBUS_MAX_NESTING)
     return refuse (self, "at most " G_STRINGIFY (MAX_BODY_DEPTH) " levels of nesting");
   if (self->depth == MAX_DEPTH)
     return refuse (self, "at most " G_STRINGIFY (MAX_DEPTH) " levels of nesting");
+  return TRUE;
+}
 
+static gboolean
+open_container (Scanner *self,
+                char     closing)
+{
   self->closing[self->depth++] = closing;
   if (closing == ']')
     return TRUE;
@@ -233,6 +238,8 @@ scan_value (Scanner  *self,
     }
 
   closing = *self->p++ == '[' ? ']' : '}';
+  if (!may_nest (self))
+    return FALSE;
   skip_space (self);
   if (peek (self) == closing)
     {

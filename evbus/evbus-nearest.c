@@ -6,7 +6,8 @@
 
 #include "evbus-nearest-private.h"
 
-#define MAX_WORD 64
+#define MAX_WORD   64
+#define MIN_PREFIX 3
 
 /* Edits (insert, delete, replace, swap two neighbours) between the two words,
  * upper and lower case alike. Three rows of the usual table are enough. */
@@ -41,6 +42,28 @@ distance (const char *a,
   return rows[a_length % 3][b_length];
 }
 
+/* Somebody stopped writing: as 'drop_old'. Of two that go on so neither is meant
+ * more than the other. */
+static const char *
+find_longer (const char         *word,
+             const char * const *candidates)
+{
+  gsize length = strlen (word);
+  const char *found = NULL;
+
+  if (length < MIN_PREFIX)
+    return NULL;
+  for (gsize i = 0; candidates[i] != NULL; i++)
+    {
+      if (g_ascii_strncasecmp (word, candidates[i], length) != 0)
+        continue;
+      if (found != NULL)
+        return NULL;
+      found = candidates[i];
+    }
+  return found;
+}
+
 const char *
 evbus_nearest (const char         *word,
                const char * const *candidates)
@@ -69,7 +92,7 @@ evbus_nearest (const char         *word,
           best_distance = edits;
         }
     }
-  return best;
+  return best != NULL ? best : find_longer (word, candidates);
 }
 
 char *

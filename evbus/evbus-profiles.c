@@ -50,6 +50,7 @@ typedef struct {
   GPtrArray     *providers;
   const char    *match_plugin;   /* of the present file */
   const EvbusNode *provider;     /* the key under which we are */
+  EvbusPlace     root;           /* of the first file that is a mapping */
   gboolean       too_many;
 } Reader;
 
@@ -268,6 +269,11 @@ read_root (Reader          *reader,
                           "as in 'internal: {default: }'");
       return;
     }
+  if (reader->root.file == NULL)
+    {
+      reader->root = root->place;
+      g_ref_string_acquire (reader->root.file);
+    }
   reader->match_plugin = read_match_plugin (reader, root);
   for (guint i = 0; i < root->keys->len; i++)
     {
@@ -391,12 +397,27 @@ reader_begin (void)
   return reader;
 }
 
+/* One file of a folder may have settings alone, or a provider without profiles. */
+static void
+check_any_route (Reader *reader)
+{
+  if (reader->profiles->specs->len > 0 || reader->report->errors->len > 0)
+    return;
+  evbus_report_error (reader->report, reader->root.file != NULL ? &reader->root : NULL,
+                      "names no route; a configuration has at least one profile under a provider, "
+                      "as in 'internal: {default: }'");
+}
+
 static EvbusProfiles *
 reader_end (Reader  *reader,
             GError **error)
 {
   EvbusProfiles *self = reader->profiles;
 
+  check_any_route (reader);
+  /* Whoever mends the mistakes wants to know of these too. */
+  for (guint i = 0; reader->report->errors->len > 0 && i < self->missing->len; i++)
+    evbus_report_error (reader->report, NULL, "%s", (char *) g_ptr_array_index (self->missing, i));
   for (guint i = 0; i < reader->report->warnings->len; i++)
     g_ptr_array_add (self->warnings, g_strdup (g_ptr_array_index (reader->report->warnings, i)));
   g_ptr_array_add (self->warnings, NULL);
@@ -406,6 +427,7 @@ reader_end (Reader  *reader,
     g_clear_object (&self);
   evbus_report_free (reader->report);
   g_ptr_array_unref (reader->providers);
+  g_clear_pointer (&reader->root.file, g_ref_string_release);
   return self;
 }
 

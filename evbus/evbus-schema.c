@@ -180,7 +180,10 @@ take_key (Level           *level,
     {
       if (value->kind == EVBUS_NODE_NULL)
         return;
-      result = evbus_option_check (option, value, level->schema->report);
+      if (option->required && value->text != NULL && *value->text == '\0')
+        evbus_report_error (level->schema->report, &value->place, "'%s' must not be empty: %s", name, option->help);
+      else
+        result = evbus_option_check (option, value, level->schema->report);
     }
   else if (level->open)
     result = take_free (level, key, value);

@@ -9,6 +9,7 @@
 #include "evbus-error.h"
 #include "evbus-json-writer-private.h"
 #include "evbus-msgpack-private.h"
+#include "evbus-nearest-private.h"
 #include "evbus-number-private.h"
 #include "evbus-variant-walk-private.h"
 
@@ -243,6 +244,8 @@ evbus_serializer_lookup (const char  *name,
                          GError     **error)
 {
   g_autoptr(GString) names = g_string_new (NULL);
+  const char *known[G_N_ELEMENTS (formats) + 1] = { NULL };
+  g_autofree char *hint = NULL;
   gsize i;
 
   if (name == NULL)
@@ -252,11 +255,13 @@ evbus_serializer_lookup (const char  *name,
     {
       if (strcmp (name, formats[i].name) == 0)
         return get_builtin (i);
+      known[i] = formats[i].name;
       g_string_append_printf (names, "%s%s", i == 0 ? "" : ", ", formats[i].name);
     }
 
+  hint = evbus_nearest_hint (name, known);
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
-               "no serializer is called '%s'; there are %s", name, names->str);
+               "no serializer is called '%s'; there are %s%s", name, names->str, hint);
   return NULL;
 }
 

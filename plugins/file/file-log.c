@@ -222,6 +222,27 @@ find_last_line (FileLog *self,
   return 0;
 }
 
+/* Whether a line lacks nothing but its end. One that cannot be read is not
+ * ours to judge. */
+static gboolean
+is_whole_line (FileLog *self,
+               goffset  start,
+               goffset  end)
+{
+  gsize size = end - start;
+  g_autofree guint8 *line = NULL;
+  guint8 last;
+
+  /* Nearly all that is torn is seen by that, however long it is. */
+  if (!read_fully (self->fd, (char *) &last, 1, end - 1) ||
+      last == '\0' || strchr ("} \t\r", last) == NULL)
+    return FALSE;
+
+  line = g_try_malloc (size);
+  return line == NULL || !read_fully (self->fd, (char *) line, size, start) ||
+         evbus_json_validate (line, size, NULL);
+}
+
 /* Whether the bytes from @start look like a line of ours that was torn: they
  * begin like one, or are what a file system leaves after a power failure. */
 static gboolean
@@ -233,7 +254,8 @@ is_torn_line (FileLog *self,
   gsize size = MIN (end - start, (goffset) sizeof head);
 
   return read_fully (self->fd, head, size, start) &&
-         (memcmp (head, LINE_START, size) == 0 || head[0] == '\0');
+         (memcmp (head, LINE_START, size) == 0 || head[0] == '\0') &&
+         !is_whole_line (self, start, end);
 }
 
 /* With the lock. The event of a torn line was never confirmed and comes again,

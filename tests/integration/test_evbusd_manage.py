@@ -87,7 +87,7 @@ def test_a_bad_configuration_changes_nothing_and_every_mistake_is_told(evbusd, c
     reload(client)
 
 
-@pytest.mark.parametrize('text', ['', '{', 'internal: {default: {}}\ninternal: {default: {}}', '\x00\x01', '- a\n- b\n'])
+@pytest.mark.parametrize('text', ['', '{}', 'match_plugin: glob', 'evbus: {}', 'internal: {}', '{', 'internal: {default: {}}\ninternal: {default: {}}', '\x00\x01', '- a\n- b\n'])
 def test_no_configuration_at_all_is_refused_on_reload(evbusd, client, text):
     daemon = evbusd('internal: {default: {}}')
     daemon.config.write_text(text)

@@ -330,6 +330,9 @@ static const struct {
   { "beginning", "{\"id\":\"x\",\"body\":0}\n{", 21, "{\"id\":\"x\",\"body\":0}\n" },
   { "zeros", "{\"id\":\"x\",\"body\":0}\n\0\0\0\0", 24, "{\"id\":\"x\",\"body\":0}\n" },
   { "foreign", "a line\nof somebody else", 23, "a line\nof somebody else\n" },
+  { "whole-but-the-end", "{\"id\":7}", 8, "{\"id\":7}\n" },
+  { "whole-after-another", "1\n{\"id\":7,\"a\":{}}", 17, "1\n{\"id\":7,\"a\":{}}\n" },
+  { "torn-after-a-brace", "1\n{\"id\":7,\"a\":{}", 16, "1\n" },
   { "whole", "{\"id\":\"x\",\"body\":0}\n", 20, "{\"id\":\"x\",\"body\":0}\n" },
 };
 
@@ -337,9 +340,7 @@ static void
 test_torn (Fixture       *fixture,
            gconstpointer  data)
 {
-  guint i;
-
-  for (i = 0; i < G_N_ELEMENTS (torn); i++)
+  for (guint i = 0; i < G_N_ELEMENTS (torn); i++)
     {
       g_autofree char *text = NULL;
 
@@ -361,9 +362,8 @@ test_torn_long (Fixture       *fixture,
                 gconstpointer  data)
 {
   g_autoptr(GString) text = g_string_new ("{\"id\":\"x\",\"body\":0}\n{\"id\":\"");
-  gsize i;
 
-  for (i = 0; i < 100000; i++)
+  for (gsize i = 0; i < 100000; i++)
     g_string_append_c (text, 'y');
   g_assert_true (g_file_set_contents (fixture->path, text->str, text->len, NULL));
   start (fixture, NULL);

@@ -237,6 +237,8 @@ test_values (void)
     }
 }
 
+#define NO_ROUTE "names no route; a configuration has at least one profile under a provider, as in 'internal: {default: }'"
+
 static const struct {
   const char *yaml;
   const char *message;
@@ -314,6 +316,15 @@ static const struct {
   { "shape: {a: {delivery: {batch: all}}}", "p.yaml:1:31: shape profile 'a': 'delivery.batch' must be a mapping, not the text 'all'" },
   { "shape: {a: {delivery: {overflow: drop_oldst}}}", "p.yaml:1:34: shape profile 'a': 'delivery.overflow' must be one of drop_oldest, drop_newest, reject, block, not the text 'drop_oldst'; did you mean 'drop_oldest'?" },
   { "nosuch: {a: {delivery: {timout: 5}}}", "p.yaml:1:25: nosuch profile 'a': unknown key 'delivery.timout'; did you mean 'delivery.timeout'?" },
+  { "shape: {a: {delivery: {overflow: drop_old}}}", "p.yaml:1:34: shape profile 'a': 'delivery.overflow' must be one of drop_oldest, drop_newest, reject, block, not the text 'drop_old'; did you mean 'drop_oldest'?" },
+  { "evbus: {serializer: jsn}\nkafka: {a: {topics: [x]}}", "p.yaml:1:21: evbus: no serializer is called 'jsn'; there are json, gvariant, msgpack, str; did you mean 'json'?" },
+  { "{}", "p.yaml:1:1: " NO_ROUTE },
+  { "\n match_plugin: glob", "p.yaml:2:2: " NO_ROUTE },
+  { "evbus: {}", "p.yaml:1:1: " NO_ROUTE },
+  { "kafka: {}\npika:\nredis: []", "p.yaml:1:1: " NO_ROUTE },
+  /* With a mistake beside them, those that are missing are told too. */
+  { "evbus: {x: 1}\nredis:\n  default: {url: x}\n",
+    "*p.yaml:1:9: evbus: unknown key 'x'*\np.yaml:3:3: redis profile 'default': the provider 'redis' (*) is known, but its plugin is not installed; searched in /*" },
   { "evbus: x", "p.yaml:1:8: 'evbus' must be a mapping of settings" },
   { "evbus: {serialiser: json}", "p.yaml:1:9: evbus: unknown key 'serialiser'; did you mean 'serializer'?" },
   { "evbus: {queue: {events: 0}}", "p.yaml:1:25: evbus: 'queue.events' must be between 1 and 16777216, not 0" },

@@ -289,7 +289,7 @@ test_precedence (void)
 static void
 test_nearest (void)
 {
-  static const char * const names[] = { "topics", "connection", "key", "acks", NULL };
+  static const char * const names[] = { "topics", "connection", "key", "acks", "drop_oldest", "drop_newest", NULL };
   static const struct {
     const char *word;
     const char *nearest;
@@ -301,6 +301,10 @@ test_nearest (void)
     { "conection", "connection" },
     { "kye", "key" },
     { "yes", NULL },
+    { "drop_old", "drop_oldest" },
+    { "Conn", "connection" },
+    { "drop_", NULL },
+    { "co", NULL },
     { "k", NULL },
     { "", NULL },
     { "zzzzzzzz", NULL },

@@ -324,11 +324,11 @@ test_given_json (Fixture       *fixture,
     { "\xff", "byte 0: not UTF-8" },
     { "{\"a\":1,\"a\":2}", "byte 7: expected a name that is not in the object yet" },
   };
-  g_autofree char *deep = g_strnfill (65, '['), *fits = NULL, *open = g_strnfill (64, '[');
-  g_autofree char *closed = g_strnfill (64, ']');
+  g_autofree char *open = g_strnfill (64, '['), *closed = g_strnfill (64, ']');
+  g_autofree char *fits = g_strconcat (open, closed, NULL);
+  g_autofree char *deep = g_strconcat ("[", fits, "]", NULL);
 
   put_good (fixture);
-  fits = g_strconcat (open, closed, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
       refuse_json (fixture, cases[i].text, cases[i].says);

@@ -212,6 +212,10 @@ test_lookup (void)
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
   g_assert_cmpstr (error->message, ==,
                    "no serializer is called 'yaml'; there are json, gvariant, msgpack, str");
+  g_clear_error (&error);
+  g_assert_null (evbus_serializer_lookup ("jsn", &error));
+  g_assert_cmpstr (error->message, ==,
+                   "no serializer is called 'jsn'; there are json, gvariant, msgpack, str; did you mean 'json'?");
 }
 
 /* One body, whose form a thread may change while the others write it. */

@@ -212,7 +212,7 @@ test_behind_queue (Fixture       *fixture,
   g_autoptr(GAsyncResult) waiting = NULL;
   g_autoptr(GError) error = NULL;
 
-  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 5}}\n");
+  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 5}}\ninternal: {nobody: }\n");
   evbus_test_put_numbers (fixture->broker, "a", 0, 4);
   put_later (fixture, "b", 2, NULL, &waiting);
   for (guint i = 0; i < 2; i++)
@@ -270,7 +270,7 @@ test_give_up_queue (Fixture       *fixture,
   g_autoptr(GCancellable) cancellable = g_cancellable_new ();
   g_autoptr(GError) error = NULL;
 
-  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 5}}\n");
+  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 5}}\ninternal: {nobody: }\n");
   evbus_test_put_numbers (fixture->broker, "a", 0, 4);
   put_later (fixture, "b", 2, cancellable, &first);
   put_later (fixture, "b", 1, NULL, &second);
@@ -295,12 +295,12 @@ test_reload (Fixture       *fixture,
   GAsyncResult *results[6] = { NULL, };
   static const char * const profiles[] = { "a", "ab", "b", "ab", "a", "b" };
 
-  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 4}}\n");
+  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 4}}\ninternal: {nobody: }\n");
   evbus_test_put_numbers (fixture->broker, "a", 0, 4);
   for (guint i = 0; i < 6; i++)
     put_later (fixture, profiles[i], 1, NULL, &results[i]);
-  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 3}}\n");
-  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 1000}}\n");
+  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 3}}\ninternal: {nobody: }\n");
+  evbus_test_apply (fixture->broker, "evbus: {queue: {events: 1000}}\ninternal: {nobody: }\n");
   evbus_test_iterate ();
   for (guint i = 0; i < 6; i++)
     g_assert_null (results[i]);
