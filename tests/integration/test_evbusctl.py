@@ -285,7 +285,7 @@ def test_monitor_shows_the_events_whose_key_matches(service, evbusctl, environme
 
 
 def test_monitor_writes_the_lines_of_the_file_route(service, evbusctl, environment, folder):
-    bodies = ['{"a":null,"b":[1,2.5,-3,18446744073709551615]}', '"x"', '[]', '{"a":1,"a":{}}', '"\\u0000"']
+    bodies = ['{"a":null,"b":[1,2.5,-3,18446744073709551615]}', '"x"', '[]', '{"a":1,"A":{}}', '"\\u0000"']
     process = watch(environment, '--json')
     assert evbusctl('put', 'k', '-', input='\n'.join(bodies)).returncode == 0
     assert evbusctl('put', '-g', 'k', "{'b': <b'bytes'>}").returncode == 0

