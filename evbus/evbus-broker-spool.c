@@ -133,7 +133,7 @@ evbus_broker_claim_locked (EvbusBroker  *self,
     {
       EvbusRoute *predecessor = find_by_spool_route (removed, claims[i]);
 
-      evbus_route_bind_spool (added->pdata[i], self->spool, self->spooler, claims[i], predecessor != NULL);
+      evbus_route_bind_spool (added->pdata[i], self->spool, self->spooler, claims[i]);
       if (predecessor != NULL)
         predecessors->pdata[i] = predecessor;
     }
@@ -213,29 +213,6 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
   return TRUE;
 }
 
-/* Routes that are in no configuration any more, but have something in the spool
- * still, count too. */
-static void
-add_orphans (EvbusBroker *self,
-             EvbusLedger *ledger)
-{
-  g_autoptr(GPtrArray) all = NULL;
-
-  if (self->spool == NULL)
-    return;
-
-  all = evbus_spool_list_routes (self->spool);
-  for (guint i = 0; i < all->len; i++)
-    {
-      EvbusLedger orphan;
-
-      if (evbus_queue_has_spool_route (self->queue, all->pdata[i]))
-        continue;
-      evbus_spool_route_get_ledger (all->pdata[i], &orphan, NULL);
-      evbus_ledger_add (ledger, &orphan);
-    }
-}
-
 /**
  * evbus_broker_get_ledger:
  * @self: a broker
@@ -250,9 +227,16 @@ void
 evbus_broker_get_ledger (EvbusBroker *self,
                          EvbusLedger *ledger)
 {
+  g_autoptr(GPtrArray) stored = NULL;
+
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (ledger != NULL);
 
-  evbus_queue_get_totals (self->queue, ledger);
-  add_orphans (self, ledger);
+  /* Routes that are in no configuration any more, but have something in the
+   * spool still, count too. */
+  g_mutex_lock (&self->lock);
+  if (self->spool != NULL)
+    stored = evbus_spool_list_routes (self->spool);
+  evbus_queue_get_totals (self->queue, stored, ledger);
+  g_mutex_unlock (&self->lock);
 }

@@ -41,10 +41,18 @@ make_key (EvbusRouteSpec *spec)
 }
 
 static gboolean
-make_keys (Claim   *claim,
-           GError **error)
+make_keys (Claim       *claim,
+           GHashTable  *taken,
+           GError     **error)
 {
   g_autoptr(GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
+  GHashTableIter iter;
+  gpointer route;
+
+  /* Those of the routes that stay as they are. */
+  g_hash_table_iter_init (&iter, taken);
+  while (g_hash_table_iter_next (&iter, &route, NULL))
+    g_hash_table_add (seen, (gpointer) evbus_spool_route_get_key (route));
 
   for (guint i = 0; i < claim->specs->len; i++)
     {
@@ -188,7 +196,7 @@ evbus_claim_routes (EvbusSpool       *spool,
   g_autoptr(GHashTable) free_routes = g_hash_table_new (NULL, NULL);
   Claim claim = { spool, specs, claims, keys, free_routes };
 
-  if (!make_keys (&claim, error))
+  if (!make_keys (&claim, taken, error))
     return FALSE;
 
   memset (claims, 0, specs->len * sizeof *claims);

@@ -8,6 +8,7 @@
 #include "evbus-source-private.h"
 #include "evbus-spooler-private.h"
 #include "evbus-stops-private.h"
+#include "evbus-waits-private.h"
 
 /* After it has taken something the listener lets more come together before it
  * looks again, and meanwhile no put has to wake it. An eager one takes a few
@@ -39,7 +40,7 @@ struct _EvbusListener
   /* On the listener's thread (or nobody's, before it is started). */
   EvbusTake        take;
   GPtrArray       *routes;         /* with a thread, or about to have one; a reference of each */
-  GHashTable      *successors;     /* route → the one that starts when it has finished; references of both */
+  GHashTable      *waits;          /* route that is not started → the one that has to finish first; references of both */
   gboolean         stopping;
   gboolean         aborted;
   EvbusSpooler    *spooler;        /* or NULL; set before the thread is started */
@@ -62,7 +63,7 @@ evbus_listener_new (void)
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);
   evbus_stops_init (&self->stops);
   evbus_take_init (&self->take);
-  self->successors = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
+  self->waits = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
   self->source = evbus_source_new ("[evbus] queue", on_queue, self, NULL);
   self->watch = evbus_source_new ("[evbus] watch", on_watch, self, NULL);
   self->queue = evbus_queue_new (self->source);
@@ -94,7 +95,7 @@ evbus_listener_unref (EvbusListener *self)
   evbus_stops_clear (&self->stops);
   evbus_take_clear (&self->take);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
-  g_hash_table_unref (self->successors);
+  g_hash_table_unref (self->waits);
   g_main_loop_unref (self->loop);
   g_main_context_unref (self->context);
   g_mutex_clear (&self->lock);
@@ -222,15 +223,13 @@ has_finished (EvbusListener *self,
 }
 
 static void
-start_successor (EvbusListener *self,
-                 EvbusRoute    *route)
+start_successors (EvbusListener *self,
+                  EvbusRoute    *route)
 {
-  g_autoptr(EvbusRoute) key = NULL;
-  g_autoptr(EvbusRoute) successor = NULL;
+  g_autoptr(GPtrArray) ready = evbus_waits_end (self->waits, route);
 
-  if (g_hash_table_steal_extended (self->successors, route,
-                                   (gpointer *) &key, (gpointer *) &successor))
-    evbus_route_start (successor, self);
+  for (guint i = 0; i < ready->len; i++)
+    evbus_route_start (ready->pdata[i], self);
 }
 
 static void
@@ -249,13 +248,8 @@ static void
 forget_route (EvbusListener *self,
               EvbusRoute    *route)
 {
-  EvbusRoute *successor = g_hash_table_lookup (self->successors, route);
-
-  if (successor != NULL && route->spool_route != NULL && successor->spool_route == route->spool_route)
-    evbus_queue_succeed (self->queue, route, successor);
-  else
-    evbus_queue_retire (self->queue, route);
-  start_successor (self, route);
+  evbus_queue_retire (self->queue, route);
+  start_successors (self, route);
   if (self->stopping)
     evbus_stops_end (&self->stops, route);
   g_ptr_array_remove (self->routes, route);
@@ -287,6 +281,7 @@ on_add (gpointer data)
 {
   Message *message = data;
   EvbusListener *self = message->listener;
+  EvbusRoute *awaited = evbus_waits_find (self->routes, message->route, message->after);
 
   if (self->aborted)
     {
@@ -295,9 +290,8 @@ on_add (gpointer data)
     }
 
   g_ptr_array_add (self->routes, g_object_ref (message->route));
-  if (message->after != NULL && !has_finished (self, message->after))
-    g_hash_table_insert (self->successors, g_object_ref (message->after),
-                         g_object_ref (message->route));
+  if (awaited != NULL)
+    g_hash_table_insert (self->waits, g_object_ref (message->route), g_object_ref (awaited));
   else
     evbus_route_start (message->route, self);
   return G_SOURCE_REMOVE;

@@ -8,8 +8,10 @@
 
 #include "evbus-known-ids-private.h"
 #include "evbus-ledger.h"
+#include "evbus-limits-private.h"
 #include "evbus-put-private.h"
 #include "evbus-route-table-private.h"
+#include "evbus-spool-private.h"
 #include "evbus-window-private.h"
 
 G_BEGIN_DECLS
@@ -17,6 +19,8 @@ G_BEGIN_DECLS
 /* How many chunks the listener takes under one lock; a few more where a put must
  * not be torn. */
 #define EVBUS_TAKE_CHUNKS 64
+/* And how much: with the last chunk it fits into one transaction of the spool. */
+#define EVBUS_TAKE_BYTES (EVBUS_SPOOL_COMMIT_BYTES / 2)
 
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
  * guards everything here, the ledgers of all routes included: one short
@@ -73,6 +77,7 @@ void        evbus_queue_put         (EvbusQueue       *self,
 typedef struct {
   GPtrArray *chunks;   /* EvbusChunk */
   GPtrArray *sets;     /* EvbusRouteSet, in step */
+  gsize      weight;
 } EvbusTake;
 
 void        evbus_take_init         (EvbusTake        *self);
@@ -125,21 +130,18 @@ void        evbus_queue_set_reject_unrouted (EvbusQueue *self,
 void        evbus_queue_close       (EvbusQueue       *self);
 
 /* From adoption to retirement a route's ledger is part of the totals; then it
- * is folded into them. */
+ * is folded into them, or into the route that goes on with its part of the
+ * spool. */
 void        evbus_queue_adopt       (EvbusQueue       *self,
                                      EvbusRoute       *route);
 void        evbus_queue_retire      (EvbusQueue       *self,
                                      EvbusRoute       *route);
 
-/* The route goes on with what it had in the spool. */
-void        evbus_queue_resume      (EvbusQueue        *self,
+/* The route goes on with that part of the spool; while another one has it still,
+ * once that has retired. Returns whether there is, or may be, something in it. */
+gboolean    evbus_queue_bind        (EvbusQueue        *self,
                                      EvbusRoute        *route,
-                                     const EvbusLedger *ledger,
-                                     guint64            weight);
-/* @successor goes on with all that @route has; instead of a retirement. */
-void        evbus_queue_succeed     (EvbusQueue        *self,
-                                     EvbusRoute        *route,
-                                     EvbusRoute        *successor);
+                                     EvbusSpoolRoute   *spool_route);
 /* A dead event of @weight of that route goes back to its queue. Returns the one
  * to which it is to be handed, a reference; NULL: there is none. */
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,
@@ -152,10 +154,10 @@ void        evbus_queue_drop_dead   (EvbusQueue        *self,
 /* The counts of a route that is gone from the spool are part of the totals still. */
 void        evbus_queue_add_retired (EvbusQueue        *self,
                                      const EvbusLedger *ledger);
-/* A reference of each. */
-GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
                                      gpointer           spool_route);
+/* A reference of each. */
+GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 /* evbus-queue-ids.c, before the listener is started: ids (char *) that are in the
  * spool from before. A put that waits for the start and repeats one goes into @done, as
  * above. */
@@ -167,7 +169,9 @@ void        evbus_queue_load_known_ids (EvbusQueue     *self,
 void        evbus_queue_get_ledger  (EvbusQueue       *self,
                                      EvbusRoute       *route,
                                      EvbusLedger      *ledger);
+/* @stored: (nullable): EvbusSpoolRoute; those that no route goes on with count too. */
 void        evbus_queue_get_totals  (EvbusQueue       *self,
+                                     GPtrArray        *stored,
                                      EvbusLedger      *ledger);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusQueue, evbus_queue_unref)

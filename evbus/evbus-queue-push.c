@@ -12,6 +12,10 @@
 #define MIN_CHUNK_EVENTS 8u
 #define MAX_CHUNK_EVENTS 256u
 
+/* A route takes a chunk into its window as a whole, and the spool stores it in
+ * one transaction. */
+#define MAX_CHUNK_BYTES (1024u * 1024u)
+
 static void
 count_unrouted (EvbusQueue *self,
                 EvbusEvent *event)
@@ -44,7 +48,8 @@ append_event (EvbusQueue *self,
   EvbusRouteSet *set = g_steal_pointer (&event->set);
 
   if (self->open != NULL && self->open->set == set &&
-      self->open->n_events < self->open->n_allocated)
+      self->open->n_events < self->open->n_allocated &&
+      self->open->weight + event->weight <= MAX_CHUNK_BYTES)
     {
       evbus_route_set_release (set, 1, self->garbage);   /* the chunk has one */
     }

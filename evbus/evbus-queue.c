@@ -116,6 +116,7 @@ evbus_take_init (EvbusTake *self)
 {
   self->chunks = g_ptr_array_new ();
   self->sets = g_ptr_array_new ();
+  self->weight = 0;
 }
 
 void
@@ -136,13 +137,14 @@ take_chunk_locked (EvbusQueue *self,
 
   if (chunk == self->open)
     self->open = NULL;
+  take->weight += chunk->weight;
   g_ptr_array_add (take->chunks, chunk);
   g_ptr_array_add (take->sets, g_steal_pointer (&chunk->set));
   self->n_events -= chunk->n_events;
   self->n_taken += chunk->n_events;
   self->weight -= chunk->weight;
 
-  return take->chunks->len < EVBUS_TAKE_CHUNKS || chunk->goes_on;
+  return (take->chunks->len < EVBUS_TAKE_CHUNKS && take->weight < EVBUS_TAKE_BYTES) || chunk->goes_on;
 }
 
 gboolean
@@ -157,6 +159,7 @@ evbus_queue_take (EvbusQueue *self,
     evbus_route_set_release (take->sets->pdata[i], 1, self->garbage);
   g_ptr_array_set_size (take->chunks, 0);
   g_ptr_array_set_size (take->sets, 0);
+  take->weight = 0;
 
   while (take_chunk_locked (self, take))
     ;
@@ -368,39 +371,45 @@ evbus_queue_adopt (EvbusQueue *self,
   evbus_queue_unlock (self);
 }
 
+/* The first of the routes that have that part of the spool. */
+static EvbusRoute *
+find_holder_locked (EvbusQueue      *self,
+                    EvbusSpoolRoute *spool_route)
+{
+  for (guint i = 0; spool_route != NULL && i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      if (route->spool_route == spool_route)
+        return route;
+    }
+
+  return NULL;
+}
+
+static void
+take_over_locked (EvbusRoute        *route,
+                  const EvbusLedger *ledger,
+                  guint64            weight)
+{
+  evbus_ledger_add (&route->ledger, ledger);
+  route->queued_weight += weight;
+}
+
 void
 evbus_queue_retire (EvbusQueue *self,
                     EvbusRoute *route)
 {
   evbus_queue_lock (self);
-  /* What is in the spool counts there. */
-  if (g_ptr_array_remove (self->routes, route) && route->spool_route == NULL)
-    evbus_ledger_add (&self->retired, &route->ledger);
-  evbus_queue_unlock (self);
-}
-
-void
-evbus_queue_resume (EvbusQueue        *self,
-                    EvbusRoute        *route,
-                    const EvbusLedger *ledger,
-                    guint64            weight)
-{
-  evbus_queue_lock (self);
-  evbus_ledger_add (&route->ledger, ledger);
-  route->queued_weight += weight;
-  evbus_queue_unlock (self);
-}
-
-void
-evbus_queue_succeed (EvbusQueue *self,
-                     EvbusRoute *route,
-                     EvbusRoute *successor)
-{
-  evbus_queue_lock (self);
   if (g_ptr_array_remove (self->routes, route))
     {
-      evbus_ledger_add (&successor->ledger, &route->ledger);
-      successor->queued_weight += route->queued_weight;
+      EvbusRoute *heir = find_holder_locked (self, route->spool_route);
+
+      /* What nobody goes on with is counted in the spool. */
+      if (route->spool_route == NULL)
+        evbus_ledger_add (&self->retired, &route->ledger);
+      else if (heir != NULL)
+        take_over_locked (heir, &route->ledger, route->queued_weight);
     }
   evbus_queue_unlock (self);
 }
@@ -483,6 +492,41 @@ evbus_queue_add_retired (EvbusQueue        *self,
   evbus_queue_unlock (self);
 }
 
+gboolean
+evbus_queue_bind (EvbusQueue      *self,
+                  EvbusRoute      *route,
+                  EvbusSpoolRoute *spool_route)
+{
+  EvbusLedger ledger = { 0 };
+  guint64 weight = 0;
+  gboolean shared;
+
+  evbus_queue_lock (self);
+  shared = find_holder_locked (self, spool_route) != NULL;
+  route->spool_route = spool_route;
+  if (!shared)
+    {
+      evbus_spool_route_get_ledger (spool_route, &ledger, &weight);
+      take_over_locked (route, &ledger, weight);
+    }
+  evbus_queue_unlock (self);
+
+  return shared || ledger.queued > 0;
+}
+
+gboolean
+evbus_queue_has_spool_route (EvbusQueue *self,
+                             gpointer    spool_route)
+{
+  gboolean found;
+
+  evbus_queue_lock (self);
+  found = find_holder_locked (self, spool_route) != NULL;
+  evbus_queue_unlock (self);
+
+  return found;
+}
+
 GPtrArray *
 evbus_queue_dup_routes (EvbusQueue *self)
 {
@@ -493,20 +537,6 @@ evbus_queue_dup_routes (EvbusQueue *self)
   evbus_queue_unlock (self);
 
   return routes;
-}
-
-gboolean
-evbus_queue_has_spool_route (EvbusQueue *self,
-                             gpointer    spool_route)
-{
-  gboolean found = FALSE;
-
-  evbus_queue_lock (self);
-  for (guint i = 0; i < self->routes->len && !found; i++)
-    found = ((EvbusRoute *) self->routes->pdata[i])->spool_route == spool_route;
-  evbus_queue_unlock (self);
-
-  return found;
 }
 
 void
@@ -521,12 +551,30 @@ evbus_queue_get_ledger (EvbusQueue  *self,
 
 void
 evbus_queue_get_totals (EvbusQueue  *self,
+                        GPtrArray   *stored,
                         EvbusLedger *ledger)
 {
+  g_autoptr(GHashTable) held = g_hash_table_new (NULL, NULL);
+
   evbus_queue_lock (self);
   *ledger = self->retired;
   ledger->unrouted = self->unrouted;
   for (guint i = 0; i < self->routes->len; i++)
-    evbus_ledger_add (ledger, &((EvbusRoute *) self->routes->pdata[i])->ledger);
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      evbus_ledger_add (ledger, &route->ledger);
+      g_hash_table_add (held, route->spool_route);
+    }
+  /* Under the same lock, or one that retires now were counted twice. */
+  for (guint i = 0; stored != NULL && i < stored->len; i++)
+    {
+      EvbusLedger orphan;
+
+      if (g_hash_table_contains (held, stored->pdata[i]))
+        continue;
+      evbus_spool_route_get_ledger (stored->pdata[i], &orphan, NULL);
+      evbus_ledger_add (ledger, &orphan);
+    }
   evbus_queue_unlock (self);
 }

@@ -15,22 +15,12 @@ void
 evbus_route_bind_spool (EvbusRoute      *self,
                         EvbusSpool      *spool,
                         EvbusSpooler    *spooler,
-                        EvbusSpoolRoute *spool_route,
-                        gboolean         succeeds)
+                        EvbusSpoolRoute *spool_route)
 {
-  EvbusLedger ledger;
-  guint64 weight;
-
-  evbus_spool_route_get_ledger (spool_route, &ledger, &weight);
-
   self->spool = evbus_spool_ref (spool);
   self->spooler = evbus_spooler_ref (spooler);
-  self->spool_route = spool_route;
   self->pushed_to = evbus_spool_route_get_last (spool_route);
-  /* What the one before leaves is not known yet. */
-  self->behind = succeeds || ledger.queued > 0;
-  if (!succeeds)
-    evbus_queue_resume (self->queue, self, &ledger, weight);
+  self->behind = evbus_spooler_bind (spooler, self, spool_route);
 }
 
 gboolean
@@ -135,9 +125,12 @@ fill_window (EvbusWorker *self,
   return live;
 }
 
+/* @read_to: what was read ends there, and with it what is damaged: none of it is
+ * read again, or it were dropped twice. */
 static void
 drop_damaged (EvbusWorker *self,
-              guint        n_damaged)
+              guint        n_damaged,
+              gint64       read_to)
 {
   EvbusRoute *route = self->route;
   const EvbusLedger outcome = { .dropped = n_damaged };
@@ -146,6 +139,7 @@ drop_damaged (EvbusWorker *self,
                     "EVBUS_ROUTE", route->label,
                     "MESSAGE", "route %s: %u events in the spool are damaged, and are dropped",
                     route->label, n_damaged);
+  self->resume_to = MAX (self->resume_to, read_to);
   evbus_worker_settle (self, 0, NULL, &outcome, 0, NULL, 0);
 }
 
@@ -192,12 +186,14 @@ evbus_worker_refill (EvbusWorker *self)
   if (read)
     read = evbus_spool_reader_read (self->reader, self->max_events, delivery->batch_bytes,
                                     events, &n_damaged, &error);
+  if (read)
+    read_to = evbus_spool_reader_get_position (self->reader);
   if (read && fill_window (self, events, pushed_to))
     g_clear_pointer (&self->reader, evbus_spool_reader_free);
   g_mutex_unlock (&route->backlog_lock);
 
   if (n_damaged > 0)
-    drop_damaged (self, n_damaged);
+    drop_damaged (self, n_damaged, read_to);
   if (!read)
     {
       /* Not once more while it waits for that. */
@@ -256,7 +252,7 @@ tell_spool (EvbusWorker           *self,
   EvbusRoute *route = self->route;
   g_autoptr(GArray) pending = collect_pending (self, n, keep);
 
-  evbus_spool_settle (route->spool, route->spool_route, self->position,
+  evbus_spool_settle (route->spool, route->spool_route, MAX (self->position, self->resume_to),
                       (gint64 *) (gpointer) pending->data, pending->len,
                       outcome, weight, lost, evbus_worker_keeps_dead (self) ? n_lost : 0);
   evbus_spooler_tend (route->spooler);
@@ -282,17 +278,19 @@ evbus_worker_settle (EvbusWorker           *self,
 }
 
 /* On the listener's thread. */
-void
+guint
 evbus_route_expire_backlog (EvbusRoute *self,
                             guint64     max_weight)
 {
-  g_autoptr(GPtrArray) expired = NULL;
+  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  EvbusLedger outcome = { 0 };
+  guint64 weight = 0;
   gboolean behind;
   gint64 read_to;
 
   /* Not while it reads; there is a next time. */
   if (!g_mutex_trylock (&self->backlog_lock))
-    return;
+    return 0;
 
   g_mutex_lock (&self->lock);
   behind = self->behind;
@@ -300,14 +298,14 @@ evbus_route_expire_backlog (EvbusRoute *self,
   g_mutex_unlock (&self->lock);
 
   if (behind)
-    {
-      expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-      evbus_spool_expire_oldest (self->spool, self->spool_route, read_to, max_weight,
-                                 EVBUS_EXPIRE_EVENTS, expired);
-    }
+    outcome.expired = evbus_spool_expire_oldest (self->spool, self->spool_route, read_to, max_weight,
+                                                 EVBUS_EXPIRE_EVENTS, expired, &weight);
   g_mutex_unlock (&self->backlog_lock);
 
-  if (expired != NULL && expired->len > 0)
-    evbus_route_give_up (self, expired, G_STRUCT_OFFSET (EvbusLedger, expired),
-                         "the route's backlog is over its share of the spool");
+  if (outcome.expired > 0)
+    evbus_route_settle (self, &outcome, outcome.expired, weight);
+  for (guint i = 0; i < expired->len; i++)
+    evbus_notifier_event_failed (self->notifier, self, expired->pdata[i],
+                                 "the route's backlog is over its share of the spool");
+  return outcome.expired;
 }

@@ -4,7 +4,8 @@
 
 #include "evbus-route-worker-private.h"
 
-/* When an event that waits since @since is too old; -1: never. */
+/* When an event that waits since @since, which may be before this boot, is too
+ * old; -1: never. */
 static gint64
 expiry_of (EvbusRoute *route,
            EvbusEvent *event,
@@ -15,7 +16,7 @@ expiry_of (EvbusRoute *route,
   if (event->max_age > 0 && (max_age <= 0 || event->max_age < max_age))
     max_age = event->max_age;
 
-  return max_age > 0 ? since + max_age : -1;
+  return max_age > 0 ? MAX (0, since + max_age) : -1;
 }
 
 static gint64

@@ -131,17 +131,17 @@ void        evbus_route_settle       (EvbusRoute        *self,
                                       gsize              weight);
 
 /* evbus-route-backlog.c. Binds it to its part of the spool; before an event can
- * come. @succeeds: another route has that part still, and closes first. */
+ * come. Another route may have that part still, which closes first. */
 void        evbus_route_bind_spool   (EvbusRoute      *self,
                                       EvbusSpool      *spool,
                                       struct _EvbusSpooler *spooler,
-                                      EvbusSpoolRoute *spool_route,
-                                      gboolean         succeeds);
+                                      EvbusSpoolRoute *spool_route);
 /* TRUE: the chunk, which is in the spool, is not taken into memory now. */
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);
-/* On the listener's thread: lets the oldest of what is not in memory expire. */
-void        evbus_route_expire_backlog (EvbusRoute    *self,
+/* On the listener's thread: lets the oldest of what is not in memory expire,
+ * some of it at a time. Returns how many. */
+guint       evbus_route_expire_backlog (EvbusRoute    *self,
                                         guint64        max_weight);
 
 /* evbus-route-look.c, on the listener's thread: what has to be done with a

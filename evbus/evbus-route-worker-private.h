@@ -9,6 +9,7 @@
 #include "evbus-ingress.h"
 #include "evbus-listener-private.h"
 #include "evbus-route-private.h"
+#include "evbus-spooler-private.h"
 
 G_BEGIN_DECLS
 
@@ -34,7 +35,8 @@ typedef struct {
   EvbusSpoolReader *reader;    /* from when the route fell behind */
   gint64         read_again;   /* monotonic: not before, after an error */
   gint64         position;     /* seq of the last event that was taken into the hand */
-  gint64         resume_to;    /* up to here the spool knows what was settled in an earlier life */
+  gint64         resume_to;    /* up to here the spool knows one by one what is not settled: after an
+                                * earlier life, or where something was damaged */
 } EvbusWorker;
 
 /* evbus-route-worker.c: around every call into the plugin. The second returns

@@ -96,6 +96,9 @@ gint64           evbus_spool_route_get_last  (EvbusSpoolRoute *route);
  * all their routes have settled go into the same transaction. */
 
 void         evbus_spool_begin        (EvbusSpool       *self);
+/* Before it, where more than %EVBUS_SPOOL_COMMIT_BYTES will be appended: makes
+ * room in the log, so that it keeps its bound. */
+void         evbus_spool_make_way     (EvbusSpool       *self);
 /* Stores @event for @routes (sorted by nothing in particular, no route twice) and
  * sets its seq, which is greater than that of every event before. Errors are
  * kept for the commit. @known_id: the producer gave the id, which is stored so that
@@ -121,7 +124,8 @@ gboolean     evbus_spool_is_dirty     (EvbusSpool       *self);
 /* Over its budget a route loses its own oldest events: marks as expired those
  * after @after (what the route has in memory ends there) until at most
  * @max_weight is queued; at most @max_events at a time. They are appended to
- * @expired (EvbusEvent, transfer full; may be NULL). Returns how many.
+ * @expired (EvbusEvent, transfer full; may be NULL), but for damaged ones. Returns
+ * how many, @weight (nullable): of which weight.
  *
  * What is skipped so is one range (after, to], stored with the route beside its
  * position: @after is the same until the route has read past it, and then the
@@ -131,10 +135,14 @@ guint        evbus_spool_expire_oldest (EvbusSpool      *self,
                                         gint64           after,
                                         guint64          max_weight,
                                         guint            max_events,
-                                        GPtrArray       *expired);
+                                        GPtrArray       *expired,
+                                        guint64         *weight);
 /* The end of that range: a reader goes on after it. 0: there is none. Any
  * thread. */
 gint64       evbus_spool_route_get_skipped (EvbusSpoolRoute *route);
+/* Writer. Whether events that all their routes have settled are still to be
+ * deleted, and weigh meanwhile. */
+gboolean     evbus_spool_has_settled   (EvbusSpool      *self);
 /* Bytes of the events and dead letters that are stored. Any thread. */
 guint64      evbus_spool_get_weight    (EvbusSpool      *self);
 

@@ -340,17 +340,20 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
                            gint64           after,
                            guint64          max_weight,
                            guint            max_events,
-                           GPtrArray       *expired)
+                           GPtrArray       *expired,
+                           guint64         *expired_weight)
 {
   EvbusSpoolScan scan;
   const guint8 *record = NULL;
-  gint64 to = after, seq = -1;
+  gint64 to, seq = -1;
   guint64 weight = 0, queued;
   guint n_events = 0;
   gsize size = 0;
 
   g_mutex_lock (&self->lock);
   queued = route->now.weight;
+  /* What is settled may be there still, for other routes. */
+  to = after = MAX (after, route->now.position);
   for (guint i = 0; i < route->now.skipped->len; i++)
     to = MAX (to, g_array_index (route->now.skipped, EvbusSpoolRange, i).to);
   g_mutex_unlock (&self->lock);
@@ -376,5 +379,7 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
 
   if (n_events > 0)
     book_expired (route, after, to, n_events, weight);
+  if (expired_weight != NULL)
+    *expired_weight = weight;
   return n_events;
 }

@@ -183,7 +183,9 @@ evbus_spool_write_route (EvbusSpool       *self,
                          EvbusSpoolRoute  *route,
                          GError          **error)
 {
-  return write_row (self, route->id, route->key, &route->stored, error);
+  const char *key = route->stored_key != NULL ? route->stored_key : route->key;
+
+  return write_row (self, route->id, key, &route->stored, error);
 }
 
 gboolean
@@ -273,6 +275,7 @@ take_row (EvbusSpool   *self,
     {
       EvbusSpoolRoute *route = evbus_spool_route_new (self, id, key);
 
+      route->written_key = route->key;
       evbus_spool_cursor_copy (&route->now, &cursor);
       evbus_spool_cursor_copy (&route->stored, &cursor);
       g_ptr_array_add (self->routes, route);
@@ -362,8 +365,9 @@ evbus_spool_rename_route (EvbusSpool      *self,
   g_mutex_lock (&self->lock);
   if (route->now.orphan || !g_str_equal (route->key, key))
     {
-      g_free (route->key);
-      route->key = g_strdup (key);
+      /* The Writer may be reading it. */
+      g_ptr_array_add (self->old_keys, route->key);
+      g_atomic_pointer_set (&route->key, g_strdup (key));
       route->now.orphan = FALSE;
       route->dirty = self->dirty = TRUE;
     }
@@ -384,7 +388,7 @@ evbus_spool_list_routes (EvbusSpool *self)
 const char *
 evbus_spool_route_get_key (EvbusSpoolRoute *route)
 {
-  return route->key;
+  return g_atomic_pointer_get (&route->key);
 }
 
 gboolean

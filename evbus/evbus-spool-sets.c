@@ -171,11 +171,12 @@ evbus_spool_write_set (EvbusSpool     *self,
   for (guint i = 0; i < set->n_routes; i++)
     {
       gint64 id = GINT64_TO_LE (set->routes[i]->id);
-      guint32 length = GUINT32_TO_LE ((guint32) strlen (set->routes[i]->key));
+      const char *key = evbus_spool_route_get_key (set->routes[i]);
+      guint32 length = GUINT32_TO_LE ((guint32) strlen (key));
 
       g_byte_array_append (blob, (guint8 *) &id, sizeof id);
       g_byte_array_append (blob, (guint8 *) &length, sizeof length);
-      g_byte_array_append (blob, (guint8 *) set->routes[i]->key, strlen (set->routes[i]->key));
+      g_byte_array_append (blob, (guint8 *) key, strlen (key));
     }
   head[1] = GUINT32_TO_LE (blob->len);
   head[2] = GUINT32_TO_LE ((guint32) crc32 (0, blob->data + 12, blob->len - 12));

@@ -304,6 +304,15 @@ evbus_spool_empty_wal (EvbusSpool *self)
   g_mutex_unlock (&self->keeper->checkpoint);
 }
 
+void
+evbus_spool_make_way (EvbusSpool *self)
+{
+  g_return_if_fail (!self->in_transaction);
+
+  if (self->wal_pages > 0)
+    evbus_spool_empty_wal (self);
+}
+
 /* What is committed stands in the log, and has to find its place in the database
  * later. If that could fail for want of space, the log could never be emptied, and
  * a full disk would stay full. */

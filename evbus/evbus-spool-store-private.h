@@ -55,13 +55,15 @@ struct _EvbusSpoolRoute
 {
   EvbusSpool       *spool;
   gint64            id;
-  char             *key;
+  char             *key;         /* atomic, written under lock; old ones live as long as the spool */
   gboolean          forgotten;   /* lock, written by the Writer */
   GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
   EvbusSpoolCursor  now;         /* lock */
   guint64           n_skipped;   /* lock: events over the budget, since the spool was opened */
   gboolean          dirty;       /* lock: differs from what is on disk */
   EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
+  const char       *stored_key;  /* Writer: the key as of the same */
+  const char       *written_key; /* Writer: the key on disk, as it was in `key`; NULL: there is no row */
   gboolean          staged;      /* Writer: in this transaction */
   EvbusLedger       change;      /* Writer: of the transaction under way; not yet in `now` */
   guint64           change_weight;
@@ -119,7 +121,8 @@ struct _EvbusSpool
   GByteArray         *record;           /* the one being made */
 
   GMutex              lock;
-  GPtrArray          *routes;           /* lock, written by the Writer */
+  GPtrArray          *routes;           /* lock */
+  GPtrArray          *old_keys;         /* lock: char *, of routes that were renamed */
   gint64              horizon;          /* lock: everything up to here is committed */
   guint64             weight;           /* lock: bytes of the records of events and dead letters */
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */

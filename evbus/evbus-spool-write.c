@@ -183,6 +183,7 @@ snapshot_locked (EvbusSpoolRoute *route)
 {
   gboolean moved = route->dirty;
 
+  route->stored_key = route->key;
   evbus_spool_cursor_copy (&route->stored, &route->now);
   evbus_ledger_add (&route->stored.ledger, &route->change);
   route->stored.weight += route->change_weight;
@@ -265,6 +266,22 @@ trim_known (EvbusSpool  *self,
   return TRUE;
 }
 
+/* A route may have a key now that is another's on disk still. */
+static gboolean
+free_keys (EvbusSpool  *self,
+           GError     **error)
+{
+  for (guint i = 0; i < self->staged_routes->len; i++)
+    {
+      EvbusSpoolRoute *route = self->staged_routes->pdata[i];
+
+      if (route->written_key != NULL && route->written_key != route->stored_key &&
+          !evbus_sql_call (self->sql, EVBUS_SQL_FREE_ROUTE_KEY, error, "i", route->id))
+        return FALSE;
+    }
+  return TRUE;
+}
+
 /* Everything but the events, which are there already, and the end. */
 static gboolean
 write_rest (EvbusSpool  *self,
@@ -280,6 +297,8 @@ write_rest (EvbusSpool  *self,
       if (!set->stored && !evbus_spool_write_set (self, set, error))
         return FALSE;
     }
+  if (!free_keys (self, error))
+    return FALSE;
   for (guint i = 0; i < self->staged_routes->len; i++)
     {
       if (!evbus_spool_write_route (self, self->staged_routes->pdata[i], error))
@@ -312,6 +331,7 @@ apply_locked (EvbusSpool *self)
     {
       EvbusSpoolRoute *route = self->staged_routes->pdata[i];
 
+      route->written_key = route->stored_key;
       evbus_ledger_add (&route->now.ledger, &route->change);
       route->now.weight += route->change_weight;
       route->now.last = MAX (route->now.last, route->change_last);
@@ -440,6 +460,12 @@ evbus_spool_is_dirty (EvbusSpool *self)
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
 
   return self->dirty || self->more_to_delete;
+}
+
+gboolean
+evbus_spool_has_settled (EvbusSpool *self)
+{
+  return self->more_to_delete;
 }
 
 guint64

@@ -25,6 +25,12 @@ void          evbus_spooler_unref  (EvbusSpooler *self);
 gboolean      evbus_spooler_store  (EvbusSpooler *self,
                                     EvbusTake    *take);
 
+/* From any thread: gives the route its part of the spool. Returns whether there is,
+ * or may be, something in it. */
+gboolean      evbus_spooler_bind   (EvbusSpooler    *self,
+                                    EvbusRoute      *route,
+                                    EvbusSpoolRoute *spool_route);
+
 /* From any thread: a route has settled something. */
 void          evbus_spooler_tend   (EvbusSpooler *self);
 /* From any thread: what the spool may hold. */

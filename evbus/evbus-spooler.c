@@ -14,6 +14,13 @@
  * down at once would cost a sync for each batch. */
 #define UPKEEP_US (50 * (gint64) 1000)
 
+/* Where puts come faster than that, so much of them is what a budget may be
+ * exceeded by. */
+#define UPKEEP_BYTES ((gsize) 4 * 1024 * 1024)
+
+/* How long events are expired before others get their turn. */
+#define EXPIRE_US (50 * (gint64) 1000)
+
 struct _EvbusSpooler
 {
   gatomicrefcount  ref_count;
@@ -27,6 +34,9 @@ struct _EvbusSpooler
   GMutex           lock;
   GQueue           jobs;       /* Job; under @lock */
   gboolean         closed;     /* no more of them; under @lock */
+
+  gsize            stored;     /* since the last upkeep; on the listener's thread */
+  GMutex           claiming;   /* held while a route is bound, or what no route has expires */
 };
 
 typedef struct {
@@ -106,6 +116,129 @@ refuse (EvbusQueue   *queue,
     evbus_chunk_unref (take->chunks->pdata[i]);
 }
 
+void
+evbus_spooler_refuse (EvbusQueue *queue,
+                      EvbusTake  *take)
+{
+  g_autoptr(GError) closed = g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED,
+                                                  "the broker was stopped before the event was stored");
+
+  refuse (queue, take, closed);
+}
+
+/* A part of the spool, and who has it. */
+typedef struct {
+  EvbusSpoolRoute *spool_route;
+  EvbusRoute      *route;        /* NULL: nobody */
+  gboolean         shared;       /* one closes, and the next one waits: neither is sure how far it is */
+  guint64          queued;
+} Share;
+
+static GArray *
+list_shares (EvbusSpooler *self,
+             GPtrArray    *routes)
+{
+  GArray *shares = g_array_new (FALSE, TRUE, sizeof (Share));
+  g_autoptr(GPtrArray) stored = evbus_spool_list_routes (self->spool);
+  g_autoptr(GHashTable) index = g_hash_table_new (NULL, NULL);
+
+  g_array_set_size (shares, stored->len);
+  for (guint i = 0; i < stored->len; i++)
+    {
+      Share *share = &g_array_index (shares, Share, i);
+      EvbusLedger ledger;
+
+      share->spool_route = stored->pdata[i];
+      evbus_spool_route_get_ledger (share->spool_route, &ledger, &share->queued);
+      g_hash_table_insert (index, share->spool_route, share);
+    }
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusRoute *route = routes->pdata[i];
+      Share *share = route->spool_route != NULL ? g_hash_table_lookup (index, route->spool_route) : NULL;
+
+      if (share == NULL)
+        continue;
+      share->shared = share->route != NULL;
+      share->route = route;
+    }
+
+  return shares;
+}
+
+/* Returns how many. */
+static guint
+expire_share (EvbusSpooler *self,
+              const Share  *share,
+              guint64       max_weight)
+{
+  guint n = 0;
+
+  if (share->shared || share->queued <= max_weight)
+    return 0;
+  if (share->route != NULL)
+    return evbus_route_expire_backlog (share->route, max_weight);
+
+  g_mutex_lock (&self->claiming);
+  if (evbus_spool_route_is_orphan (share->spool_route))
+    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, NULL, NULL);
+  g_mutex_unlock (&self->claiming);
+  return n;
+}
+
+/* A route over its share of the spool loses its own oldest; where all together
+ * are over the budget, the one with the most does. Returns how many were lost. */
+static guint
+expire_backlogs (EvbusSpooler *self)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  g_autoptr(GArray) shares = list_shares (self, routes);
+  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
+  guint64 stored = evbus_spool_get_weight (self->spool);
+  const Share *largest = NULL;
+  guint n = 0;
+
+  for (guint i = 0; i < shares->len; i++)
+    {
+      Share *share = &g_array_index (shares, Share, i);
+
+      if (share->route != NULL)
+        n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
+      if (largest == NULL || share->queued > largest->queued)
+        largest = share;
+    }
+
+  /* What is to be deleted is no reason for more. */
+  if (stored > max_bytes && largest != NULL && n == 0 && !evbus_spool_has_settled (self->spool))
+    n += expire_share (self, largest, largest->queued - MIN (largest->queued, stored - max_bytes));
+  return n;
+}
+
+static void
+keep_up (EvbusSpooler *self)
+{
+  gint64 end = g_get_monotonic_time () + EXPIRE_US;
+  gboolean more = evbus_spool_maintain (self->spool);
+  guint n;
+
+  self->stored = 0;
+  while ((n = expire_backlogs (self)) > 0 && g_get_monotonic_time () < end)
+    more |= evbus_spool_maintain (self->spool);
+
+  if (more || n > 0)
+    evbus_spooler_tend (self);
+}
+
+static gboolean
+on_upkeep (gpointer data)
+{
+  EvbusSpooler *self = data;
+
+  g_atomic_int_set (&self->armed, FALSE);
+  keep_up (self);
+  return G_SOURCE_CONTINUE;
+}
+
 gboolean
 evbus_spooler_store (EvbusSpooler *self,
                      EvbusTake    *take)
@@ -113,6 +246,8 @@ evbus_spooler_store (EvbusSpooler *self,
   GQueue repeats = G_QUEUE_INIT;
   g_autoptr(GError) error = NULL;
 
+  if (take->weight > EVBUS_SPOOL_COMMIT_BYTES)
+    evbus_spool_make_way (self->spool);
   evbus_spool_begin (self->spool);
   for (guint i = 0; i < take->chunks->len; i++)
     append_chunk (self->spool, take->chunks->pdata[i], take->sets->pdata[i]);
@@ -128,64 +263,10 @@ evbus_spooler_store (EvbusSpooler *self,
 
   evbus_queue_stored (self->queue, take, &repeats);
   answer_receipts (take, &repeats, NULL);
+  self->stored += take->weight;
+  if (self->stored >= UPKEEP_BYTES)
+    keep_up (self);
   return TRUE;
-}
-
-void
-evbus_spooler_refuse (EvbusQueue *queue,
-                      EvbusTake  *take)
-{
-  g_autoptr(GError) closed = g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED,
-                                                  "the broker was stopped before the event was stored");
-
-  refuse (queue, take, closed);
-}
-
-/* A route over its share of the spool loses its own oldest; where all together
- * are over the budget, the one with the most does. */
-static void
-expire_backlogs (EvbusSpooler *self)
-{
-  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
-  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
-  guint64 stored = evbus_spool_get_weight (self->spool);
-  EvbusRoute *largest = NULL;
-  guint64 most = 0;
-
-  for (guint i = 0; i < routes->len; i++)
-    {
-      EvbusRoute *route = routes->pdata[i];
-      gsize share = route->spec->delivery.spool_bytes;
-      EvbusLedger ledger;
-      guint64 queued;
-
-      if (route->spool_route == NULL)
-        continue;
-      evbus_spool_route_get_ledger (route->spool_route, &ledger, &queued);
-      if (queued > share)
-        evbus_route_expire_backlog (route, share);
-      if (queued > most)
-        {
-          most = queued;
-          largest = route;
-        }
-    }
-
-  if (stored > max_bytes && largest != NULL)
-    evbus_route_expire_backlog (largest, most - MIN (most, stored - max_bytes));
-}
-
-static gboolean
-on_upkeep (gpointer data)
-{
-  EvbusSpooler *self = data;
-
-  g_atomic_int_set (&self->armed, FALSE);
-  expire_backlogs (self);
-  if (evbus_spool_maintain (self->spool))
-    evbus_spooler_tend (self);
-
-  return G_SOURCE_CONTINUE;
 }
 
 /* NULL: there is none. */
@@ -243,6 +324,7 @@ evbus_spooler_new (EvbusSpool *spool,
   EvbusSpooler *self = g_new0 (EvbusSpooler, 1);
 
   g_atomic_ref_count_init (&self->ref_count);
+  g_mutex_init (&self->claiming);
   self->spool = evbus_spool_ref (spool);
   self->queue = evbus_queue_ref (queue);
   self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
@@ -276,7 +358,22 @@ evbus_spooler_unref (EvbusSpooler *self)
   g_mutex_clear (&self->lock);
   evbus_queue_unref (self->queue);
   evbus_spool_unref (self->spool);
+  g_mutex_clear (&self->claiming);
   g_free (self);
+}
+
+gboolean
+evbus_spooler_bind (EvbusSpooler    *self,
+                    EvbusRoute      *route,
+                    EvbusSpoolRoute *spool_route)
+{
+  gboolean behind;
+
+  g_mutex_lock (&self->claiming);
+  behind = evbus_queue_bind (self->queue, route, spool_route);
+  g_mutex_unlock (&self->claiming);
+
+  return behind;
 }
 
 void

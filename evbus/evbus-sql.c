@@ -32,9 +32,10 @@ static const char *const texts[] = {
     "INSERT INTO route (route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, "
     "expired, dropped, queued, retried, queued_weight, crc) "
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
-    "ON CONFLICT (route_id) DO UPDATE SET orphan = ?3, position = ?4, last = ?5, pending = ?6, skipped = ?7, "
+    "ON CONFLICT (route_id) DO UPDATE SET key = ?2, orphan = ?3, position = ?4, last = ?5, pending = ?6, skipped = ?7, "
     "accepted = ?8, delivered = ?9, dead = ?10, expired = ?11, dropped = ?12, queued = ?13, retried = ?14, "
     "queued_weight = ?15, crc = ?16",
+  [EVBUS_SQL_FREE_ROUTE_KEY] = "UPDATE route SET key = 'was:' || route_id WHERE route_id = ?1",
   [EVBUS_SQL_DELETE_ROUTE] = "DELETE FROM route WHERE route_id = ?1",
   [EVBUS_SQL_LOAD_ROUTES] =
     "SELECT route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, expired, "

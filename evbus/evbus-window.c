@@ -49,6 +49,8 @@ evbus_chunk_append (EvbusChunk *self,
     {
       gint64 expiry = (event->since != 0 ? event->since : self->opened) + event->max_age;
 
+      /* 0 is none, and before this boot is past. */
+      expiry = MAX (expiry, 1);
       self->next_expiry = self->next_expiry > 0 ? MIN (self->next_expiry, expiry) : expiry;
     }
 }

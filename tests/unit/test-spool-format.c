@@ -63,7 +63,7 @@ fill (EvbusSpool *spool)
   evbus_spool_orphan_route (spool, old);
   death.event = dead;
   evbus_spool_settle (spool, routes[0], 12, pending, G_N_ELEMENTS (pending), &change, 0, &death, 1);
-  g_assert_cmpuint (evbus_spool_expire_oldest (spool, routes[0], 14, 0, 2, NULL), ==, 2);
+  g_assert_cmpuint (evbus_spool_expire_oldest (spool, routes[0], 14, 0, 2, NULL, NULL), ==, 2);
   while (evbus_spool_maintain (spool))
     ;
 }
@@ -76,11 +76,6 @@ test_make (void)
   g_autofree char *path = NULL, *data = NULL;
   gsize size;
 
-  if (to == NULL)
-    {
-      g_test_skip ("EVBUS_MAKE_FIXTURE names no file");
-      return;
-    }
   spool_test_set_up (&fixture, NULL);
   fill (fixture.spool);
   evbus_spool_unref (fixture.spool);
@@ -241,7 +236,8 @@ main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/spool/format/make", test_make);
+  if (g_getenv ("EVBUS_MAKE_FIXTURE") != NULL)
+    g_test_add_func ("/spool/format/make", test_make);
   g_test_add_data_func ("/spool/format/1", NULL, test_readable);
   g_test_add_func ("/spool/format/newer", test_newer);
   return g_test_run ();

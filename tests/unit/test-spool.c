@@ -312,14 +312,14 @@ test_expire (Fixture       *fixture,
   g_assert_cmpuint (queued, >, 0);
 
   /* Four are in memory; of the others, the six oldest go. */
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], 0, 6, expired), ==, 6);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], 0, 6, expired, NULL), ==, 6);
   g_assert_cmpuint (expired->len, ==, 6);
   g_assert_cmpuint (spool_test_number (expired->pdata[0]), ==, 5);
   g_assert_cmpint (evbus_spool_route_get_skipped (route), ==, seqs[9]);
   spool_test_assert_ledger (route, "20 0 0 6 0 14");
   evbus_spool_route_get_ledger (route, &ledger, &queued);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued, 6, NULL), ==, 0);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued - 1, 6, NULL), ==, 1);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued, 6, NULL, NULL), ==, 0);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued - 1, 6, NULL, NULL), ==, 1);
   spool_test_assert_backlog (fixture->spool, route, "1 2 3 4 12 13 14 15 16 17 18 19 20");
 
   spool_test_reopen (fixture);
@@ -350,7 +350,7 @@ test_expire_frees (Fixture       *fixture,
   spool_test_append (fixture->spool, &route, 1, 0, 99, 1000, seqs);
   g_assert_true (evbus_spool_commit (fixture->spool, NULL));
   before = evbus_spool_get_weight (fixture->spool);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0], 10 * 1020, 1000, NULL), >=, 89);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0], 10 * 1020, 1000, NULL, NULL), >=, 89);
   while (evbus_spool_maintain (fixture->spool))
     ;
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), <, before / 8);
