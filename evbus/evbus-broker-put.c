@@ -330,6 +330,7 @@ put_events (EvbusBroker            *self,
 
   put->has_id = options->id != NULL;
   put->timeout = options->timeout;
+  put->at_once = options->wait == EVBUS_WAIT_ACCEPTED;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, &error))
     evbus_put_answer (put, error);
@@ -371,6 +372,29 @@ evbus_broker_put_event_async (EvbusBroker         *self,
   put_event (self, task, event, &no_options, NULL);
 }
 
+static gboolean
+read_options (EvbusBroker      *self,
+              EvbusPutOptions  *options,
+              GVariant         *dict,
+              GPtrArray        *values,
+              GError          **error)
+{
+  g_autofree char *directory = NULL;
+
+  if (dict == NULL)
+    return TRUE;
+  if (!evbus_put_options_read (options, dict, values, error))
+    return FALSE;
+  if (options->wait != EVBUS_WAIT_DURABLE)
+    return TRUE;
+
+  directory = evbus_broker_dup_spool_directory (self);
+  if (directory == NULL)
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                         "option 'wait': 'durable' is not possible without a spool; use 'accepted'");
+  return directory != NULL;
+}
+
 static void
 put_async (EvbusProducer       *producer,
            const char          *routing_key,
@@ -391,7 +415,7 @@ put_async (EvbusProducer       *producer,
   g_variant_ref_sink (body);
   if (dict != NULL)
     g_variant_ref_sink (dict);
-  if (dict == NULL || evbus_put_options_read (&options, dict, values, &error))
+  if (read_options (self, &options, dict, values, &error))
     event = event_from_variant (self, routing_key, body, profile, &options, &error);
   put_event (self, task, event, &options, error);
   g_clear_pointer (&dict, g_variant_unref);

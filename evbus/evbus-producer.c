@@ -159,7 +159,8 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  * - `attributes` (`a{ss}`): at most 64 of at most 16 KiB together.
  * - `max-age` (`t`): milliseconds after which the event is not delivered any
  *   more.
- * - `wait` (`s`): "accepted", which is the default.
+ * - `wait` (`s`): when to answer: "accepted", or "durable", once it is in the
+ *   spool, which is the default where there is one, and an error without.
  * - `timeout` (`u`): milliseconds to wait for space; 0 not to wait.
  *
  * An option that is unknown or of another type is

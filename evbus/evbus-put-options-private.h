@@ -8,6 +8,13 @@
 
 G_BEGIN_DECLS
 
+/* When a put is answered. */
+typedef enum {
+  EVBUS_WAIT_DEFAULT,       /* durable where there is a spool, else accepted */
+  EVBUS_WAIT_ACCEPTED,
+  EVBUS_WAIT_DURABLE,
+} EvbusWait;
+
 /* The options of evbus_producer_put_with_options_async(). */
 typedef struct {
   const char *id;
@@ -15,6 +22,7 @@ typedef struct {
   GVariant   *attributes;
   guint64     max_age;      /* milliseconds */
   guint       timeout;      /* milliseconds; G_MAXUINT: none */
+  EvbusWait   wait;
 } EvbusPutOptions;
 
 #define EVBUS_PUT_NO_OPTIONS { .timeout = G_MAXUINT }

@@ -45,16 +45,30 @@ check_attributes (GVariant  *attributes,
 }
 
 static gboolean
-read_wait (GVariant  *value,
-           GError   **error)
+read_wait (EvbusPutOptions  *options,
+           GVariant         *value,
+           GError          **error)
 {
+  static const struct {
+    const char *name;
+    EvbusWait   wait;
+  } waits[] = {
+    { "accepted", EVBUS_WAIT_ACCEPTED },
+    { "durable", EVBUS_WAIT_DURABLE },
+  };
   const char *wait = g_variant_get_string (value, NULL);
 
-  if (strcmp (wait, "accepted") == 0)
-    return TRUE;
+  for (guint i = 0; i < G_N_ELEMENTS (waits); i++)
+    {
+      if (strcmp (wait, waits[i].name) == 0)
+        {
+          options->wait = waits[i].wait;
+          return TRUE;
+        }
+    }
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-               "option 'wait': '%s' is not possible without a spool; use 'accepted'", wait);
+               "option 'wait': there is no '%s'; use 'accepted' or 'durable'", wait);
   return FALSE;
 }
 
@@ -95,7 +109,7 @@ read_option (EvbusPutOptions  *options,
       return TRUE;
     }
 
-  return read_wait (value, error);
+  return read_wait (options, value, error);
 }
 
 static const struct {

@@ -104,6 +104,41 @@ def test_a_put_from_a_spool_keeps_the_order_of_a_sender(evbusd, client, folder):
     assert [event['body'] for event in read_events(path)] == list(range(4000))
 
 
+def test_a_put_waits_for_what_it_is_told_to(evbusd, client, held, folder):
+    """The disk fails for good: what waits for it is refused, the other is accepted, and dropped."""
+    spool, switch = folder / 'spool', folder / 'broken'
+    spool.mkdir(mode=0o700)
+    evbusd('sink: {default: {}}', arguments=['--session', '--spool', str(spool)],
+           env=disk.environment(spool, program('evbusd'), fault='enospc@1', switch=switch))
+
+    def put(wait):
+        return client.call('PutWithOptions', '(svsa{sv})', 'k', GLib.Variant('s', 'x' * 500000), '',
+                           {'wait': GLib.Variant('s', wait)})
+
+    put('durable')
+    client.wait_ledger(accepted=1, delivered=1)
+    switch.touch()
+    with raises('SpoolFull'):
+        for _ in range(100):
+            put('durable')
+    before = client.wait_ledger(queued=0)
+    for _ in range(10):
+        put('accepted')
+    after = client.wait_ledger(accepted=before['accepted'] + 10, queued=0)
+    assert after['dropped'] > before['dropped']
+    with raises('InvalidArgument'):
+        put('for ever')
+    switch.unlink()
+
+
+def test_nothing_is_durable_without_a_spool(evbusd, client):
+    evbusd('internal: {default: {}}', arguments=['--session', '--no-spool'])
+    with raises('InvalidArgument'):
+        client.call('PutWithOptions', '(svsa{sv})', 'k', BODY, '', {'wait': GLib.Variant('s', 'durable')})
+    client.call('PutWithOptions', '(svsa{sv})', 'k', BODY, '', {'wait': GLib.Variant('s', 'accepted')})
+    client.wait_ledger(accepted=1, delivered=1)
+
+
 def test_an_id_is_known_after_a_crash(evbusd, client, held):
     put = ('PutWithOptions', '(svsa{sv})', 'k', BODY, '', {'id': GLib.Variant('s', 'mine')})
     daemon = evbusd(held.config)
