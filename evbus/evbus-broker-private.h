@@ -81,7 +81,7 @@ void evbus_broker_sync_model (EvbusBroker *self);
 /* evbus-broker.c: has that done, from any thread, under no lock. */
 void evbus_broker_routes_changed (EvbusBroker *self);
 
-/* evbus-broker-put.c */
+/* evbus-broker-put.c and -names.c */
 /* Puts an event that was made already, which it takes over; the task returns its
  * id (char *). */
 void evbus_broker_put_event_async (EvbusBroker         *self,
@@ -92,6 +92,11 @@ void evbus_broker_put_event_async (EvbusBroker         *self,
 /* The name to match by, or NULL with EVBUS_ERROR_INVALID_ARGUMENT. */
 const char *evbus_broker_check_profile (const char  *profile,
                                         GError     **error);
+/* Checks both and puts them into @init; they are borrowed. */
+gboolean evbus_broker_init_names (EvbusEventInit  *init,
+                                  const char      *routing_key,
+                                  const char      *profile,
+                                  GError         **error);
 void evbus_broker_producer_init (EvbusProducerInterface *iface);
 
 G_END_DECLS

@@ -126,7 +126,7 @@ test_back_at_once (Fixture       *fixture,
 
   begin_with (fixture, WITH (SMALL));
   get_stuck (fixture, 300);
-  evbus_test_apply (fixture->broker, "evbus: {stop_timeout: 30}\n");
+  evbus_test_apply (fixture->broker, "evbus: {stop_timeout: 30}\ninternal: {nobody: }\n");
   evbus_test_apply (fixture->broker, WITH (SMALL));
   back = route_at (fixture, 0);
   durable_put (fixture, 200);
@@ -150,7 +150,7 @@ test_orphan (Fixture       *fixture,
   begin_with (fixture, WITH (SMALL));
   get_stuck (fixture, 300);
   evbus_broker_set_stop_timeout (fixture->broker, 0);
-  evbus_test_apply (fixture->broker, "evbus: {stop_timeout: 0}\n");
+  evbus_test_apply (fixture->broker, "evbus: {stop_timeout: 0}\ninternal: {nobody: }\n");
   evbus_test_put_numbers (fixture->broker, NULL, 9999, 1);
   evbus_test_assert_ledger (fixture->broker, "accepted=300 queued=300 unrouted=1");
   evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &result);
@@ -159,7 +159,7 @@ test_orphan (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->broker, "accepted=300 queued=300 unrouted=1");
   g_clear_object (&fixture->broker);
 
-  begin_with (fixture, "evbus: {stop_timeout: 0}\n");
+  begin_with (fixture, "evbus: {stop_timeout: 0}\ninternal: {nobody: }\n");
   evbus_test_assert_ledger (fixture->broker, "accepted=300 queued=300");
   evbus_test_hook_release (fixture->hook);
   evbus_test_apply (fixture->broker, WITH (SMALL));
@@ -242,7 +242,7 @@ test_name_moves (Fixture       *fixture,
   begin_with (fixture, "evbus: {stop_timeout: 30}\nhook: {'*': {name: durable, delivery: {name: mine, window: {events: 10}}}}\n");
   get_stuck (fixture, 200);
   evbus_test_apply (fixture->broker,
-                    "evbus: {stop_timeout: 30}\n"
+                    "evbus: {stop_timeout: 30}\ninternal: {nobody: }\n"
                     "hook: {'*': {name: other}, 'd*': {name: durable, delivery: {name: mine}}}\n");
   durable_put (fixture, 100);
   evbus_test_hook_release (fixture->hook);
