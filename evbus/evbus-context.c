@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "evbus-context-private.h"
 #include "evbus-provider-private.h"
@@ -349,6 +350,109 @@ evbus_context_get_double (EvbusContext *self,
   if (value != NULL && g_variant_is_of_type (value, G_VARIANT_TYPE_INT64))
     return g_variant_get_int64 (value);
   return 0;
+}
+
+/**
+ * evbus_context_get_template:
+ * @self: a context
+ * @name: the name of an option that has `Template=true`
+ *
+ * Gets an option as a template, which expands to what an event brings along.
+ *
+ * Returns: (transfer full) (nullable): the template, or %NULL if it is not set
+ *
+ * Since: 1.0
+ */
+EvbusTemplate *
+evbus_context_get_template (EvbusContext *self,
+                            const char   *name)
+{
+  const char *text = evbus_context_get_string (self, name);
+
+  /* It was checked with the configuration. */
+  return text != NULL ? evbus_template_new (text, NULL) : NULL;
+}
+
+/**
+ * evbus_context_get_timeout:
+ * @self: a context
+ *
+ * Gets the time that a call of the ingress has before it is cancelled, the route's
+ * `delivery: {timeout: …}`. What a client library tries by itself must end sooner.
+ *
+ * Returns: the time in microseconds
+ *
+ * Since: 1.0
+ */
+gint64
+evbus_context_get_timeout (EvbusContext *self)
+{
+  g_return_val_if_fail (EVBUS_IS_CONTEXT (self), 0);
+
+  return self->spec->delivery.timeout;
+}
+
+/**
+ * evbus_context_dup_client_id:
+ * @self: a context
+ *
+ * Makes a name by which the route can introduce itself to a destination that tells
+ * its clients apart. It stays the same over restarts, and differs from route to
+ * route, user to user and machine to machine: `evbus-` and 16 hexadecimal digits,
+ * which every protocol takes.
+ *
+ * Two processes of one user with the same route get the same name.
+ *
+ * Returns: (transfer full): the name
+ *
+ * Since: 1.0
+ */
+char *
+evbus_context_dup_client_id (EvbusContext *self)
+{
+  g_autofree char *machine = NULL;
+  g_autofree char *text = NULL;
+  g_autofree char *digest = NULL;
+  EvbusRouteSpec *spec;
+
+  g_return_val_if_fail (EVBUS_IS_CONTEXT (self), NULL);
+
+  spec = self->spec;
+  /* The machine's id is not for the network, machine-id(5); its digest may be. */
+  if (!g_file_get_contents ("/etc/machine-id", &machine, NULL, NULL))
+    machine = g_strdup (g_get_host_name ());
+  text = spec->delivery.name != NULL
+         ? g_strdup_printf ("%s\n%d\n%s\n%s", machine, (int) getuid (), spec->provider, spec->delivery.name)
+         : g_strdup_printf ("%s\n%d\n%s\n%s\n%s", machine, (int) getuid (), spec->provider, spec->profile, spec->digest);
+  digest = g_compute_checksum_for_string (G_CHECKSUM_SHA256, text, -1);
+  return g_strdup_printf ("evbus-%.16s", digest);
+}
+
+/**
+ * evbus_context_warn_unencrypted:
+ * @self: a context
+ * @host: the host of the destination
+ *
+ * Logs a warning that a password goes to @host unencrypted, unless that is this
+ * machine itself. A plugin calls it when it opens such a connection.
+ *
+ * Since: 1.0
+ */
+void
+evbus_context_warn_unencrypted (EvbusContext *self,
+                                const char   *host)
+{
+  g_autoptr(GInetAddress) address = NULL;
+
+  g_return_if_fail (EVBUS_IS_CONTEXT (self) && host != NULL);
+
+  address = g_inet_address_new_from_string (host);
+  if (address != NULL ? g_inet_address_get_is_loopback (address)
+                      : *host == '\0' || *host == '/' || g_ascii_strcasecmp (host, "localhost") == 0)
+    return;
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+                    "MESSAGE", "%s profile '%s': the password goes to %s unencrypted; turn on TLS",
+                    self->spec->provider, self->spec->profile, host);
 }
 
 /**

@@ -9,6 +9,7 @@
 #endif
 
 #include <evbus/evbus-mailbox.h>
+#include <evbus/evbus-template.h>
 
 G_BEGIN_DECLS
 
@@ -38,6 +39,16 @@ gint64         evbus_context_get_int       (EvbusContext *self,
 EVBUS_AVAILABLE_IN_1_0
 double         evbus_context_get_double    (EvbusContext *self,
                                             const char   *name);
+EVBUS_AVAILABLE_IN_1_0
+EvbusTemplate *evbus_context_get_template  (EvbusContext *self,
+                                            const char   *name);
+EVBUS_AVAILABLE_IN_1_0
+gint64         evbus_context_get_timeout   (EvbusContext *self);
+EVBUS_AVAILABLE_IN_1_0
+char          *evbus_context_dup_client_id (EvbusContext *self);
+EVBUS_AVAILABLE_IN_1_0
+void           evbus_context_warn_unencrypted (EvbusContext *self,
+                                               const char   *host);
 EVBUS_AVAILABLE_IN_1_0
 EvbusMailbox  *evbus_context_get_mailbox   (EvbusContext *self);
 

@@ -28,6 +28,9 @@ G_DEFINE_BOXED_TYPE (EvbusEvent, evbus_event, evbus_event_ref, evbus_event_unref
  * the producer's memory, is cheaper than a copy. */
 #define SHARE_FROM_BYTES 4096
 
+#define DAY_US       (24 * 60 * 60 * G_TIME_SPAN_SECOND)
+#define EPOCH_JULIAN 719163   /* 1970-01-01, as GDate counts days */
+
 static char *
 append_string (char        *out,
                const char  *string,
@@ -276,6 +279,83 @@ evbus_event_get_data (EvbusEvent *self,
   if (size != NULL)
     *size = self->size;
   return self->data;
+}
+
+/**
+ * evbus_event_is_json:
+ * @self: an event
+ *
+ * Tells whether the content type says that the body is JSON: `application/json`, or
+ * one that ends in `+json` (RFC 6839), whatever its parameters.
+ *
+ * Returns: %TRUE if so
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_event_is_json (EvbusEvent *self)
+{
+  gsize length;
+
+  g_return_val_if_fail (self != NULL, FALSE);
+
+  length = strcspn (self->content_type, "; ");
+  if (length == strlen ("application/json"))
+    return g_ascii_strncasecmp (self->content_type, "application/json", length) == 0;
+
+  return length > strlen ("+json") &&
+         g_ascii_strncasecmp (self->content_type + length - strlen ("+json"), "+json", strlen ("+json")) == 0;
+}
+
+static void
+write_digits (char  *at,
+              guint  n_digits,
+              guint  value)
+{
+  while (n_digits-- > 0)
+    {
+      at[n_digits] = '0' + value % 10;
+      value /= 10;
+    }
+}
+
+/**
+ * evbus_event_append_time:
+ * @self: an event
+ * @string: where to
+ *
+ * Appends the time at which the event was put, as RFC 3339 has it, in UTC with
+ * microseconds: `2026-11-23T18:58:41.802852Z`. Years end at 9999.
+ *
+ * Since: 1.0
+ */
+void
+evbus_event_append_time (EvbusEvent *self,
+                         GString    *string)
+{
+  char text[] = "0000-00-00T00:00:00.000000Z";
+  gint64 time;
+  gint64 days;
+  guint second;
+  GDate date;
+
+  g_return_if_fail (self != NULL && string != NULL);
+
+  time = CLAMP (self->time, G_GINT64_CONSTANT (-62135596800000000), G_GINT64_CONSTANT (253402300799999999));
+  days = (time - (time < 0 ? DAY_US - 1 : 0)) / DAY_US;
+  time -= days * DAY_US;
+  second = (guint) (time / G_USEC_PER_SEC);
+
+  g_date_clear (&date, 1);
+  g_date_set_julian (&date, (guint32) (days + EPOCH_JULIAN));
+  write_digits (text, 4, g_date_get_year (&date));
+  write_digits (text + 5, 2, g_date_get_month (&date));
+  write_digits (text + 8, 2, g_date_get_day (&date));
+  write_digits (text + 11, 2, second / 3600);
+  write_digits (text + 14, 2, second / 60 % 60);
+  write_digits (text + 17, 2, second % 60);
+  write_digits (text + 20, 6, (guint) (time % G_USEC_PER_SEC));
+  g_string_append_len (string, text, sizeof text - 1);
 }
 
 /**

@@ -41,6 +41,11 @@ EVBUS_AVAILABLE_IN_1_0
 const guint8 *evbus_event_get_data         (EvbusEvent   *self,
                                             gsize        *size);
 EVBUS_AVAILABLE_IN_1_0
+gboolean      evbus_event_is_json          (EvbusEvent   *self);
+EVBUS_AVAILABLE_IN_1_0
+void          evbus_event_append_time      (EvbusEvent   *self,
+                                            GString      *string);
+EVBUS_AVAILABLE_IN_1_0
 GVariant     *evbus_event_get_attributes   (EvbusEvent   *self);
 EVBUS_AVAILABLE_IN_1_0
 guint         evbus_event_get_hops         (EvbusEvent   *self);

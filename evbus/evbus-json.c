@@ -494,3 +494,33 @@ evbus_json_append_string (GString    *string,
     }
   g_string_append_c (string, '"');
 }
+
+/**
+ * evbus_json_append_base64:
+ * @string: what to append to
+ * @data: (array length=size): any bytes
+ * @size: how many
+ *
+ * Appends @data as base64 (RFC 4648, section 4), without quotation marks.
+ *
+ * Since: 1.0
+ */
+void
+evbus_json_append_base64 (GString      *string,
+                          const guint8 *data,
+                          gsize         size)
+{
+  gsize at;
+  gsize length;
+  int state = 0;
+  int save = 0;
+
+  g_return_if_fail (string != NULL);
+  g_return_if_fail (data != NULL || size == 0);
+
+  at = string->len;
+  g_string_set_size (string, at + (size / 3 + 1) * 4 + 4);
+  length = g_base64_encode_step (data, size, FALSE, string->str + at, &state, &save);
+  length += g_base64_encode_close (FALSE, string->str + at + length, &state, &save);
+  g_string_truncate (string, at + length);
+}

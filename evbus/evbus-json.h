@@ -26,5 +26,9 @@ EVBUS_AVAILABLE_IN_1_0
 void     evbus_json_append_string  (GString       *string,
                                     const char    *text,
                                     gssize         length);
+EVBUS_AVAILABLE_IN_1_0
+void     evbus_json_append_base64  (GString       *string,
+                                    const guint8  *data,
+                                    gsize          size);
 
 G_END_DECLS

@@ -36,6 +36,7 @@ struct _EvbusOption
   GVariant         *shown;     /* the fallback, as a person writes it */
   gboolean          required;
   gboolean          secret;
+  gboolean          template;  /* each text in it is an EvbusTemplate */
 };
 
 /* An option of the library's own. Numbers as the option's value has them:

@@ -8,6 +8,7 @@
 #include "evbus-nearest-private.h"
 #include "evbus-option-private.h"
 #include "evbus-secret-private.h"
+#include "evbus-template.h"
 #include "evbus-units-private.h"
 
 /**
@@ -232,6 +233,27 @@ check_range (EvbusOption     *self,
   return FALSE;
 }
 
+/* Those of a mapping or a list too. */
+static gboolean
+check_templates (EvbusOption     *self,
+                 const EvbusNode *node,
+                 EvbusReport     *report)
+{
+  g_autoptr(EvbusTemplate) template = NULL;
+  g_autoptr(GError) error = NULL;
+  gboolean good = TRUE;
+
+  for (guint i = 0; node->values != NULL && i < node->values->len; i++)
+    good = check_templates (self, g_ptr_array_index (node->values, i), report) && good;
+  if (node->kind != EVBUS_NODE_STRING)
+    return good;
+
+  template = evbus_template_new (node->text, &error);
+  if (template == NULL)
+    evbus_report_error (report, &node->place, "'%s': %s", self->name, error->message);
+  return template != NULL;
+}
+
 GVariant *
 evbus_option_check (EvbusOption     *self,
                     const EvbusNode *node,
@@ -253,6 +275,8 @@ evbus_option_check (EvbusOption     *self,
     }
   g_variant_ref_sink (value);
   if (!check_choices (self, node, report) || !check_range (self, node, value, report))
+    return NULL;
+  if (self->template && !check_templates (self, node, report))
     return NULL;
   if (self->secret && !evbus_secret_check_inline (self->name, node, report))
     return NULL;

@@ -8,6 +8,7 @@
 
 #include <evbus/evbus-batch.h>
 #include <evbus/evbus-broker.h>
+#include <evbus/evbus-cloud-event.h>
 #include <evbus/evbus-context.h>
 #include <evbus/evbus-dead-letter.h>
 #include <evbus/evbus-enum-types.h>
@@ -24,6 +25,7 @@
 #include <evbus/evbus-provider.h>
 #include <evbus/evbus-route.h>
 #include <evbus/evbus-serializer.h>
+#include <evbus/evbus-template.h>
 #include <evbus/evbus-version.h>
 #include <evbus/evbus-version-macros.h>
 

@@ -23,7 +23,6 @@ struct _FileIngress
   GObject    parent_instance;
 
   FileLog    log;
-  FileClock  clock;
   GString   *buffer;
   GArray    *poison;   /* indices of the events that are not in the buffer */
 };
@@ -74,7 +73,7 @@ format_batch (FileIngress *self,
     {
       g_autoptr(GError) error = NULL;
 
-      if (!file_line_append (self->buffer, &self->clock, evbus_batch_get_event (batch, i), &error))
+      if (!file_line_append (self->buffer, evbus_batch_get_event (batch, i), &error))
         {
           /* No retry will make valid JSON of it. */
           evbus_batch_fail (batch, i, EVBUS_OUTCOME_POISON, error->message);

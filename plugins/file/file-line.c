@@ -4,57 +4,6 @@
 
 #include "file-line.h"
 
-#include <string.h>
-#include <time.h>
-
-/* RFC 3339, UTC, microseconds. */
-static void
-append_time (GString   *buffer,
-             FileClock *clock,
-             gint64     when)
-{
-  gint64 second = when / G_USEC_PER_SEC;
-  int fraction = (int) (when % G_USEC_PER_SEC);
-  char digits[8];
-  int i;
-
-  if (fraction < 0)
-    {
-      fraction += G_USEC_PER_SEC;
-      second--;
-    }
-
-  if (second != clock->second || clock->text[0] == '\0')
-    {
-      time_t t = (time_t) second;
-      struct tm tm;
-
-      gmtime_r (&t, &tm);
-      strftime (clock->text, sizeof clock->text, "%Y-%m-%dT%H:%M:%S", &tm);
-      clock->second = second;
-    }
-
-  digits[0] = '.';
-  for (i = 6; i > 0; i--, fraction /= 10)
-    digits[i] = '0' + fraction % 10;
-  digits[7] = 'Z';
-
-  g_string_append (buffer, clock->text);
-  g_string_append_len (buffer, digits, sizeof digits);
-}
-
-static gboolean
-is_json (const char *content_type)
-{
-  gsize length = strcspn (content_type, "; ");
-
-  if (length == strlen ("application/json"))
-    return g_ascii_strncasecmp (content_type, "application/json", length) == 0;
-
-  return length > strlen ("+json") &&
-         g_ascii_strncasecmp (content_type + length - strlen ("+json"), "+json", strlen ("+json")) == 0;
-}
-
 static void
 append_attributes (GString  *buffer,
                    GVariant *attributes)
@@ -79,22 +28,6 @@ append_attributes (GString  *buffer,
   g_string_append_c (buffer, '}');
 }
 
-static void
-append_base64 (GString      *buffer,
-               const guint8 *data,
-               gsize         size)
-{
-  gsize at = buffer->len;
-  gsize length;
-  int state = 0;
-  int save = 0;
-
-  g_string_set_size (buffer, at + (size / 3 + 1) * 4 + 4);
-  length = g_base64_encode_step (data, size, FALSE, buffer->str + at, &state, &save);
-  length += g_base64_encode_close (FALSE, buffer->str + at + length, &state, &save);
-  g_string_truncate (buffer, at + length);
-}
-
 #define APPEND_LITERAL(buffer, text) \
   g_string_append_len ((buffer), (text), sizeof (text) - 1)
 
@@ -102,7 +35,6 @@ append_base64 (GString      *buffer,
  * through the JSON writer, so that no line can be forged. */
 gboolean
 file_line_append (GString     *buffer,
-                  FileClock   *clock,
                   EvbusEvent  *event,
                   GError     **error)
 {
@@ -115,7 +47,7 @@ file_line_append (GString     *buffer,
   APPEND_LITERAL (buffer, "{\"id\":");
   evbus_json_append_string (buffer, evbus_event_get_id (event), -1);
   APPEND_LITERAL (buffer, ",\"time\":\"");
-  append_time (buffer, clock, evbus_event_get_time (event));
+  evbus_event_append_time (event, buffer);
   APPEND_LITERAL (buffer, "\",\"routing_key\":");
   evbus_json_append_string (buffer, evbus_event_get_routing_key (event), -1);
   APPEND_LITERAL (buffer, ",\"profile\":");
@@ -131,7 +63,7 @@ file_line_append (GString     *buffer,
       append_attributes (buffer, attributes);
     }
 
-  if (is_json (content_type))
+  if (evbus_event_is_json (event))
     {
       APPEND_LITERAL (buffer, ",\"body\":");
       if (!evbus_json_append_compact (buffer, data, size, error))
@@ -144,7 +76,7 @@ file_line_append (GString     *buffer,
   else
     {
       APPEND_LITERAL (buffer, ",\"body_base64\":\"");
-      append_base64 (buffer, data, size);
+      evbus_json_append_base64 (buffer, data, size);
       APPEND_LITERAL (buffer, "\"}\n");
     }
 

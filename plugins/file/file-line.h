@@ -8,14 +8,7 @@
 
 G_BEGIN_DECLS
 
-/* The date of the last event, as text: most come in the same second. */
-typedef struct {
-  gint64 second;
-  char   text[32];
-} FileClock;
-
 gboolean file_line_append (GString      *buffer,
-                           FileClock    *clock,
                            EvbusEvent   *event,
                            GError      **error);
 

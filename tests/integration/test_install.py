@@ -53,7 +53,7 @@ main (void)
 
 def run(arguments, **options):
     result = subprocess.run([str(argument) for argument in arguments], text=True, capture_output=True,
-                            timeout=120, check=False, **options)
+                            timeout=900, check=False, **options)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

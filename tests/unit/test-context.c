@@ -255,15 +255,92 @@ test_lifetime (void)
   g_assert_cmpstr (deep, ==, "deep");
 }
 
+static void
+test_route (void)
+{
+  static const char *const data[] = {
+    "{'topics': <['a']>, 'key': <'k-{routing_key}'>, 'delivery': <{'timeout': <'7s'>}>}",
+    "{'topics': <['b']>}",
+    "{'topics': <['a']>, 'delivery': <{'name': <'one'>}>}",
+    "{'topics': <['b']>, 'delivery': <{'name': <'one'>}>}",
+    "{'topics': <['a']>, 'delivery': <{'name': <'two'>}>}",
+  };
+  EvbusContext *ctx[G_N_ELEMENTS (data)];
+  char *ids[G_N_ELEMENTS (data)];
+  g_autoptr(EvbusTemplate) template = NULL;
+  g_autofree char *again = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (data); i++)
+    {
+      ctx[i] = make_context ("kafka", data[i], NULL);
+      g_assert_nonnull (ctx[i]);
+      ids[i] = evbus_context_dup_client_id (ctx[i]);
+      g_assert_true (g_regex_match_simple ("^evbus-[0-9a-f]{16}$", ids[i], 0, 0));
+      /* What has a name keeps its id whatever else is set. */
+      for (guint j = 0; j < i; j++)
+        g_assert_cmpint (strcmp (ids[i], ids[j]) == 0, ==, i == 3 && j == 2);
+    }
+  again = evbus_context_dup_client_id (ctx[0]);
+  g_assert_cmpstr (again, ==, ids[0]);
+
+  g_assert_cmpint (evbus_context_get_timeout (ctx[0]), ==, 7 * G_USEC_PER_SEC);
+  template = evbus_context_get_template (ctx[0], "key");
+  g_assert_nonnull (template);
+  g_assert_false (evbus_template_is_fixed (template));
+  g_assert_null (evbus_context_get_template (ctx[1], "key"));
+
+  for (guint i = 0; i < G_N_ELEMENTS (data); i++)
+    {
+      g_object_unref (ctx[i]);
+      g_free (ids[i]);
+    }
+}
+
+static GString *last_warning;
+
+static GLogWriterOutput
+keep_warning (GLogLevelFlags   level,
+              const GLogField *fields,
+              gsize            n_fields,
+              gpointer         data)
+{
+  for (gsize i = 0; level == G_LOG_LEVEL_WARNING && i < n_fields; i++)
+    if (strcmp (fields[i].key, "MESSAGE") == 0)
+      g_string_assign (last_warning, fields[i].value);
+  return G_LOG_WRITER_HANDLED;
+}
+
+static void
+test_unencrypted (void)
+{
+  static const char *const here[] = { "localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "::1", "/run/x.sock", "" };
+  static const char *const elsewhere[] = { "10.0.0.1", "broker.example", "::2", "localhost.example" };
+  g_autoptr(EvbusContext) ctx = make_context ("pika", "{'connection': <{'password': <'hunter2'>}>}", NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (here); i++)
+    evbus_context_warn_unencrypted (ctx, here[i]);
+  g_assert_cmpstr (last_warning->str, ==, "");
+  for (guint i = 0; i < G_N_ELEMENTS (elsewhere); i++)
+    {
+      g_autofree char *pattern = g_strdup_printf ("amqp profile 'orders-*': the password goes to %s unencrypted*", elsewhere[i]);
+
+      evbus_context_warn_unencrypted (ctx, elsewhere[i]);
+      g_assert_true (g_pattern_match_simple (pattern, last_warning->str));
+    }
+}
+
 int
 main (int   argc,
       char *argv[])
 {
   g_autofree char *good = NULL;
+  int status;
 
   g_test_init (&argc, &argv, NULL);
   good = g_test_build_filename (G_TEST_DIST, "unit", "providers", "good", NULL);
   g_setenv ("EVBUS_PLUGIN_PATH", good, TRUE);
+  last_warning = g_string_new (NULL);
+  g_log_set_writer_func (keep_warning, NULL, NULL);
 
   g_test_add_func ("/context/getters", test_getters);
   g_test_add_func ("/context/types", test_types);
@@ -273,5 +350,10 @@ main (int   argc,
   g_test_add_func ("/context/secrets-are-not-shown", test_secrets_are_not_shown);
   g_test_add_func ("/context/lifetime", test_lifetime);
 
-  return g_test_run ();
+  g_test_add_func ("/context/route", test_route);
+  g_test_add_func ("/context/unencrypted", test_unencrypted);
+
+  status = g_test_run ();
+  g_string_free (last_warning, TRUE);
+  return status;
 }

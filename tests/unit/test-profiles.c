@@ -263,6 +263,10 @@ static const struct {
     "p.yaml:1:8: 'kafka' must hold profiles (a mapping, or a list), as in 'kafka: {default: }'" },
   { "kafka: {a: {topics: [x], acks: !!int all}}", "p.yaml:1:32: the value is not what its tag '!!int' says" },
   { "kafka: {a: {topics: [x], topics: [y]}}", "p.yaml:1:26: the key 'topics' stands twice; first at p.yaml:1:13" },
+  { "kafka: {a: {topics: [x], key: '{idd}', headers: {a: '{profile}', b: ['{']}}}",
+    "p.yaml:1:31: kafka profile 'a': 'key': there is no {idd}; did you mean 'id'?; there are {routing_key}, {profile} and "
+    "{id}, and {{ for a brace\n"
+    "p.yaml:1:70: kafka profile 'a': 'headers': a '{' is never closed; write {{ for a brace" },
   { "kafka:\n  a: {topics: [x]}\n  a: {topics: [x]}", "p.yaml:3:3: the key 'a' stands twice; first at p.yaml:2:3" },
   { "kafka: {[a]: {topics: [x]}}", "p.yaml:1:9: a key must be a text, not a list" },
   { "match_plugin: globb\nkafka:", "p.yaml:1:15: unknown match_plugin 'globb'; did you mean 'glob'?" },

@@ -107,6 +107,7 @@ test_age (void)
   g_autoptr(EvbusEvent) back = NULL, again = NULL;
   g_autoptr(GByteArray) record = NULL, second = NULL;
   gint64 before = g_get_monotonic_time ();
+  gint64 age = MIN (G_TIME_SPAN_HOUR, before / 2);   /* the boot may be younger than an hour */
 
   g_assert_cmpint (event->since, ==, 0);
   record = encode (event, EVBUS_RECORD_EVENT);
@@ -114,8 +115,8 @@ test_age (void)
   g_assert_cmpint (back->since, >=, before - 1000);
   g_assert_cmpint (back->since, <=, g_get_monotonic_time ());
 
-  /* An hour old; the wall clock says something else. */
-  back->since -= G_TIME_SPAN_HOUR;
+  /* The wall clock says something else. */
+  back->since -= age;
   back->time += G_TIME_SPAN_DAY;
   second = encode (back, EVBUS_RECORD_DEAD);
   again = evbus_record_parse (second->data, second->len, NULL);
