@@ -282,7 +282,7 @@ static const struct {
   { "kafka: {default: [a]}", "p.yaml:1:18: kafka profile 'default': the data of a profile must be a mapping, or nothing, not a list" },
   { "kafka: {default: }", "p.yaml:1:9: kafka profile 'default': 'topics' is required: Where each event goes" },
   { "kafka:\n  orders:\n    topics: [x]\n    topic_: x", "p.yaml:4:5: kafka profile 'orders': unknown key 'topic_'; did you mean 'topics'?" },
-  { "kafka: {a: {topics: [x], zzz: 1}}", "p.yaml:1:26: kafka profile 'a': unknown key 'zzz'; the keys are connection, topics, acks, delivery" },
+  { "kafka: {a: {topics: [x], zzz: 1}}", "p.yaml:1:26: kafka profile 'a': unknown key 'zzz'; the keys are connection, topics, acks, headers, key, delivery" },
   { "kafka: {a: {topics: x}}", "p.yaml:1:21: kafka profile 'a': 'topics' must be a list, not the text 'x'; put it into brackets: [ ]" },
   { "kafka: {a: {topics: [x], acks: al}}", "p.yaml:1:32: kafka profile 'a': 'acks' must be one of all, leader, none, not the text 'al'; did you mean 'all'?" },
   { "kafka: {a: {topics: [x], acks: 1}}", "p.yaml:1:32: kafka profile 'a': 'acks' must be one of all, leader, none, not the integer '1'" },
