@@ -261,6 +261,17 @@ make_timer (EvbusdPipeline *self)
   g_atomic_pointer_set (&self->context, context);
 }
 
+/* For its answer: the event has a copy of the body, and thousands of calls can be
+ * under way. What GDBus hands to a filter is locked and stays as it is. */
+static GDBusMessage *
+copy_without_body (GDBusMessage *message)
+{
+  GDBusMessage *copy = g_dbus_message_copy (message, NULL);
+
+  g_dbus_message_set_body (copy, NULL);
+  return copy;
+}
+
 static Call *
 add_call (EvbusdPipeline     *self,
           const EvbusdMethod *method,
@@ -273,7 +284,7 @@ add_call (EvbusdPipeline     *self,
   call->link.data = call;
   call->sender = sender;
   call->method = method;
-  call->message = g_object_ref (message);
+  call->message = copy_without_body (message);
   call->cancellable = g_cancellable_new ();
   call->since = g_get_monotonic_time ();
   call->deadline = call->since + timeout * (gint64) 1000;
@@ -316,8 +327,6 @@ evbusd_pipeline_call (EvbusdPipeline     *self,
   if (self->timer == NULL)
     make_timer (self);
   call = add_call (self, method, message);
-  /* The event has a copy; thousands of calls can be under way. */
-  g_dbus_message_set_body (message, NULL);
   method->start (self->producer, arguments, call->cancellable, on_put, call);
 }
 

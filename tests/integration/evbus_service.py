@@ -23,6 +23,8 @@ ERROR = 'org.evbus1.Error.'
 # What evbusd and evbusctl are run under: memcheck, where tests/meson.build says so.
 WRAPPER = shlex.split(os.environ.get('EVBUS_TEST_WRAPPER', ''))
 DEADLINE = 60 if WRAPPER else 20
+# In a line of evbusd's log, and as GLib itself writes it before there is one.
+MISUSE = re.compile(r'^.*(CRITICAL|critical:|^GLib[-\w]*: warning:|\bGLib[-\w]*-WARNING).*$', re.MULTILINE)
 
 
 def build_root():
@@ -324,10 +326,16 @@ class Daemon:
                 return
         raise AssertionError(f'evbusd ended and did not say what came of its events:\n{self.log()}')
 
+    def assert_no_misuse(self):
+        """No library complains of how evbusd calls it: a warning of GLib's is a fault of evbusd."""
+        found = MISUSE.search(self.log())
+        assert not found, f'“{found[0]}” in the log of evbusd:\n{self.log()[-20000:]}'
+
     def wait(self, deadline=DEADLINE):
         """Waits for the end; returns the exit status. Of 0 the ledger is the last word."""
         try:
             status = self.process.wait(deadline)
+            self.assert_no_misuse()
             if status == 0:
                 self.assert_last_words()
             return status
@@ -343,7 +351,6 @@ class Daemon:
             self.signal(signal.SIGTERM)
         status = self.wait()
         assert status == 0, f'evbusd ended with {status}:\n{self.log()}'
-        assert 'CRITICAL' not in self.log() and 'critical:' not in self.log(), self.log()
 
     def kill(self):
         if self.process and self.process.poll() is None:
