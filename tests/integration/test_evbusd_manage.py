@@ -133,13 +133,13 @@ def test_the_ledger_of_a_route_that_fails_balances(evbusd, client):
 
 
 def test_a_missing_plugin_hurts_its_own_route_alone(evbusd, client):
-    daemon = evbusd('internal: {default: {}}\nkafka: {default: {topic: t}}')
-    internal, kafka = client.wait_running(1)
+    daemon = evbusd('internal: {default: {}}\nabsent: {default: {topic: t}}')
+    internal, absent = client.wait_running(1)
     assert internal['state'] == 'running'
-    assert kafka['state'] == 'failed' and 'kafka' in kafka['reason']
+    assert absent['state'] == 'failed' and 'absent' in absent['reason']
     client.put('k', BODY)
     client.wait_ledger(delivered=1, queued=1)
-    daemon.wait_log("'kafka'")
+    daemon.wait_log("'absent'")
     daemon.stop()
 
 

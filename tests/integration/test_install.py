@@ -25,7 +25,6 @@ EXPECTED = [
     'lib/*/evbus-1/plugins/file/libevbus-file.so',
     'lib/*/evbus-1/plugins/internal/internal.plugin',
     'lib/*/evbus-1/plugins/internal/libevbus-internal.so',
-    'lib/*/evbus-1/plugins/known/amqp.provider',
     'lib/*/evbus-1/plugins/python-example/evbus_example.py',
     'share/bash-completion/completions/evbusctl',
     'share/dbus-1/interfaces/org.evbus1.Broker.xml',
@@ -71,6 +70,14 @@ def prefix(tmp_path_factory):
 @pytest.mark.parametrize('pattern', EXPECTED)
 def test_is_installed(prefix, pattern):
     assert list(prefix[1].glob(pattern)), f'no {pattern} below the prefix'
+
+
+@pytest.mark.parametrize('name', ['amqp', 'http', 'kafka', 'mqtt', 'nats', 'redis'])
+def test_a_provider_is_there_or_known(prefix, name):
+    plugin = list(prefix[1].glob(f'lib/*/evbus-1/plugins/{name}/{name}.plugin'))
+    known = list(prefix[1].glob(f'lib/*/evbus-1/plugins/known/{name}.provider'))
+    assert len(plugin) + len(known) == 1
+    assert bool(plugin) == bool(list(prefix[1].glob(f'lib/*/evbus-1/plugins/{name}/libevbus-{name}.so')))
 
 
 def test_nothing_of_the_tests_is_installed(prefix):
