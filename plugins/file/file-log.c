@@ -259,7 +259,8 @@ is_torn_line (FileLog *self,
 }
 
 /* With the lock. The event of a torn line was never confirmed and comes again,
- * so the line goes. A file that we did not write loses nothing. */
+ * so the line goes: whoever tore it, what we append must not become a part of it.
+ * A file that we did not write loses nothing. */
 static gboolean
 repair (FileLog      *self,
         struct stat  *st,
@@ -296,7 +297,8 @@ repair (FileLog      *self,
   return TRUE;
 }
 
-/* Opens the file if it is not open or not there any more, and locks it. */
+/* Opens the file if it is not open or not there any more, locks it, and repairs
+ * its last line. */
 static gboolean
 acquire (FileLog       *self,
          struct stat   *st,
@@ -305,15 +307,13 @@ acquire (FileLog       *self,
 {
   for (;;)
     {
-      gboolean opened = self->fd < 0;
-
-      if (opened && !open_file (self, error))
+      if (self->fd < 0 && !open_file (self, error))
         return FALSE;
       if (!lock_file (self, cancellable, error))
         return FALSE;
       if (is_current (self, st))
         {
-          if (!opened || repair (self, st, error))
+          if (repair (self, st, error))
             return TRUE;
 
           close_file (self);
@@ -422,14 +422,14 @@ append_locked (FileLog     *self,
     return TRUE;
 
   code = errno;
-  /* If even that fails, the next to open the file repairs it. */
+  /* If even that fails, the next to append repairs it. */
   if (ftruncate (self->fd, end) < 0)
     close_file (self);
 
   return set_error (self, "append to", code, error);
 }
 
-/* Makes the file if there is none, and repairs its last line. */
+/* Makes the file if there is none. */
 gboolean
 file_log_open (FileLog       *self,
                GCancellable  *cancellable,

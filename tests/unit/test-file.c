@@ -2,162 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The provider `file`: lines, repair, rotation, and files that go away. */
+/* The provider `file`: lines, rotation, and files that go away. */
 
-#include "evbus-test.h"
+#include "file-test.h"
 
-#include <fcntl.h>
-#include <glib/gstdio.h>
-#include <json-glib/json-glib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-
-typedef struct {
-  char        *folder;
-  char        *path;
-  EvbusBroker *broker;
-  EvbusRoute  *route;
-} Fixture;
-
-static void
-start (Fixture    *fixture,
-       const char *options)
-{
-  g_autofree char *data = g_strdup_printf ("{'path': <'%s'>, %s"
-                                           "'delivery': <{'timeout': <'500ms'>,"
-                                           " 'retry': <{'min': <'5ms'>, 'max': <'20ms'>}>}>}",
-                                           fixture->path, options != NULL ? options : "");
-
-  fixture->broker = evbus_test_broker_new ();
-  fixture->route = evbus_test_add_route (fixture->broker, "file", "*", data);
-  evbus_test_start (fixture->broker);
-}
-
-static void
-stop (Fixture *fixture)
-{
-  if (fixture->broker != NULL)
-    evbus_test_stop (fixture->broker);
-  g_clear_object (&fixture->route);
-  g_clear_object (&fixture->broker);
-}
-
-/* @data: options to start with, or NULL: the test starts the broker. */
-static void
-set_up (Fixture       *fixture,
-        gconstpointer  data)
-{
-  fixture->folder = g_dir_make_tmp ("evbus-file-XXXXXX", NULL);
-  g_assert_nonnull (fixture->folder);
-  fixture->path = g_build_filename (fixture->folder, "events.jsonl", NULL);
-  if (data != NULL)
-    start (fixture, data);
-}
-
-static void
-tear_down (Fixture       *fixture,
-           gconstpointer  data)
-{
-  g_autoptr(GDir) dir = NULL;
-  const char *name;
-
-  stop (fixture);
-  dir = g_dir_open (fixture->folder, 0, NULL);
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (fixture->folder, name, NULL);
-      g_remove (path);
-    }
-  g_rmdir (fixture->folder);
-  g_free (fixture->folder);
-  g_free (fixture->path);
-}
-
-/* Under the lock that the plugin writes under: a batch that does not fit stands
- * there in part until it is cut off again. */
-static char *
-read_text (Fixture    *fixture,
-           const char *suffix)
-{
-  g_autofree char *path = g_strconcat (fixture->path, suffix, NULL);
-  char *text = NULL;
-  int fd = open (path, O_RDONLY | O_CLOEXEC);
-
-  if (fd < 0)
-    return NULL;
-  g_assert_cmpint (flock (fd, LOCK_SH), ==, 0);
-  g_file_get_contents (path, &text, NULL, NULL);
-  g_assert_true (g_close (fd, NULL));
-  return text;
-}
-
-/* The lines of a file, each parsed; NULL if there is no file. Every line of it
- * is a whole one. */
-static GPtrArray *
-read_lines (Fixture    *fixture,
-            const char *suffix)
-{
-  g_autofree char *text = read_text (fixture, suffix);
-  g_auto(GStrv) words = NULL;
-  GPtrArray *lines;
-
-  if (text == NULL)
-    return NULL;
-
-  g_assert_true (text[0] == '\0' || g_str_has_suffix (text, "\n"));
-  lines = g_ptr_array_new_with_free_func ((GDestroyNotify) json_object_unref);
-  words = g_strsplit (text, "\n", -1);
-  for (guint i = 0; words[i] != NULL && words[i][0] != '\0'; i++)
-    {
-      g_autoptr(GError) error = NULL;
-      g_autoptr(JsonNode) node = json_from_string (words[i], &error);
-
-      g_assert_no_error (error);
-      g_assert_true (JSON_NODE_HOLDS_OBJECT (node));
-      g_ptr_array_add (lines, json_node_dup_object (node));
-    }
-
-  return lines;
-}
-
-static void
-assert_numbers (Fixture    *fixture,
-                const char *suffix,
-                guint       first,
-                guint       n)
-{
-  g_autoptr(GPtrArray) lines = read_lines (fixture, suffix);
-  guint i;
-
-  g_assert_nonnull (lines);
-  g_assert_cmpuint (lines->len, ==, n);
-  for (i = 0; i < n; i++)
-    g_assert_cmpint (json_object_get_int_member (lines->pdata[i], "body"), ==, first + i);
-}
-
-static void
-put_json (Fixture *fixture,
-          guint    number)
-{
-  g_autoptr(GError) error = NULL;
-  g_autofree char *id = NULL;
-
-  id = evbus_producer_put_nowait (EVBUS_PRODUCER (fixture->broker), "key",
-                                  g_variant_new_uint32 (number), NULL, &error);
-  g_assert_no_error (error);
-}
-
-static void
-put_and_wait (Fixture *fixture,
-              guint    number)
-{
-  guint64 before = evbus_test_figure (fixture->route, "delivered");
-
-  put_json (fixture, number);
-  evbus_test_wait_until (evbus_test_figure (fixture->route, "delivered") == before + 1);
-}
 
 static char *
 put_bytes (Fixture    *fixture,
@@ -319,58 +169,6 @@ test_appends (Fixture       *fixture,
   assert_numbers (fixture, "", 0, 2);
 }
 
-static const struct {
-  const char *name;
-  const char *before;
-  gsize       size;
-  const char *after;
-} torn[] = {
-  { "line", "{\"id\":\"x\",\"body\":0}\n{\"id\":\"y\",\"bo", 32, "{\"id\":\"x\",\"body\":0}\n" },
-  { "only-line", "{\"id\":\"y\",\"bo", 13, "" },
-  { "beginning", "{\"id\":\"x\",\"body\":0}\n{", 21, "{\"id\":\"x\",\"body\":0}\n" },
-  { "zeros", "{\"id\":\"x\",\"body\":0}\n\0\0\0\0", 24, "{\"id\":\"x\",\"body\":0}\n" },
-  { "foreign", "a line\nof somebody else", 23, "a line\nof somebody else\n" },
-  { "whole-but-the-end", "{\"id\":7}", 8, "{\"id\":7}\n" },
-  { "whole-after-another", "1\n{\"id\":7,\"a\":{}}", 17, "1\n{\"id\":7,\"a\":{}}\n" },
-  { "torn-after-a-brace", "1\n{\"id\":7,\"a\":{}", 16, "1\n" },
-  { "whole", "{\"id\":\"x\",\"body\":0}\n", 20, "{\"id\":\"x\",\"body\":0}\n" },
-};
-
-static void
-test_torn (Fixture       *fixture,
-           gconstpointer  data)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (torn); i++)
-    {
-      g_autofree char *text = NULL;
-
-      g_test_message ("%s", torn[i].name);
-      g_assert_true (g_file_set_contents (fixture->path, torn[i].before, torn[i].size, NULL));
-      start (fixture, NULL);
-      put_and_wait (fixture, 1);
-      stop (fixture);
-      text = read_text (fixture, "");
-      g_assert_true (g_str_has_prefix (text, torn[i].after));
-      g_assert_true (g_str_has_prefix (text + strlen (torn[i].after), "{\"id\":\"0"));
-      g_assert_true (g_str_has_suffix (text, "\"body\":1}\n"));
-    }
-}
-
-/* Longer than what is read at once. */
-static void
-test_torn_long (Fixture       *fixture,
-                gconstpointer  data)
-{
-  g_autoptr(GString) text = g_string_new ("{\"id\":\"x\",\"body\":0}\n{\"id\":\"");
-
-  for (gsize i = 0; i < 100000; i++)
-    g_string_append_c (text, 'y');
-  g_assert_true (g_file_set_contents (fixture->path, text->str, text->len, NULL));
-  start (fixture, NULL);
-  put_and_wait (fixture, 1);
-  assert_numbers (fixture, "", 0, 2);
-}
-
 static void
 test_moved (Fixture       *fixture,
             gconstpointer  data)
@@ -440,77 +238,6 @@ test_rotate_age (Fixture       *fixture,
   assert_numbers (fixture, "", 1, 1);
 }
 
-/* Two routes, one file, rotating under each other: every line is whole, and
- * each event stands once. */
-static void
-test_two_routes (Fixture       *fixture,
-                 gconstpointer  data)
-{
-  g_autofree char *options = g_strdup_printf ("{'path': <'%s'>, 'rotate_size': <20000>, 'keep': <500>}",
-                                              fixture->path);
-  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
-  g_autoptr(EvbusRoute) one = evbus_test_add_route (broker, "file", "*", options);
-  g_autoptr(EvbusRoute) two = evbus_test_add_route (broker, "file", "*", options);
-  guint total = 0;
-  guint i;
-
-  evbus_test_start (broker);
-  for (i = 0; i < 2000; i++)
-    g_free (evbus_test_put (broker, "k", "1", NULL));
-  evbus_test_wait_ledger (one, "accepted=2000 delivered=2000");
-  evbus_test_wait_ledger (two, "accepted=2000 delivered=2000");
-  evbus_test_stop (broker);
-
-  for (i = 0; i <= 500; i++)
-    {
-      g_autofree char *suffix = i > 0 ? g_strdup_printf (".%u", i) : g_strdup ("");
-      g_autoptr(GPtrArray) lines = read_lines (fixture, suffix);
-
-      if (lines == NULL)
-        break;
-      total += lines->len;
-    }
-  g_assert_cmpuint (total, ==, 4000);
-}
-
-static void
-wait_reason (Fixture         *fixture,
-             EvbusRouteState  state,
-             const char      *pattern)
-{
-  g_autofree char *reason = NULL;
-
-  evbus_test_wait_until (evbus_route_get_state (fixture->route) == state);
-  reason = evbus_route_dup_reason (fixture->route);
-  evbus_test_assert_says (reason, pattern);
-  g_assert_nonnull (strstr (reason, fixture->path));
-}
-
-/* As on a full disk: half of the batch can be written. It is cut off again,
- * and once there is room all of it comes, once. */
-static void
-test_no_space (Fixture       *fixture,
-               gconstpointer  data)
-{
-  struct rlimit before;
-  struct rlimit limit;
-  guint i;
-
-  put_and_wait (fixture, 0);
-  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  limit = before;
-  limit.rlim_cur = 1000;
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &limit), ==, 0);
-  for (i = 1; i < 20; i++)
-    put_json (fixture, i);
-  wait_reason (fixture, EVBUS_ROUTE_STATE_RETRYING, "append.*file too large");
-  evbus_test_wait_until (evbus_test_figure (fixture->route, "retried") >= 3);
-  g_clear_pointer ((GPtrArray **) &(GPtrArray *) { read_lines (fixture, "") }, g_ptr_array_unref);
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
-  evbus_test_wait_ledger (fixture->route, "accepted=20 delivered=20");
-  assert_numbers (fixture, "", 0, 20);
-}
-
 /* Somebody keeps it locked: the route waits for that long, and no other. */
 static void
 test_locked (Fixture       *fixture,
@@ -567,9 +294,6 @@ test_not_a_file (Fixture       *fixture,
     }
 }
 
-#define ADD(name, data, function) \
-  g_test_add ("/file/" name, Fixture, data, set_up, function, tear_down)
-
 int
 main (int   argc,
       char *argv[])
@@ -583,15 +307,11 @@ main (int   argc,
   ADD ("many", "", test_many);
   ADD ("many-synced", "'sync': <'batch'>, ", test_many);
   ADD ("appends", NULL, test_appends);
-  ADD ("torn", NULL, test_torn);
-  ADD ("torn-long", NULL, test_torn_long);
   ADD ("moved", "", test_moved);
   ADD ("moved-synced", "'sync': <'batch'>, ", test_moved);
   ADD ("rotate-size", "'rotate_size': <300>, 'keep': <3>, ", test_rotate_size);
   ADD ("rotate-gap", "'rotate_size': <300>, 'keep': <3>, ", test_rotate_gap);
   ADD ("rotate-age", "'rotate_age': <'100ms'>, ", test_rotate_age);
-  ADD ("two-routes", NULL, test_two_routes);
-  ADD ("no-space", "", test_no_space);
   ADD ("locked", "", test_locked);
   ADD ("folder-missing", NULL, test_folder_missing);
   ADD ("not-a-file", NULL, test_not_a_file);
