@@ -12,6 +12,8 @@
 
 #include "evbusd-pipeline.h"
 
+#include "evbusd-watch.h"
+
 #define MAX_CALLS_OF_SENDER 8192u
 #define MAX_CALLS 32768u
 
@@ -38,7 +40,7 @@ typedef struct {
   EvbusdPipeline *pipeline;
   char           *name;
   GQueue          calls;       /* of Call, oldest first */
-  guint           watch;
+  EvbusdWatch    *watch;
 } Sender;
 
 typedef struct {
@@ -113,8 +115,7 @@ static void
 sender_free (Sender *sender)
 {
   g_hash_table_remove (sender->pipeline->senders, sender->name);
-  if (sender->watch != 0)
-    g_bus_unwatch_name (sender->watch);
+  g_clear_pointer (&sender->watch, evbusd_watch_free);
   unref (sender->pipeline);
   g_free (sender->name);
   g_free (sender);
@@ -164,9 +165,7 @@ cancel_all (GPtrArray *cancellables)
 
 /* Nobody is left to answer: what the producer has not accepted yet is taken back. */
 static void
-on_vanished (GDBusConnection *connection,
-             const char      *name,
-             gpointer         user_data)
+on_vanished (gpointer user_data)
 {
   Sender *sender = user_data;
   g_autoptr (GPtrArray) cancellables = g_ptr_array_new_with_free_func (g_object_unref);
@@ -194,12 +193,11 @@ look_at (Sender    *sender,
          GPtrArray *overdue)
 {
   Call *oldest = g_queue_peek_head (&sender->calls);
-  gint64 next = sender->watch == 0 ? oldest->since + WATCH_AFTER_US : G_MAXINT64;
+  gint64 next = sender->watch == NULL ? oldest->since + WATCH_AFTER_US : G_MAXINT64;
 
   if (next <= now)
     {
-      sender->watch = g_bus_watch_name_on_connection (sender->pipeline->connection, sender->name,
-                                                      G_BUS_NAME_WATCHER_FLAGS_NONE, NULL, on_vanished, sender, NULL);
+      sender->watch = evbusd_watch_new (sender->pipeline->connection, sender->name, on_vanished, sender);
       next = G_MAXINT64;
     }
 

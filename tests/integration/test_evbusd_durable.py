@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """evbusd with its spool: what it has answered outlives it."""
 
+import os
 import signal
+import sqlite3
 import stat
+import time
 
 import pytest
 from gi.repository import GLib
@@ -102,6 +105,37 @@ def test_a_put_from_a_spool_keeps_the_order_of_a_sender(evbusd, client, folder):
         client.finish(answer)
     client.wait_ledger(accepted=4000, delivered=4000)
     assert [event['body'] for event in read_events(path)] == list(range(4000))
+
+
+def test_a_put_is_done_before_the_bus_says_whether_its_sender_is_there(evbusd, client, bus, folder):
+    """Which is asked about one that waits. The bus answers after the put was answered."""
+    path, spool = folder / 'events.jsonl', folder / 'spool'
+    evbusd(f'file: {{default: {{path: {path}}}}}', arguments=['--session', '--spool', str(spool)])
+    client.put('k', BODY)
+    client.wait_ledger(delivered=1)
+    other = sqlite3.connect(spool / 'spool.db', isolation_level=None)
+    wait_for(lambda: locked(other), 'the database')
+    waiting = client.start('Put', '(svs)', 'k', BODY, '')
+    client.ledger()      # a round trip: it is there
+    os.kill(bus.process.pid, signal.SIGSTOP)
+    try:
+        asked_by = time.monotonic() + 0.5
+        wait_for(lambda: time.monotonic() > asked_by, 'it to be asked')
+        other.execute('ROLLBACK')
+        wait_for(lambda: len(read_events(path)) == 2, 'the put to be done')
+    finally:
+        os.kill(bus.process.pid, signal.SIGCONT)
+        other.close()
+    client.finish(waiting)
+    client.wait_ledger(accepted=2, delivered=2)
+
+
+def locked(database):
+    try:
+        database.execute('BEGIN IMMEDIATE')
+        return True
+    except sqlite3.OperationalError:
+        return False
 
 
 def test_a_put_waits_for_what_it_is_told_to(evbusd, client, held, folder):
