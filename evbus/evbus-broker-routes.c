@@ -193,12 +193,27 @@ plan_locked (EvbusBroker *self,
     g_ptr_array_add (change->removed, g_ptr_array_steal_index (old, 0));
 }
 
+/* A route that a person paused to let its destination be is not to be started by
+ * a change of its settings. */
+static void
+pause_successors_locked (Change *change)
+{
+  for (guint i = 0; i < change->added->len; i++)
+    {
+      EvbusRoute *predecessor = change->predecessors->pdata[i];
+
+      if (predecessor != NULL && evbus_route_get_paused (predecessor))
+        evbus_route_pause (change->added->pdata[i]);
+    }
+}
+
 static void
 carry_out_locked (EvbusBroker *self,
                   Change      *change)
 {
   guint64 n_pushed;
 
+  pause_successors_locked (change);
   evbus_broker_orphan_locked (self, change->removed, change->added);
 
   g_ptr_array_unref (self->routes);

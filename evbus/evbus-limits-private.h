@@ -29,6 +29,7 @@
 #define EVBUS_DEFAULT_TIMEOUT_US    (30 * G_USEC_PER_SEC)    /* of one publish */
 #define EVBUS_DEFAULT_RETRY_MIN_US  (100 * (G_USEC_PER_SEC / 1000))
 #define EVBUS_DEFAULT_RETRY_MAX_US  (60 * (gint64) G_USEC_PER_SEC)
+#define EVBUS_CIRCUIT_FAILURES      5u                       /* in a row, after which single events are tried */
 #define EVBUS_DEFAULT_MAX_AGE_US    (7 * G_TIME_SPAN_DAY)
 #define EVBUS_DEFAULT_SPOOL_BYTES   ((gsize) 1024u * 1024u * 1024u)
 #define EVBUS_DEFAULT_STOP_MS       10000u

@@ -168,7 +168,6 @@ evbus_route_expire (EvbusRoute *self,
 
 void
 evbus_worker_sleep (EvbusWorker *self,
-                    EvbusPhase   phase,
                     gint64       when)
 {
   EvbusRoute *route = self->route;
@@ -194,7 +193,7 @@ evbus_worker_sleep (EvbusWorker *self,
     route->awake = FALSE;
   if (expired->len > 0 && route->behind)
     when = now;   /* there may be more of them in the spool */
-  if (route->phase == phase)
+  if (route->n_orders == self->n_orders)
     g_source_set_ready_time (route->work, when);
   g_mutex_unlock (&route->lock);
 
@@ -210,7 +209,7 @@ lingers_until_locked (EvbusWorker *self,
   const EvbusDelivery *delivery = &route->spec->delivery;
   gint64 since;
 
-  if (delivery->linger == 0 || route->phase != EVBUS_PHASE_RUN ||
+  if (delivery->linger == 0 || self->no_linger || route->phase != EVBUS_PHASE_RUN || route->hurry ||
       route->window.n_events >= self->max_events || route->window.weight >= delivery->batch_bytes ||
       evbus_window_peek (&route->window, &since) == NULL || now >= since + delivery->linger)
     return -1;
@@ -229,8 +228,11 @@ take_batch (EvbusWorker *self,
   g_mutex_lock (&route->lock);
   lingers_until = lingers_until_locked (self, now);
   if (lingers_until < 0)
-    evbus_window_take (&route->window, self->max_events,
-                       route->spec->delivery.batch_bytes, &route->hand);
+    {
+      evbus_window_take (&route->window, self->max_events,
+                         route->spec->delivery.batch_bytes, &route->hand);
+      self->no_linger = FALSE;
+    }
   else
     /* Under the lock: what ends the lingering wakes only after it, and is not
      * overwritten. */
@@ -254,7 +256,7 @@ evbus_worker_fetch (EvbusWorker *self)
 
   while (route->hand.events->len == 0)
     {
-      self->limit = self->max_events;
+      self->limit = self->allowance;
       take_batch (self, now);
       if (route->hand.events->len == 0 && !evbus_worker_refill (self))
         return FALSE;

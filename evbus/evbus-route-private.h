@@ -68,6 +68,10 @@ struct _EvbusRoute
   gboolean         finished;         /* takes no more: what is pushed is dropped */
   gboolean         abandoned;        /* its thread was given up during a call, and what it held is booked */
   gint64           drain_until;      /* monotonic; 0: no limit */
+  gboolean         paused;           /* by a person */
+  gboolean         hurry;            /* the next try is now; until its thread has seen it */
+  guint            n_orders;         /* changes of @phase, @paused and @hurry by others: its thread does not
+                                      * go to sleep over one that it has not seen */
   GCancellable    *call;             /* of the call into the plugin that is under way, or NULL */
   gint64           call_deadline;    /* monotonic */
   gboolean         call_told;        /* @call is cancelled by now, or about to be */

@@ -6,6 +6,7 @@
 
 #include "evbus-cause-private.h"
 #include "evbus-error.h"
+#include "evbus-limits-private.h"
 
 EvbusOutcome
 evbus_worker_get_outcome (const GError *error)
@@ -119,7 +120,7 @@ read_marks (EvbusWorker *self,
               continue;
             }
           if (rest == EVBUS_MARK_POISON)
-            self->limit = self->max_events;
+            self->limit = self->allowance;
         }
 
       if (mark == EVBUS_MARK_CONFIRMED)
@@ -138,6 +139,49 @@ read_marks (EvbusWorker *self,
     }
 }
 
+/* A sink that has failed again and again is not given a batch with each try: that
+ * would be work for it, and where it took some of it without saying so, as many
+ * duplicates. One event finds out as well whether it is there again. */
+static void
+open_circuit (EvbusWorker *self)
+{
+  self->allowance = 1;
+  self->limit = 1;
+}
+
+/* It took what it was given, so it is given twice as much, until that is a batch. */
+static void
+close_circuit (EvbusWorker *self)
+{
+  gboolean halving = self->limit < self->allowance;
+
+  self->allowance = MIN (self->allowance * 2, self->max_events);
+  if (!halving)
+    self->limit = self->allowance;
+}
+
+static void
+conclude_failure (EvbusWorker *self,
+                  Verdict     *verdict)
+{
+  gboolean opens = self->failures + 1 >= EVBUS_CIRCUIT_FAILURES || self->allowance < self->max_events;
+  g_autofree char *reason = NULL;
+
+  if (verdict->outcome.delivered > 0)
+    {
+      self->failures = 0;
+    }
+  else if (opens)
+    {
+      open_circuit (self);
+      reason = g_strdup_printf ("the circuit is open, one event at a time is tried: %s", verdict->reason);
+    }
+
+  evbus_worker_back_off (self,
+                         verdict->worst == EVBUS_MARK_BROKEN ? EVBUS_ROUTE_STATE_BROKEN : EVBUS_ROUTE_STATE_RETRYING,
+                         reason != NULL ? reason : verdict->reason);
+}
+
 /* In which state the publish leaves the route. */
 static void
 conclude (EvbusWorker *self,
@@ -148,16 +192,12 @@ conclude (EvbusWorker *self,
 
   if (verdict->reason != NULL)
     {
-      if (verdict->outcome.delivered > 0)
-        self->failures = 0;
-      evbus_worker_back_off (self,
-                verdict->worst == EVBUS_MARK_BROKEN ? EVBUS_ROUTE_STATE_BROKEN
-                                                    : EVBUS_ROUTE_STATE_RETRYING,
-                verdict->reason);
+      conclude_failure (self, verdict);
       return;
     }
 
   self->failures = 0;
+  close_circuit (self);
   if (verdict->halve)
     return;
   if (nonsense != NULL)

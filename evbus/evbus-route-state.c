@@ -73,6 +73,9 @@ evbus_route_drain_by (EvbusRoute *self,
   if (self->drain_until == 0 || self->drain_until > deadline)
     self->drain_until = deadline;
   self->leaves |= leaves;
+  /* What waits would be lost; in a spool it waits on. */
+  if (self->spool == NULL)
+    self->paused = FALSE;
   g_mutex_unlock (&self->lock);
 
   evbus_route_set_phase (self, EVBUS_PHASE_DRAIN);
@@ -87,12 +90,115 @@ evbus_route_set_phase (EvbusRoute *self,
   g_mutex_lock (&self->lock);
   if (phase > self->phase)
     self->phase = phase;
+  self->n_orders++;
   if (phase == EVBUS_PHASE_ABORT && self->call != NULL)
     call = g_object_ref (self->call);
   g_mutex_unlock (&self->lock);
 
   if (call != NULL)
     g_cancellable_cancel (call);
+  evbus_source_wake (self->work);
+}
+
+static void
+set_paused (EvbusRoute *self,
+            gboolean    paused)
+{
+  g_mutex_lock (&self->lock);
+  self->paused = paused;
+  self->n_orders++;
+  g_mutex_unlock (&self->lock);
+
+  evbus_source_wake (self->work);
+}
+
+/**
+ * evbus_route_pause:
+ * @self: a route
+ *
+ * Has the route deliver nothing until [method@Route.resume]. A publish that is
+ * under way comes to its end first; then the state is
+ * %EVBUS_ROUTE_STATE_PAUSED. The plugin stays open.
+ *
+ * What the route has, and what comes meanwhile, waits. It grows older, and where it
+ * is too much it goes the way of any route that falls behind: `max_age`,
+ * `overflow` and the budgets of the spool hold.
+ *
+ * A pause lasts as long as the process at most. A route that replaces this one in
+ * a reload is paused like it. When the broker stops, or the route is removed, what
+ * waits stays in the spool; without a spool the pause ends, and it is delivered
+ * while there is time.
+ *
+ * Since: 1.0
+ */
+void
+evbus_route_pause (EvbusRoute *self)
+{
+  g_return_if_fail (EVBUS_IS_ROUTE (self));
+
+  set_paused (self, TRUE);
+}
+
+/**
+ * evbus_route_resume:
+ * @self: a route
+ *
+ * Ends a pause. The route goes on where it was, and tries at once.
+ *
+ * Since: 1.0
+ */
+void
+evbus_route_resume (EvbusRoute *self)
+{
+  g_return_if_fail (EVBUS_IS_ROUTE (self));
+
+  set_paused (self, FALSE);
+}
+
+/**
+ * evbus_route_get_paused:
+ * @self: a route
+ *
+ * Whether the route was told to pause; a publish may still be under way.
+ *
+ * Returns: %TRUE from [method@Route.pause] to [method@Route.resume]
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_route_get_paused (EvbusRoute *self)
+{
+  gboolean paused;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), FALSE);
+
+  g_mutex_lock (&self->lock);
+  paused = self->paused;
+  g_mutex_unlock (&self->lock);
+
+  return paused;
+}
+
+/**
+ * evbus_route_flush:
+ * @self: a route
+ *
+ * Has the route try now what it would try later: it waits neither for the next try
+ * after a failure nor for a batch to fill. Returns at once; what comes of it is in
+ * the state and the ledger. A route that is paused stays so.
+ *
+ * Since: 1.0
+ */
+void
+evbus_route_flush (EvbusRoute *self)
+{
+  g_return_if_fail (EVBUS_IS_ROUTE (self));
+
+  g_mutex_lock (&self->lock);
+  self->hurry = TRUE;
+  self->n_orders++;
+  g_mutex_unlock (&self->lock);
+
   evbus_source_wake (self->work);
 }
 

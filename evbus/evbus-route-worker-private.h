@@ -27,9 +27,13 @@ typedef struct {
   GCancellable  *cancellable;
   EvbusBatch    *batch;
   guint          max_events;   /* in a batch, by the settings */
-  guint          limit;        /* in the next batch: less while a batch of poison is halved */
+  guint          allowance;    /* in a batch: 1 while the circuit is open, @max_events while it is closed */
+  guint          limit;        /* in the next batch: @allowance, less while a batch of poison is halved */
   guint          failures;     /* in a row */
   gint64         not_before;   /* monotonic: the next try */
+  gboolean       paused;       /* this and the next as the step found them in the route */
+  guint          n_orders;
+  gboolean       no_linger;    /* the next batch is not waited for */
   gboolean       hopeless;     /* there is no plugin, or it makes no ingress */
   gboolean       abandoned;    /* the listener gave this thread up during a call */
   EvbusSpoolReader *reader;    /* from when the route fell behind */
@@ -58,10 +62,8 @@ void         evbus_worker_let_go      (EvbusWorker     *self,
                                        const guint8    *keep);
 void         evbus_worker_let_go_all  (EvbusWorker     *self);
 /* While nothing can be tried: expires what is too old, and sleeps until @when
- * (monotonic; -1: for ever), until the next one is, or until there is news.
- * @phase: as it was when that was decided. */
+ * (monotonic; -1: for ever), until the next one is, or until there is news. */
 void         evbus_worker_sleep       (EvbusWorker     *self,
-                                       EvbusPhase       phase,
                                        gint64           when);
 /* The same for a route without a thread, but for the sleep. */
 void         evbus_route_expire       (EvbusRoute      *self,

@@ -177,25 +177,54 @@ finish (EvbusWorker *self)
   g_main_loop_quit (self->loop);
 }
 
+/* Whether it has nothing more to do, if it is to end. */
+static gboolean
+is_done_locked (EvbusRoute *route)
+{
+  /* One that leaves the configuration leaves the rest in the spool, and so does
+   * one that is to deliver nothing now. */
+  if (route->spool != NULL && (route->leaves || route->paused))
+    return TRUE;
+
+  return route->n_held == 0 && route->window.n_events == 0 && !route->behind;
+}
+
+/* What it waited for is not waited for any longer. */
+static void
+hurry_up (EvbusWorker *self)
+{
+  self->not_before = 0;
+  self->read_again = 0;
+  self->no_linger = TRUE;
+}
+
 /* Outside of a step the thread waits or is in a source of the plugin, from which
- * it may not return: then the route can be given up. @done: it has nothing more
- * to do, if it is to end. */
+ * it may not return: then the route can be given up. @done: see above. */
 static EvbusPhase
 begin_step (EvbusWorker *self,
             gboolean    *done)
 {
   EvbusRoute *route = self->route;
   EvbusPhase phase;
+  gboolean resumed;
+  gboolean hurry;
 
   g_mutex_lock (&route->lock);
   route->stepping = TRUE;
   self->abandoned = route->abandoned;
   phase = route->phase;
-  *done = route->n_held == 0 && route->window.n_events == 0 && !route->behind;
-  /* One that leaves the configuration leaves the rest in the spool. */
-  *done = *done || (route->leaves && route->spool != NULL);
+  *done = is_done_locked (route);
+  self->n_orders = route->n_orders;
+  self->paused = route->paused;
+  resumed = !route->paused && route->state == EVBUS_ROUTE_STATE_PAUSED;
+  hurry = route->hurry;
+  route->hurry = FALSE;
   g_mutex_unlock (&route->lock);
 
+  if (resumed)
+    evbus_route_set_state (route, self->ctx != NULL ? EVBUS_ROUTE_STATE_RUNNING : EVBUS_ROUTE_STATE_OPENING, NULL);
+  if (resumed || hurry)
+    hurry_up (self);
   return phase;
 }
 
@@ -227,6 +256,14 @@ advance (EvbusWorker *self)
   return TRUE;
 }
 
+static void
+wait_for_resume (EvbusWorker *self)
+{
+  evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_PAUSED,
+                         "it was told to pause; what it has waits until it is resumed");
+  evbus_worker_sleep (self, -1);
+}
+
 /* FALSE: that was the last one. */
 static gboolean
 step (EvbusWorker *self,
@@ -238,9 +275,11 @@ step (EvbusWorker *self,
     return FALSE;
 
   if (self->hopeless)
-    evbus_worker_sleep (self, phase, -1);
+    evbus_worker_sleep (self, -1);
+  else if (self->paused)
+    wait_for_resume (self);
   else if (g_get_monotonic_time () < self->not_before)
-    evbus_worker_sleep (self, phase, self->not_before);
+    evbus_worker_sleep (self, self->not_before);
   else if (advance (self))
     evbus_source_wake (self->route->work);
 
@@ -323,6 +362,7 @@ worker_new (EvbusRoute    *route,
   self->max_events = delivery->batch_events;
   if (delivery->in_flight > 0)
     self->max_events = MIN (self->max_events, delivery->in_flight);
+  self->allowance = self->max_events;
 
   return self;
 }

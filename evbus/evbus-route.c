@@ -29,6 +29,7 @@
  * @EVBUS_ROUTE_STATE_STOPPED: not started yet, or stopped
  * @EVBUS_ROUTE_STATE_OPENING: connecting for the first time
  * @EVBUS_ROUTE_STATE_RUNNING: all is well
+ * @EVBUS_ROUTE_STATE_PAUSED: it was told to wait by [method@Route.pause]
  * @EVBUS_ROUTE_STATE_RETRYING: the last try failed; the next one comes by
  *   itself
  * @EVBUS_ROUTE_STATE_BROKEN: a person has to mend something; a try now and

@@ -17,6 +17,7 @@ typedef enum {
   EVBUS_ROUTE_STATE_STOPPED,
   EVBUS_ROUTE_STATE_OPENING,
   EVBUS_ROUTE_STATE_RUNNING,
+  EVBUS_ROUTE_STATE_PAUSED,
   EVBUS_ROUTE_STATE_RETRYING,
   EVBUS_ROUTE_STATE_BROKEN,
   EVBUS_ROUTE_STATE_STUCK,
@@ -41,5 +42,14 @@ void             evbus_route_get_ledger       (EvbusRoute  *self,
                                                EvbusLedger *ledger);
 EVBUS_AVAILABLE_IN_1_0
 EvbusMailbox    *evbus_route_get_mailbox      (EvbusRoute  *self);
+
+EVBUS_AVAILABLE_IN_1_0
+void             evbus_route_pause            (EvbusRoute  *self);
+EVBUS_AVAILABLE_IN_1_0
+void             evbus_route_resume           (EvbusRoute  *self);
+EVBUS_AVAILABLE_IN_1_0
+gboolean         evbus_route_get_paused       (EvbusRoute  *self);
+EVBUS_AVAILABLE_IN_1_0
+void             evbus_route_flush            (EvbusRoute  *self);
 
 G_END_DECLS

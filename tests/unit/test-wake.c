@@ -95,6 +95,44 @@ test_back_off (void)
     }
 }
 
+/* And that it is to try now, or was paused and is to go on. */
+static void
+test_told (gconstpointer data)
+{
+  void (*tell) (EvbusRoute *route, guint try) = data;
+  g_autoptr(EvbusTestHook) hook = evbus_test_hook_new ("wake");
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = evbus_test_add_hook (broker, hook, "*",
+                                                     "{'retry': <{'min': <'1h'>, 'max': <'1h'>}>}");
+
+  hook->open = nobody_home;
+  evbus_test_start (broker);
+  for (guint i = 0; i < N_TRIES; i++)
+    {
+      evbus_test_wait_until (evbus_test_hook_read (hook, &hook->n_open) == i + 1);
+      let_pass (i);
+      tell (route, i);
+    }
+  evbus_test_stop (broker);
+}
+
+static void
+flush (EvbusRoute *route,
+       guint       try)
+{
+  evbus_route_flush (route);
+}
+
+static void
+pause_and_resume (EvbusRoute *route,
+                  guint       try)
+{
+  evbus_route_pause (route);
+  evbus_test_wait_until (evbus_route_get_state (route) == EVBUS_ROUTE_STATE_PAUSED);
+  let_pass (try);
+  evbus_route_resume (route);
+}
+
 /* A route that has no plugin sleeps until an event is too old, also when it
  * comes while the last one goes. */
 static void
@@ -126,6 +164,8 @@ main (int    argc,
   g_test_add_func ("/wake/linger/stop", test_linger_stop);
   g_test_add_func ("/wake/linger/full", test_linger_full);
   g_test_add_func ("/wake/back-off", test_back_off);
+  g_test_add_data_func ("/wake/flush", flush, test_told);
+  g_test_add_data_func ("/wake/resume", pause_and_resume, test_told);
   g_test_add_func ("/wake/failed", test_failed);
   return g_test_run ();
 }
