@@ -1,0 +1,131 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "redis-tls.h"
+
+static GTlsCertificate *
+load_certificate (RedisOptions  *options,
+                  EvbusContext  *ctx,
+                  GError       **error)
+{
+  const char *password = evbus_context_get_string (ctx, "tls.key_password");
+
+  if (password != NULL)
+    return g_tls_certificate_new_from_file_with_password (options->cert_file, password, error);
+  if (options->key_file != NULL)
+    return g_tls_certificate_new_from_files (options->cert_file, options->key_file, error);
+  return g_tls_certificate_new_from_file (options->cert_file, error);
+}
+
+/* The files may be put right while the route waits. */
+static gboolean
+load_files (GTlsConnection  *tls,
+            RedisOptions    *options,
+            EvbusContext    *ctx,
+            GError         **error)
+{
+  if (options->ca_file != NULL)
+    {
+      g_autoptr(GTlsDatabase) database = g_tls_file_database_new (options->ca_file, error);
+
+      if (database == NULL)
+        {
+          g_prefix_error (error, "'tls.ca_file', %s: ", options->ca_file);
+          return FALSE;
+        }
+      g_tls_connection_set_database (tls, database);
+    }
+
+  if (options->cert_file != NULL)
+    {
+      g_autoptr(GTlsCertificate) certificate = load_certificate (options, ctx, error);
+
+      if (certificate == NULL)
+        {
+          g_prefix_error (error, "'tls.cert_file', %s: ", options->cert_file);
+          return FALSE;
+        }
+      g_tls_connection_set_certificate (tls, certificate);
+    }
+  return TRUE;
+}
+
+static const struct {
+  GTlsCertificateFlags  flag;
+  const char           *text;
+} faults[] = {
+  { G_TLS_CERTIFICATE_UNKNOWN_CA, "no authority that is trusted has signed it" },
+  { G_TLS_CERTIFICATE_BAD_IDENTITY, "it is not for that name" },
+  { G_TLS_CERTIFICATE_NOT_ACTIVATED, "it is not valid yet" },
+  { G_TLS_CERTIFICATE_EXPIRED, "it has expired" },
+  { G_TLS_CERTIFICATE_REVOKED, "it was revoked" },
+  { G_TLS_CERTIFICATE_INSECURE, "it is insecure" },
+};
+
+typedef struct {
+  gboolean              verify;
+  GTlsCertificateFlags  errors;
+} Judgement;
+
+static gboolean
+on_accept_certificate (GTlsConnection       *tls,
+                       GTlsCertificate      *certificate,
+                       GTlsCertificateFlags  errors,
+                       gpointer              data)
+{
+  Judgement *judgement = data;
+
+  judgement->errors = errors;
+  return !judgement->verify;
+}
+
+static void
+explain (const char            *name,
+         GTlsCertificateFlags   errors,
+         GError               **error)
+{
+  GString *text = g_string_new (NULL);
+
+  g_string_append_printf (text, "the certificate of the server '%s' is refused", name);
+  for (guint i = 0; i < G_N_ELEMENTS (faults); i++)
+    if (errors & faults[i].flag)
+      g_string_append_printf (text, "; %s", faults[i].text);
+
+  g_clear_error (error);
+  g_set_error_literal (error, G_TLS_ERROR, G_TLS_ERROR_BAD_CERTIFICATE, text->str);
+  g_string_free (text, TRUE);
+}
+
+/* Puts TLS over @stream. */
+gboolean
+redis_tls_wrap (GIOStream     **stream,
+                RedisOptions   *options,
+                EvbusContext   *ctx,
+                GCancellable   *cancellable,
+                GError        **error)
+{
+  g_autoptr(GSocketConnectable) identity = g_network_address_new (options->server_name, options->port);
+  g_autoptr(GIOStream) tls = NULL;
+  Judgement judgement = { .verify = options->verify };
+  gulong handler;
+  gboolean done;
+
+  tls = g_tls_client_connection_new (*stream, identity, error);
+  if (tls == NULL || !load_files (G_TLS_CONNECTION (tls), options, ctx, error))
+    return FALSE;
+
+  handler = g_signal_connect (tls, "accept-certificate", G_CALLBACK (on_accept_certificate), &judgement);
+  done = g_tls_connection_handshake (G_TLS_CONNECTION (tls), cancellable, error);
+  g_signal_handler_disconnect (tls, handler);
+  if (!done)
+    {
+      if (options->verify && judgement.errors != 0)
+        explain (options->server_name, judgement.errors, error);
+      return FALSE;
+    }
+
+  g_object_unref (*stream);
+  *stream = g_steal_pointer (&tls);
+  return TRUE;
+}

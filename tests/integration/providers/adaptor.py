@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the common proofs have to know of a provider. Each has a file of its own here,
+adaptor_NAME.py, with a class Adaptor."""
+
+import contextlib
+import dataclasses
+import importlib
+import pathlib
+
+from server import Server
+
+PASSWORD = 'se=cr/et p4ss'
+WRONG_PASSWORD = 'wr0ng p4ss'
+
+
+@dataclasses.dataclass
+class Received:
+    """What the independent client has read of one event. With CloudEvents, headers are
+    its attributes by their names in the specification, whatever the transport calls them."""
+    id: str
+    body: bytes
+    content_type: str = None
+    routing_key: str = None
+    headers: dict = dataclasses.field(default_factory=dict)
+
+
+class ProviderServer(Server):
+    """The server of a provider, which asks for a password on its plain port, and for a
+    certificate of the client on its TLS port as well."""
+
+    name = None
+    # Whether each event has a place for its id without CloudEvents.
+    carries_id = True
+    # Whether it forgets an event of the same id.
+    drops_duplicates = False
+    # The values of `cloudevents`.
+    cloudevents = ('binary', 'structured')
+    # A text in the reason when the password is wrong.
+    wrong_password = 'password'
+
+    def __init__(self, folder, certificates):
+        super().__init__(folder)
+        self.certificates = certificates
+        self.port = None
+        self.tls_port = None
+
+    def secret(self, text):
+        """A reference to a secret, as a profile has it."""
+        path = self.folder / f'secret-{abs(hash(text))}'
+        path.write_text(text + '\n')
+        return {'file': str(path)}
+
+    def options(self, destination, host='127.0.0.1', port=None, password=PASSWORD):
+        """The profile for a destination of that name; port: of a proxy before the server."""
+        raise NotImplementedError
+
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
+        """The same over TLS; ca: another authority than the right one; client: with a
+        certificate of the client; server_name: to be in the server's certificate."""
+        raise NotImplementedError
+
+    def prepare(self, destination):
+        """Makes the destination, where it has to be there before, or be listened to."""
+
+    def read(self, destination):
+        """Everything that has arrived there up to now, in order."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def closes_idle(self, options):
+        """For a while the server closes connections that have been idle for a second or
+        two; or `options` are changed so that a keepalive is due every second. Yields what
+        tells whether that has happened after the last event."""
+        raise NotImplementedError
+        yield
+
+    @contextlib.contextmanager
+    def refuses(self, destination):
+        """For a while the server refuses an event for its size; yields the least size of
+        a body that is refused."""
+        raise NotImplementedError
+        yield
+
+
+def make(name, folder, certificates):
+    """The adaptor of a provider, not started."""
+    return importlib.import_module(f'adaptor_{name}').Adaptor(pathlib.Path(folder), certificates)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Redis, with a file that every write is in before it is answered."""
+
+import contextlib
+import itertools
+import socket
+
+from adaptor import PASSWORD, ProviderServer, Received
+from server import free_port
+
+CONFIG = '''
+bind 127.0.0.1
+port {port}
+tls-port {tls_port}
+tls-cert-file {certificates.server}
+tls-key-file {certificates.server_key}
+tls-ca-cert-file {certificates.ca}
+tls-auth-clients yes
+requirepass "{password}"
+dir {folder}
+appendonly yes
+appendfsync always
+save ""
+'''
+
+
+class Connection:
+    """As much of the protocol as it takes to ask a question."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(('127.0.0.1', port), 20)
+        self.stream = self.socket.makefile('rb')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+
+    def ask(self, *words):
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.socket.sendall(b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(word), word) for word in words))
+        return self.answer()
+
+    def answer(self):
+        line = self.stream.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b'-':
+            raise RuntimeError(rest.decode())
+        if kind == b'$':
+            return None if rest == b'-1' else self.stream.read(int(rest) + 2)[:-2]
+        if kind == b'*':
+            return [self.answer() for _ in range(int(rest))]
+        if not line:
+            raise ConnectionError('closed')
+        return int(rest) if kind == b':' else rest
+
+
+class Adaptor(ProviderServer):
+    name = 'redis'
+    cloudevents = ('structured',)
+    wrong_password = 'WRONGPASS'
+
+    def command(self):
+        if self.port is None:
+            self.port, self.tls_port = free_port(), free_port()
+        config = self.folder / 'redis.conf'
+        config.write_text(CONFIG.format(port=self.port, tls_port=self.tls_port, certificates=self.certificates,
+                                        password=PASSWORD, folder=self.folder))
+        return ['redis-server', str(config)], {}
+
+    @contextlib.contextmanager
+    def connection(self):
+        with Connection(self.port) as connection:
+            connection.ask('AUTH', PASSWORD)
+            yield connection
+
+    def is_ready(self):
+        try:
+            with self.connection() as connection:
+                return connection.ask('PING') == b'PONG'
+        except (OSError, RuntimeError):
+            return False
+
+    def options(self, destination, host='127.0.0.1', port=None, password=PASSWORD):
+        return {'host': host, 'port': port or self.port, 'password': self.secret(password), 'stream': destination}
+
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
+        tls = {'enabled': True, 'ca_file': str(ca or self.certificates.ca), 'verify': verify}
+        if server_name:
+            tls['server_name'] = server_name
+        if client:
+            tls.update(cert_file=str(self.certificates.client), key_file=str(self.certificates.client_key))
+        return {**self.options(destination, host, self.tls_port), 'tls': tls}
+
+    def read(self, destination):
+        with self.connection() as connection:
+            entries = connection.ask('XRANGE', destination, '-', '+')
+        return [self.receive(dict(itertools.zip_longest(*[iter(fields)] * 2))) for _, fields in entries]
+
+    def receive(self, fields):
+        texts = {name.decode(): value.decode() for name, value in fields.items() if name != b'body'}
+        return Received(texts.pop('id'), fields[b'body'], texts.pop('content_type'), texts.pop('routing_key'), texts)
+
+    @contextlib.contextmanager
+    def closes_idle(self, options):
+        with self.connection() as connection:
+            connection.ask('CONFIG', 'SET', 'timeout', 1)
+            connection.ask('CLIENT', 'NO-EVICT', 'on')
+            try:
+                yield lambda: b' name=evbus-' not in self.clients()
+            finally:
+                with self.connection() as other:
+                    other.ask('CONFIG', 'SET', 'timeout', 0)
+
+    def clients(self):
+        with self.connection() as connection:
+            return connection.ask('CLIENT', 'LIST')
+
+    @contextlib.contextmanager
+    def refuses(self, destination):
+        with self.connection() as connection:
+            (_, before) = connection.ask('CONFIG', 'GET', 'proto-max-bulk-len')
+            connection.ask('CONFIG', 'SET', 'proto-max-bulk-len', 1024 * 1024)
+            yield 1024 * 1024 + 1
+            connection.ask('CONFIG', 'SET', 'proto-max-bulk-len', before)

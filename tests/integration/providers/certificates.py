@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The certificates of a test run, made with openssl."""
+
+import pathlib
+import subprocess
+
+PASSWORD = 'key password'
+
+
+class Certificates:
+    """ca is who has signed the server's certificate and the client's, other_ca is nobody.
+    The server's is for "localhost", and so not for "127.0.0.1"."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.ca, self.ca_key = self._make('ca', '/CN=evbus test CA')
+        self.other_ca, _ = self._make('other', '/CN=other test CA')
+        self.server, self.server_key = self._make('server', '/CN=localhost', 'subjectAltName=DNS:localhost')
+        self.client, self.client_key = self._make('client', '/CN=evbus', 'extendedKeyUsage=clientAuth')
+        self.client_pkcs12 = self.folder / 'client.p12'
+        self._openssl('pkcs12', '-export', '-in', self.client, '-inkey', self.client_key,
+                      '-out', self.client_pkcs12, '-passout', f'pass:{PASSWORD}')
+
+    def _openssl(self, *arguments):
+        subprocess.run(['openssl', *map(str, arguments)], cwd=self.folder, check=True, capture_output=True)
+
+    def _make(self, name, subject, extension=None):
+        certificate, key = self.folder / f'{name}.pem', self.folder / f'{name}.key'
+        arguments = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30',
+                     '-keyout', key, '-out', certificate, '-subj', subject]
+        if extension:
+            arguments += ['-CA', self.ca, '-CAkey', self.ca_key, '-addext', extension,
+                          '-addext', 'basicConstraints=critical,CA:FALSE']
+        self._openssl(*arguments)
+        # Servers that drop root's rights read it too; it lives as long as the test.
+        key.chmod(0o644)
+        return certificate, key

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a provider promises while all is well: everything arrives, as it was put."""
+
+import time
+
+from evbus_service import wait_for
+
+ROUND_TRIP = 0.05
+
+
+def test_ten_thousand_events(trial):
+    trial.start()
+    trial.put(10000)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
+def test_bytes_arrive_as_they_are(trial):
+    """Also those that a protocol of text, or of lines, might take for its own."""
+    trial.start()
+    for data in (b'', b'\0', b'\r\n', b'\0\xff\xfe' * 100, b'$5\r\n+OK\r\n*1\r\n', b'PUB x 1\r\n', bytes(range(256)) * 300):
+        trial.put_bytes(data)
+    trial.put_bytes(b'{"a": [1, 2]}', 'application/json')
+    trial.wait_delivered()
+    trial.assert_received_once()
+    types = [event.content_type for event in trial.received() if event.content_type is not None]
+    assert set(types) <= {'application/octet-stream', 'application/json'}
+
+
+def test_one_event_too_large_is_a_dead_letter(trial, adaptor):
+    with adaptor.refuses(trial.destination) as size:
+        trial.start(broker={'event_bytes': '8MiB'})
+        trial.put(50)
+        event_id = trial.put_bytes(b'x' * size)
+        trial.sent.pop()
+        trial.put(50)
+        trial.wait_ledger(accepted=101, delivered=100, dead=1, queued=0)
+        (letter,) = wait_for(trial.dead_letters, 'the dead letter')
+        assert letter[4] == event_id and 'large' in letter[3]
+    trial.assert_nothing_lost()
+
+
+def test_an_idle_connection_is_kept_or_made_anew(trial, adaptor):
+    options = adaptor.options(trial.destination)
+    with adaptor.closes_idle(options) as has_been_idle:
+        trial.start(options)
+        trial.put(1)
+        trial.wait_delivered()
+        wait_for(has_been_idle, 'the connection to be idle for long', 60)
+        trial.put(1)
+        ledger = trial.wait_delivered()
+        assert ledger['retried'] == 0
+        assert trial.route()['reason'] == ''
+    trial.assert_received_once()
+
+
+def test_a_slow_network_is_used_well(trial, adaptor, proxy):
+    """A batch a round trip; one event a round trip would be a fiftieth of that, and two
+    round trips a batch half of it. The best of some runs counts: the rest is the load
+    of this machine."""
+    batch, n_batches = 64, 8
+    needed = 0.8 * batch / ROUND_TRIP
+    proxy.latency = ROUND_TRIP
+    trial.start(adaptor.options(trial.destination, port=proxy.port), delivery={'batch': batch})
+    trial.put(batch)
+    trial.wait_delivered()
+    rates = []
+    deadline = time.monotonic() + 60
+    while not rates or max(rates) < needed and time.monotonic() < deadline:
+        proxy.began = None
+        trial.put(batch * n_batches)
+        trial.wait_delivered()
+        rates.append(batch * n_batches / (proxy.ended - proxy.began))
+    assert max(rates) >= needed, rates
+    assert trial.route()['ledger']['retried'] == 0
+    trial.assert_received_once()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Servers that die and lines that are cut lose nothing; what comes again has the same id."""
+
+import pytest
+
+from evbus_service import wait_for
+
+N = 4000
+
+
+def start_under_load(trial, adaptor, proxy):
+    """Some round trips are still to come when the first events have arrived."""
+    proxy.latency = 0.02
+    trial.start(adaptor.options(trial.destination, port=proxy.port), delivery={'batch': 100, 'timeout': '2s'})
+    trial.put(200)
+    trial.wait_delivered()
+
+
+def test_a_server_that_is_killed(trial, adaptor, proxy):
+    start_under_load(trial, adaptor, proxy)
+    trial.put(N)
+    wait_for(lambda: trial.route()['ledger']['delivered'] > 400, 'some deliveries', 60)
+    adaptor.kill()
+    assert trial.route()['ledger']['delivered'] < N
+    trial.put(100)
+    reason = trial.wait_state('retrying')
+    assert str(proxy.port) in reason
+    adaptor.start()
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+
+
+@pytest.mark.parametrize('how', ['reset', 'silence', 'replies'])
+def test_a_line_that_is_cut_in_the_middle_of_a_batch(trial, adaptor, proxy, how):
+    start_under_load(trial, adaptor, proxy)
+    for after in (1, 9000, 30000):
+        cuts = proxy.cuts
+        proxy.cut(after, how)
+        trial.put(500)
+        trial.wait_delivered()
+        wait_for(lambda: proxy.cuts == cuts + 1, 'the line to be cut', 60)
+    assert trial.route()['ledger']['retried'] > 0
+    assert proxy.connections >= 4
+    trial.assert_nothing_lost()
+
+
+def test_a_server_that_is_not_there_yet_is_no_mistake(trial, adaptor, proxy):
+    adaptor.kill()
+    trial.start(adaptor.options(trial.destination, port=adaptor.port))
+    trial.put(10)
+    assert str(adaptor.port) in trial.wait_state('retrying')
+    adaptor.start()
+    trial.wait_delivered()
+    trial.assert_received_once()
