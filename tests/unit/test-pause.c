@@ -86,8 +86,8 @@ test_under_way (Fixture       *fixture,
                 gconstpointer  data)
 {
   evbus_test_hook_hold (fixture->hook);
-  evbus_test_start (fixture->broker);
   durable_put (fixture, 10);
+  evbus_test_start (fixture->broker);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
   evbus_route_pause (fixture->route);
   g_assert_cmpint (evbus_route_get_state (fixture->route), ==, EVBUS_ROUTE_STATE_RUNNING);
@@ -131,8 +131,8 @@ static void
 fail_once (Fixture *fixture)
 {
   fixture->hook->publish = nobody_home;
-  evbus_test_start (fixture->broker);
   durable_put (fixture, 10);
+  evbus_test_start (fixture->broker);
   wait_state (fixture, EVBUS_ROUTE_STATE_RETRYING);
   evbus_test_wait_ledger (fixture->route, "accepted=10 queued=10 retried=10");
   g_mutex_lock (&fixture->hook->lock);
