@@ -320,7 +320,8 @@ class Daemon:
     def assert_last_words(self):
         """The figures in the log of its end balance as well."""
         for line in self.log().splitlines():
-            if 'stopped: ' in line:
+            # The reason of a route may say "… was stopped: …" too.
+            if re.search(r'stopped: \d+ accepted', line):
                 figures = {name: int(n) for n, name in re.findall(r'(\d+) (accepted|delivered|dead|expired|dropped|queued)\b', line)}
                 assert_balanced(figures)
                 return

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the common proofs have to know of a provider. Each has a file of its own here,
-adaptor_NAME.py, with a class Adaptor."""
+adaptor_NAME.py, with a class Adaptor that is a Provider or, mostly, a ProviderServer."""
 
 import contextlib
 import dataclasses
 import importlib
 import pathlib
 
+from proxy import Proxy
 from server import Server
 
 PASSWORD = 'se=cr/et p4ss'
@@ -24,13 +25,53 @@ class Received:
     headers: dict = dataclasses.field(default_factory=dict)
 
 
-class ProviderServer(Server):
-    """The server of a provider, which asks for a password on its plain port, and for a
-    certificate of the client on its TLS port as well."""
+class Provider:
+    """What tells one provider from another."""
 
     name = None
     # Whether each event has a place for its id without CloudEvents.
     carries_id = True
+    # A port that a proxy can stand before.
+    port = None
+
+    def __init__(self, folder, certificates):
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.certificates = certificates
+
+    def start(self):
+        """Also where it was started already."""
+        return self
+
+    def stop(self):
+        pass
+
+    def options(self, destination, port=None):
+        """The profile for a destination of that name; port: of a proxy before the server."""
+        raise NotImplementedError
+
+    def prepare(self, destination):
+        """Makes the destination, where it has to be there before, or be listened to."""
+
+    def read(self, destination):
+        """Everything that has arrived there up to now, in order."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def hanging(self, destination):
+        """Yields options for the destination, what makes it hang for whoever is about to
+        publish there, and what tells whether somebody has tried."""
+        proxy = Proxy(self.port)
+        try:
+            yield self.options(destination, port=proxy.port), lambda: proxy.cut(0, 'silence'), lambda: proxy.cuts == 1
+        finally:
+            proxy.close()
+
+
+class ProviderServer(Provider, Server):
+    """The server of a provider, which asks for a password on its plain port, and for a
+    certificate of the client on its TLS port as well."""
+
     # Whether it forgets an event of the same id.
     drops_duplicates = False
     # The values of `cloudevents`.
@@ -39,10 +80,15 @@ class ProviderServer(Server):
     wrong_password = 'password'
 
     def __init__(self, folder, certificates):
-        super().__init__(folder)
-        self.certificates = certificates
-        self.port = None
+        Server.__init__(self, folder)
+        Provider.__init__(self, folder, certificates)
         self.tls_port = None
+
+    def start(self):
+        return self if self.is_running() else Server.start(self)
+
+    def stop(self):
+        Server.stop(self)
 
     def secret(self, text):
         """A reference to a secret, as a profile has it."""
@@ -50,20 +96,12 @@ class ProviderServer(Server):
         path.write_text(text + '\n')
         return {'file': str(path)}
 
-    def options(self, destination, host='127.0.0.1', port=None, password=PASSWORD):
-        """The profile for a destination of that name; port: of a proxy before the server."""
+    def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         raise NotImplementedError
 
     def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
         """The same over TLS; ca: another authority than the right one; client: with a
         certificate of the client; server_name: to be in the server's certificate."""
-        raise NotImplementedError
-
-    def prepare(self, destination):
-        """Makes the destination, where it has to be there before, or be listened to."""
-
-    def read(self, destination):
-        """Everything that has arrived there up to now, in order."""
         raise NotImplementedError
 
     @contextlib.contextmanager

@@ -83,7 +83,7 @@ class Adaptor(ProviderServer):
         except (OSError, RuntimeError):
             return False
 
-    def options(self, destination, host='127.0.0.1', port=None, password=PASSWORD):
+    def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         return {'host': host, 'port': port or self.port, 'password': self.secret(password), 'stream': destination}
 
     def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
@@ -92,7 +92,7 @@ class Adaptor(ProviderServer):
             tls['server_name'] = server_name
         if client:
             tls.update(cert_file=str(self.certificates.client), key_file=str(self.certificates.client_key))
-        return {**self.options(destination, host, self.tls_port), 'tls': tls}
+        return {**self.options(destination, self.tls_port, host), 'tls': tls}
 
     def read(self, destination):
         with self.connection() as connection:

@@ -36,7 +36,7 @@ def certificates(scratch):
 
 @pytest.fixture(scope='session')
 def server(request, scratch, certificates):
-    """The adaptor of the provider with its server running."""
+    """The adaptor of the provider, with its server running, if it has one."""
     server = adaptors.make(request.config.getoption('--provider'), scratch / 'server', certificates)
     try:
         yield server.start()
@@ -47,9 +47,7 @@ def server(request, scratch, certificates):
 @pytest.fixture
 def adaptor(server):
     """The same for one test; a server that was left dead is started again."""
-    if server.process.poll() is not None:
-        server.start()
-    return server
+    return server.start()
 
 
 @pytest.fixture

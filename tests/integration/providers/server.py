@@ -68,6 +68,9 @@ class Server:
     def log(self):
         return self.log_path.read_text(errors='replace') if self.log_path.exists() else ''
 
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
     def start(self):
         arguments, environment = self.command()
         with open(self.log_path, 'ab') as log:
@@ -92,7 +95,7 @@ class Server:
         self.process.wait()
 
     def stop(self):
-        if self.process is None or self.process.poll() is not None:
+        if not self.is_running():
             return
         self.process.terminate()
         try:

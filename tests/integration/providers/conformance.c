@@ -1,0 +1,256 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* conformance CONFIG STEP [N]: what every ingress has to do alike, with the routes of
+ * CONFIG, whose profiles are plain names. test_conformance.py runs it.
+ *
+ * deliver N   puts N events under each profile and stops; all are delivered, at the
+ *             first try, and nothing is said of any fault. Prints "put PROFILE ID
+ *             NUMBER" of each, and what is in a mailbox then, as "got …"
+ * close N     N times, brokers are stopped and routes removed in the middle of it
+ * leak N      N times from the beginning to the end; then nothing is left over
+ * hang        puts and stops when a line is read, while a call into the ingress hangs
+ */
+
+#include <evbus/evbus.h>
+
+#include <dirent.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evbus-test.h"
+
+#define N_WARM 10
+#define N_FEW  100
+
+/* What a round may leave in the heap by chance. A leak of one event, reply or connection
+ * a round is more. */
+#define MAX_HEAP_A_ROUND 200
+
+static const char *config;
+
+static EvbusBroker *
+start_broker (void)
+{
+  EvbusBroker *broker = evbus_test_broker_new ();
+  g_autoptr(GError) error = NULL;
+
+  evbus_broker_load_profiles (broker, config, &error);
+  g_assert_no_error (error);
+  evbus_test_start (broker);
+  return broker;
+}
+
+static EvbusRoute *
+get_route (EvbusBroker *broker,
+           guint        i)
+{
+  /* The model keeps it. */
+  g_autoptr(EvbusRoute) route = g_list_model_get_item (evbus_broker_get_routes (broker), i);
+
+  return route;
+}
+
+static void
+put_one (EvbusBroker *broker,
+         EvbusRoute  *route,
+         guint        number,
+         gboolean     print)
+{
+  const char *profile = evbus_route_get_profile (route);
+  g_autofree char *text = g_strdup_printf ("%u", number);
+  g_autofree char *id = evbus_test_put (broker, "order.created", text, profile);
+
+  if (print)
+    printf ("put %s %s %s\n", profile, id, text);
+}
+
+static void
+print_mailbox (EvbusRoute *route)
+{
+  g_autoptr(GPtrArray) events = evbus_mailbox_try_get_many (evbus_route_get_mailbox (route), NULL, G_MAXUINT);
+
+  for (guint i = 0; i < events->len; i++)
+    printf ("got %s %s %u\n", evbus_route_get_profile (route), evbus_event_get_id (events->pdata[i]),
+            evbus_test_event_number (events->pdata[i]));
+}
+
+static void
+assert_no_fault (EvbusRoute *route)
+{
+  g_autofree char *reason = evbus_route_dup_reason (route);
+
+  if (reason != NULL && strstr (reason, "fault of the plugin") != NULL)
+    g_error ("route %s: %s", evbus_route_get_profile (route), reason);
+}
+
+static void
+deliver (guint n)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  guint n_routes = g_list_model_get_n_items (evbus_broker_get_routes (broker));
+
+  for (guint i = 0; i < n; i++)
+    for (guint r = 0; r < n_routes; r++)
+      put_one (broker, get_route (broker, r), i, TRUE);
+  for (guint r = 0; r < n_routes; r++)
+    {
+      evbus_test_wait_until (evbus_test_figure (get_route (broker, r), "delivered") == n);
+      assert_no_fault (get_route (broker, r));
+      g_assert_cmpuint (evbus_test_figure (get_route (broker, r), "retried"), ==, 0);
+      print_mailbox (get_route (broker, r));
+    }
+  evbus_test_stop (broker);
+}
+
+/* A thread of a route that is left is one that hangs. Those of GLib's pools come and go. */
+static guint
+count_threads (const char *only)
+{
+  g_autoptr(GDir) dir = g_dir_open ("/proc/self/task", 0, NULL);
+  const char *name;
+  guint n = 0;
+
+  while ((name = g_dir_read_name (dir)) != NULL)
+    {
+      g_autofree char *path = g_build_filename ("/proc/self/task", name, "comm", NULL);
+      g_autofree char *comm = NULL;
+
+      if (!g_file_get_contents (path, &comm, NULL, NULL))
+        continue;
+      n += only != NULL ? g_str_has_prefix (comm, only) : !g_str_has_prefix (comm, "pool-");
+    }
+  return n;
+}
+
+static void
+one_round (void)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+
+  for (guint i = 0; i < N_FEW; i++)
+    put_one (broker, get_route (broker, 0), i, FALSE);
+  evbus_test_stop (broker);
+  evbus_test_assert_ledger (broker, "accepted=100 delivered=100");
+}
+
+/* In every second round the routes are removed, else all of it is stopped: when a part of
+ * the events is through, a larger one each time. */
+static void
+close_in_the_middle (guint n_rounds)
+{
+  one_round ();
+  for (guint round = 0; round < n_rounds; round++)
+    {
+      g_autoptr(EvbusBroker) broker = start_broker ();
+      g_autoptr(EvbusRoute) route = g_object_ref (get_route (broker, 0));
+      g_autoptr(GError) error = NULL;
+
+      for (guint i = 0; i < N_FEW; i++)
+        put_one (broker, route, i, FALSE);
+      evbus_test_wait_until (evbus_test_figure (route, "delivered") >= round * N_FEW / n_rounds);
+      if (round % 2 == 0)
+        {
+          evbus_broker_remove_route (broker, route, &error);
+          g_assert_no_error (error);
+          evbus_test_wait_until (evbus_route_get_state (route) == EVBUS_ROUTE_STATE_STOPPED);
+        }
+      evbus_test_stop_leaving (broker);
+      assert_no_fault (route);
+      evbus_test_wait_until (count_threads ("evbus-route") == 0);
+    }
+}
+
+static guint
+count_files (void)
+{
+  g_autoptr(GDir) dir = g_dir_open ("/proc/self/fd", 0, NULL);
+  guint n = 0;
+
+  while (g_dir_read_name (dir) != NULL)
+    n++;
+  return n;
+}
+
+static void
+leave_nothing (guint n_rounds)
+{
+  guint n_threads, n_files;
+  gsize heap;
+  gsize growth;
+
+  for (guint i = 0; i < N_WARM; i++)
+    one_round ();
+  evbus_test_wait_until (count_threads ("evbus-") == 0);
+  n_threads = count_threads (NULL);
+  n_files = count_files ();
+  evbus_test_clear_logs ();
+  heap = mallinfo2 ().uordblks;
+
+  for (guint i = 0; i < n_rounds; i++)
+    one_round ();
+  evbus_test_wait_until (count_threads ("evbus-") == 0);
+  evbus_test_clear_logs ();
+  growth = MAX (mallinfo2 ().uordblks, heap) - heap;
+  g_assert_cmpuint (count_threads (NULL), <=, n_threads);
+  g_assert_cmpuint (count_files (), <=, n_files);
+  printf ("heap: %" G_GSIZE_FORMAT " bytes more after %u rounds\n", growth, n_rounds);
+  g_assert_cmpuint (growth, <=, n_rounds * MAX_HEAP_A_ROUND);
+}
+
+static void
+read_line (void)
+{
+  char line[16];
+
+  fflush (stdout);
+  g_assert_nonnull (fgets (line, sizeof line, stdin));
+}
+
+static void
+stop_while_it_hangs (void)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  EvbusRoute *route = get_route (broker, 0);
+  gint64 start;
+
+  puts ("started");
+  read_line ();
+  for (guint i = 0; i < N_FEW; i++)
+    put_one (broker, route, i, FALSE);
+  puts ("put");
+  read_line ();
+  start = g_get_monotonic_time ();
+  evbus_test_stop_leaving (broker);
+  evbus_test_wait_until (count_threads ("evbus-route") == 0);
+  /* It has five seconds; the rest is for a machine that has much to do. */
+  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * G_USEC_PER_SEC);
+  g_assert_cmpuint (evbus_test_figure (route, "delivered"), <, N_FEW);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  const char *step = argc > 2 ? argv[2] : "";
+  guint n = argc > 3 ? atoi (argv[3]) : 0;
+
+  evbus_test_init (&argc, &argv);
+  config = argv[1];
+
+  if (g_str_equal (step, "deliver"))
+    deliver (n);
+  else if (g_str_equal (step, "close"))
+    close_in_the_middle (n);
+  else if (g_str_equal (step, "leak"))
+    leave_nothing (n);
+  else if (g_str_equal (step, "hang"))
+    stop_while_it_hangs ();
+  else
+    g_error ("there is no step '%s'", step);
+
+  return 0;
+}
