@@ -86,8 +86,10 @@ void         evbus_test_store_result  (GObject       *source,
                                        GAsyncResult  *result,
                                        gpointer       user_data);
 
-/* Whether the system refuses the process any more threads. */
-void         evbus_test_refuse_threads (gboolean       refuse);
+/* The system refuses the process its next @n threads. */
+void         evbus_test_refuse_threads (gint           n);
+/* How many it has refused. */
+gint         evbus_test_count_refused_threads (void);
 
 /* The text of an event's body as a number. */
 guint        evbus_test_event_number  (EvbusEvent    *event);
