@@ -95,7 +95,7 @@ gint         evbus_test_count_refused_threads (void);
 guint        evbus_test_event_number  (EvbusEvent    *event);
 
 /* @expected: "accepted=3 delivered=2 queued=1"; what is not named is 0, but
- * `retried` and `unrouted` count only where they are named. */
+ * `retried`, `unrouted`, `duplicates` and `repeated` count only where they are named. */
 #define evbus_test_assert_ledger(route, expected) \
   evbus_test_check_ledger ((route), (expected), __FILE__, __LINE__)
 void         evbus_test_check_ledger  (gpointer       route_or_broker,
