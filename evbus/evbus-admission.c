@@ -98,8 +98,9 @@ evbus_admission_release_locked (EvbusQueue *self,
     }
 }
 
-gboolean
-evbus_admission_couples (EvbusRoute *route)
+/* The overflow policies that couple producers to a route. */
+static gboolean
+couples (EvbusRoute *route)
 {
   EvbusOverflow overflow = route->spec->delivery.overflow;
 
@@ -127,7 +128,7 @@ evbus_admission_ever_fits (EvbusRoute *route,
                            gsize       weight)
 {
   /* A single event always fits into a route that is empty. */
-  return !evbus_admission_couples (route) || n_events <= 1 ||
+  return !couples (route) || n_events <= 1 ||
          (n_events <= max_events_of (route) && weight <= max_weight_of (route));
 }
 
@@ -136,9 +137,9 @@ evbus_admission_fits (EvbusRoute *route,
                       guint       n_events,
                       gsize       weight)
 {
-  return !evbus_admission_couples (route) ||
+  return !couples (route) ||
          (route->ledger.queued == 0 && n_events == 1) ||
-         (!route->held_back && route->ledger.queued + n_events <= max_events_of (route) &&
+         (route->ledger.queued + n_events <= max_events_of (route) &&
           route->queued_weight + weight <= max_weight_of (route));
 }
 

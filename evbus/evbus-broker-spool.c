@@ -227,11 +227,16 @@ void
 evbus_broker_get_ledger (EvbusBroker *self,
                          EvbusLedger *ledger)
 {
+  g_autoptr(GPtrArray) stored = NULL;
+
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (ledger != NULL);
 
-  /* Under it no route is forgotten. */
+  /* Routes that are in no configuration any more, but have something in the
+   * spool still, count too. */
   g_mutex_lock (&self->lock);
-  evbus_queue_get_totals (self->queue, self->spool, ledger);
+  if (self->spool != NULL)
+    stored = evbus_spool_list_routes (self->spool);
+  evbus_queue_get_totals (self->queue, stored, ledger);
   g_mutex_unlock (&self->lock);
 }

@@ -29,11 +29,9 @@ struct _EvbusLedger
   /* Beside the balance. */
   guint64 retried;
   guint64 unrouted;
-  guint64 duplicates;
-  guint64 repeated;
 
   /*< private >*/
-  guint64 padding[2];
+  guint64 padding[4];
 };
 
 EVBUS_AVAILABLE_IN_1_0

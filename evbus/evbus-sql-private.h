@@ -43,7 +43,7 @@ typedef enum {
   EVBUS_SQL_LIST_DEAD_OF_ROUTE,
   EVBUS_SQL_DEAD_NUMBERS,
   EVBUS_SQL_LAST_DEAD,
-  EVBUS_SQL_WEIGH_ALL_DEAD,
+  EVBUS_SQL_WEIGH_DEAD,
   EVBUS_SQL_DELETE_DEAD,
   EVBUS_SQL_DELETE_DEAD_OF_ROUTE,
   EVBUS_SQL_N,
@@ -57,6 +57,9 @@ typedef struct {
   gboolean      damaged;                   /* an error said that the file is no sound database */
   sqlite3_stmt *statements[EVBUS_SQL_N];   /* prepared when they are first used */
 } EvbusSql;
+
+/* How files are opened; NULL: as SQLite does. */
+const char   *evbus_sql_get_vfs     (void);
 
 /* @flags: those of sqlite3_open_v2(). */
 EvbusSql     *evbus_sql_open      (const char         *path,

@@ -157,7 +157,7 @@ def attempt(seed, function):
 def test_killed_with_producers(service):
     rng = random.Random(1)
     for _ in range(scaled(200, 5000)):
-        service.live(fault=f'{rng.choice(("kill", "kill", "torn"))}@{rng.randrange(1, 150)}')
+        service.live(fault=f'{rng.choice(("kill", "kill", "torn"))}@{rng.randrange(1, 60)}')
     assert service.answered
     attempt(1, service.finish)
 
@@ -166,7 +166,7 @@ def cut(service, rng, **settings):
     """One life; at its end the power is cut."""
     base = disk.snapshot(service.root)
     service.log.unlink(missing_ok=True)
-    service.live(fault=f'kill@{rng.randrange(1, 150)}', log=service.log, **settings)
+    service.live(fault=f'kill@{rng.randrange(1, 60)}', log=service.log, **settings)
     disk.Disk(disk.read_log(service.log), base).replay().image(rng.randrange(1 << 31), service.root)
 
 

@@ -47,7 +47,7 @@ def test_killed_again_and_again(store):
     kills = 0
     while kills < scaled(200, 5000):
         seed = rng.randrange(1 << 31)
-        fault = rng.choice(('kill', 'torn')) + f'@{rng.randrange(1, 120)}'
+        fault = rng.choice(('kill', 'torn')) + f'@{rng.randrange(1, 45)}'
         kills += not attempt(case(2, f'{seed}, {fault}'), store.run, seed, 10, status=(0, -signal.SIGKILL), fault=fault)
     store.drain()
 
@@ -73,7 +73,7 @@ def test_the_power_is_cut_again_and_again(store):
         where = case(7, f'cut {cut}, run {seed}, image {image}')
         base = disk.snapshot(store.root)
         store.log.unlink(missing_ok=True)
-        attempt(where, store.run, seed, 10, status=(0, -signal.SIGKILL), log=store.log, fault=f'kill@{rng.randrange(1, 200)}')
+        attempt(where, store.run, seed, 10, status=(0, -signal.SIGKILL), log=store.log, fault=f'kill@{rng.randrange(1, 70)}')
         disk.Disk(disk.read_log(store.log), base).replay().image(image, store.root)
     store.facts.conditions = [condition for condition in store.facts.conditions if condition[0] != 'new']
     store.drain()

@@ -336,6 +336,40 @@ test_repeated_before_the_start (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->route, "accepted=7 delivered=7");
 }
 
+
+/* Waits for the other one, which was stored and is answered with it. */
+static void
+wait_for_both (GObject      *producer,
+               GAsyncResult *result,
+               gpointer      data)
+{
+  guint *n_called = data;
+  g_autofree char *id = evbus_producer_put_bytes_finish (EVBUS_PRODUCER (producer), result, NULL);
+
+  g_assert_nonnull (id);
+  *n_called += 1;
+  evbus_test_wait_until (*n_called == 2);
+}
+
+static void
+test_callback_waits_for_another (Fixture       *fixture,
+                                 gconstpointer  data)
+{
+  g_autoptr(GBytes) body = g_bytes_new_static ("0", 1);
+  guint n_called = 0;
+
+  end (fixture);
+  fixture->broker = new_broker (fixture);
+  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
+  /* Before the start, so that one commit has both. */
+  for (guint i = 0; i < 2; i++)
+    evbus_producer_put_bytes_async (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, NULL, NULL,
+                                    wait_for_both, &n_called);
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_until (n_called == 2);
+  evbus_test_wait_ledger (fixture->route, "accepted=2 delivered=2");
+}
+
 static void
 test_second_broker (Fixture       *fixture,
                     gconstpointer  data)
@@ -350,21 +384,6 @@ test_second_broker (Fixture       *fixture,
   put (fixture, 5);
   assert_all_in_order (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=5 delivered=5");
-}
-
-/* The thread that makes the checkpoints is dispensable. */
-static void
-test_no_thread (Fixture       *fixture,
-                gconstpointer  data)
-{
-  end (fixture);
-  evbus_test_refuse_threads (1);
-  begin (fixture, NULL);
-  g_assert_cmpint (evbus_test_count_refused_threads (), ==, 1);
-  g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*no thread*limit of tasks", NULL, NULL), ==, 1);
-
-  put (fixture, 1000);
-  assert_all_in_order (fixture);
 }
 
 int
@@ -383,8 +402,8 @@ main (int    argc,
   ADD ("broken-disk", "{'batch': <{'events': <5>}>, 'retry': <{'min': <'2ms'>, 'max': <'20ms'>}>}", test_broken_disk);
   ADD ("never-started", NULL, test_never_started);
   ADD ("repeated-before-the-start", NULL, test_repeated_before_the_start);
+  ADD ("callback-waits-for-another", NULL, test_callback_waits_for_another);
   ADD ("second-broker", NULL, test_second_broker);
-  ADD ("no-thread", NULL, test_no_thread);
 
   return g_test_run ();
 }
