@@ -83,6 +83,12 @@ redis_set_connect_error (RedisOptions  *options,
                          const GError  *cause,
                          GError       **error)
 {
+  if (cause->domain == EVBUS_ERROR)
+    {
+      g_propagate_error (error, g_error_copy (cause));
+      return;
+    }
+
   for (guint i = 0; cause->domain == G_TLS_ERROR && i < G_N_ELEMENTS (tls_broken); i++)
     {
       if (cause->code != tls_broken[i].code)

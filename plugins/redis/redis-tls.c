@@ -18,20 +18,33 @@ load_certificate (RedisOptions  *options,
   return g_tls_certificate_new_from_file (options->cert_file, error);
 }
 
-/* The files may be put right while the route waits. */
+static void
+set_file_error (RedisOptions  *options,
+                const char    *option,
+                const char    *path,
+                const GError  *cause,
+                GError       **error)
+{
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "%s: '%s', %s: %s", options->place, option, path, cause->message);
+}
+
+/* Each time anew: they may be put right, or renewed, while the route waits. */
 static gboolean
 load_files (GTlsConnection  *tls,
             RedisOptions    *options,
             EvbusContext    *ctx,
             GError         **error)
 {
+  g_autoptr(GTlsDatabase) database = NULL;
+  g_autoptr(GTlsCertificate) certificate = NULL;
+  g_autoptr(GError) cause = NULL;
+
   if (options->ca_file != NULL)
     {
-      g_autoptr(GTlsDatabase) database = g_tls_file_database_new (options->ca_file, error);
-
+      database = g_tls_file_database_new (options->ca_file, &cause);
       if (database == NULL)
         {
-          g_prefix_error (error, "'tls.ca_file', %s: ", options->ca_file);
+          set_file_error (options, "tls.ca_file", options->ca_file, cause, error);
           return FALSE;
         }
       g_tls_connection_set_database (tls, database);
@@ -39,11 +52,10 @@ load_files (GTlsConnection  *tls,
 
   if (options->cert_file != NULL)
     {
-      g_autoptr(GTlsCertificate) certificate = load_certificate (options, ctx, error);
-
+      certificate = load_certificate (options, ctx, &cause);
       if (certificate == NULL)
         {
-          g_prefix_error (error, "'tls.cert_file', %s: ", options->cert_file);
+          set_file_error (options, "tls.cert_file", options->cert_file, cause, error);
           return FALSE;
         }
       g_tls_connection_set_certificate (tls, certificate);

@@ -54,7 +54,7 @@ static const EvbusctlCommand commands[] = {
   { "providers", "[NAME]", "List the kinds of destination, or the options of one",
     "Needs no service. Plugins are looked for in EVBUS_PLUGIN_PATH and then in the\n"
     "installed folder.",
-    0, 1, FALSE, NULL, evbusctl_providers },
+    0, 1, FALSE, evbusctl_providers_entries, evbusctl_providers },
   { "help", "[COMMAND]", "Show this help, or that of a command", NULL,
     0, 1, FALSE, NULL, evbusctl_help },
 };

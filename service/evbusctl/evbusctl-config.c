@@ -9,6 +9,13 @@
 
 #include <stdio.h>
 
+static gboolean want_markdown;
+
+const GOptionEntry evbusctl_providers_entries[] = {
+  { "markdown", 0, 0, G_OPTION_ARG_NONE, &want_markdown, "Print the options of NAME as a table in Markdown", NULL },
+  { NULL }
+};
+
 static const EvbusctlColumn provider_columns[] = {
   { "NAME" }, { "ALIASES" }, { "DESCRIPTION" },
 };
@@ -133,6 +140,26 @@ print_options (GListModel *options)
     printf ("It has no options of its own.\n");
 }
 
+/* For the page of a provider, whose table is tested to be this one. */
+static void
+print_markdown (GListModel *options)
+{
+  guint n = g_list_model_get_n_items (options);
+
+  printf ("| option | type | default | range | meaning |\n| --- | --- | --- | --- | --- |\n");
+  for (guint i = 0; i < n; i++)
+    {
+      g_autoptr(EvbusOption) option = g_list_model_get_item (options, i);
+      g_autofree char *value = default_text (option);
+      g_autofree char *range = evbus_option_describe_range (option);
+      const char *help = evbus_option_get_help (option);
+
+      printf ("| `%s` | %s | %s | %s | %s%s |\n", evbus_option_get_name (option), evbus_option_get_kind (option),
+              value, range != NULL ? range : "", help != NULL ? help : "",
+              evbus_option_get_secret (option) ? " (secret)" : "");
+    }
+}
+
 int
 evbusctl_providers (char **arguments)
 {
@@ -141,6 +168,11 @@ evbusctl_providers (char **arguments)
   g_autofree char *aliases = NULL;
   const char *text;
 
+  if (arguments[0] == NULL && want_markdown)
+    {
+      evbusctl_error ("--markdown is of one provider: give its name");
+      return EVBUSCTL_USAGE;
+    }
   if (arguments[0] == NULL)
     return list_providers ();
 
@@ -149,6 +181,12 @@ evbusctl_providers (char **arguments)
     {
       evbusctl_error ("%s", error->message);
       return EVBUSCTL_FAILED;
+    }
+
+  if (want_markdown)
+    {
+      print_markdown (evbus_provider_get_options (provider));
+      return EVBUSCTL_OK;
     }
 
   evbusctl_print (EVBUSCTL_BOLD, "%s", evbus_provider_get_name (provider));

@@ -42,6 +42,7 @@ extern const GOptionEntry evbusctl_monitor_entries[];
 extern const GOptionEntry evbusctl_status_entries[];
 extern const GOptionEntry evbusctl_explain_entries[];
 extern const GOptionEntry evbusctl_dead_entries[];
+extern const GOptionEntry evbusctl_providers_entries[];
 
 int  evbusctl_put          (char **arguments);
 int  evbusctl_generate     (char **arguments);

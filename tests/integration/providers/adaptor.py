@@ -104,6 +104,13 @@ class ProviderServer(Provider, Server):
         certificate of the client; server_name: to be in the server's certificate."""
         raise NotImplementedError
 
+    # Of data/profiles/NAME.yaml: the name of a profile, and the destination it leads to.
+    example = None
+
+    def localize(self, data):
+        """The data of a profile, made to lead to this server and none other."""
+        raise NotImplementedError
+
     @contextlib.contextmanager
     def closes_idle(self, options):
         """For a while the server closes connections that have been idle for a second or

@@ -2,7 +2,7 @@
 """Redis, with a file that every write is in before it is answered."""
 
 import contextlib
-import itertools
+import hashlib
 import socket
 
 from adaptor import PASSWORD, ProviderServer, Received
@@ -17,6 +17,8 @@ tls-key-file {certificates.server_key}
 tls-ca-cert-file {certificates.ca}
 tls-auth-clients yes
 requirepass "{password}"
+user evbus on #{digest} ~* &* +@all
+unixsocket {folder}/socket
 dir {folder}
 appendonly yes
 appendfsync always
@@ -67,7 +69,8 @@ class Adaptor(ProviderServer):
             self.port, self.tls_port = free_port(), free_port()
         config = self.folder / 'redis.conf'
         config.write_text(CONFIG.format(port=self.port, tls_port=self.tls_port, certificates=self.certificates,
-                                        password=PASSWORD, folder=self.folder))
+                                        password=PASSWORD, folder=self.folder,
+                                        digest=hashlib.sha256(PASSWORD.encode()).hexdigest()))
         return ['redis-server', str(config)], {}
 
     @contextlib.contextmanager
@@ -76,10 +79,13 @@ class Adaptor(ProviderServer):
             connection.ask('AUTH', PASSWORD)
             yield connection
 
+    def ask(self, *words):
+        with self.connection() as connection:
+            return connection.ask(*words)
+
     def is_ready(self):
         try:
-            with self.connection() as connection:
-                return connection.ask('PING') == b'PONG'
+            return self.ask('PING') == b'PONG'
         except (OSError, RuntimeError):
             return False
 
@@ -94,10 +100,16 @@ class Adaptor(ProviderServer):
             tls.update(cert_file=str(self.certificates.client), key_file=str(self.certificates.client_key))
         return {**self.options(destination, self.tls_port, host), 'tls': tls}
 
+    example = 'order1', 'orders'
+
+    def localize(self, data):
+        options = self.tls_options('') if 'tls' in data else self.options('')
+        own = {name: options[name] for name in ('host', 'port', 'password', 'tls') if name in options}
+        return {**data, **own}
+
     def read(self, destination):
-        with self.connection() as connection:
-            entries = connection.ask('XRANGE', destination, '-', '+')
-        return [self.receive(dict(itertools.zip_longest(*[iter(fields)] * 2))) for _, fields in entries]
+        entries = self.ask('XRANGE', destination, '-', '+')
+        return [self.receive(dict(zip(fields[::2], fields[1::2]))) for _, fields in entries]
 
     def receive(self, fields):
         texts = {name.decode(): value.decode() for name, value in fields.items() if name != b'body'}
@@ -105,23 +117,15 @@ class Adaptor(ProviderServer):
 
     @contextlib.contextmanager
     def closes_idle(self, options):
-        with self.connection() as connection:
-            connection.ask('CONFIG', 'SET', 'timeout', 1)
-            connection.ask('CLIENT', 'NO-EVICT', 'on')
-            try:
-                yield lambda: b' name=evbus-' not in self.clients()
-            finally:
-                with self.connection() as other:
-                    other.ask('CONFIG', 'SET', 'timeout', 0)
-
-    def clients(self):
-        with self.connection() as connection:
-            return connection.ask('CLIENT', 'LIST')
+        self.ask('CONFIG', 'SET', 'timeout', 1)
+        try:
+            yield lambda: b' name=evbus-' not in self.ask('CLIENT', 'LIST')
+        finally:
+            self.ask('CONFIG', 'SET', 'timeout', 0)
 
     @contextlib.contextmanager
     def refuses(self, destination):
-        with self.connection() as connection:
-            (_, before) = connection.ask('CONFIG', 'GET', 'proto-max-bulk-len')
-            connection.ask('CONFIG', 'SET', 'proto-max-bulk-len', 1024 * 1024)
-            yield 1024 * 1024 + 1
-            connection.ask('CONFIG', 'SET', 'proto-max-bulk-len', before)
+        (_, before) = self.ask('CONFIG', 'GET', 'proto-max-bulk-len')
+        self.ask('CONFIG', 'SET', 'proto-max-bulk-len', 1024 * 1024)
+        yield 1024 * 1024 + 1
+        self.ask('CONFIG', 'SET', 'proto-max-bulk-len', before)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a provider promises while all is well: everything arrives, as it was put."""
 
+import json
 import time
 
-from evbus_service import wait_for
+import yaml
+
+from evbus_service import source_root, wait_for
+from trial import body_of
 
 ROUND_TRIP = 0.05
 
@@ -25,6 +29,24 @@ def test_bytes_arrive_as_they_are(trial):
     trial.assert_received_once()
     types = [event.content_type for event in trial.received() if event.content_type is not None]
     assert set(types) <= {'application/octet-stream', 'application/json'}
+
+
+def test_the_example_profile(adaptor, evbusd, evbusctl, client, folder):
+    path = source_root() / 'data/profiles' / f'{adaptor.name}.yaml'
+    result = evbusctl('check-config', path)
+    assert (result.returncode, result.stderr) == (0, ''), result
+    config = yaml.safe_load(path.read_text())
+    routes = config[adaptor.name] = {pattern: adaptor.localize(data) for pattern, data in config[adaptor.name].items()}
+    profile, destination = adaptor.example
+    adaptor.prepare(destination)
+    evbusd(json.dumps(config), arguments=['--session', '--spool', str(folder / 'spool')])
+    event_id = client.put('order.created', body_of(1)[0], profile)
+    client.wait_running(len(routes))
+    n = client.ledger()['accepted']
+    client.wait_ledger(delivered=n, queued=0, retried=0)
+    assert n >= 1
+    received = adaptor.read(destination)
+    assert [event.id or event_id for event in received] == [event_id]
 
 
 def test_one_event_too_large_is_a_dead_letter(trial, adaptor):
