@@ -50,6 +50,9 @@ guint        evbus_admission_next_run (EvbusPut     *put,
 /* Adds up what @put needs, of each of its routes in their @tally fields. */
 void         evbus_admission_tally_locked (EvbusQueue *self,
                                       EvbusPut    *put);
+/* Whether its overflow policy couples producers to it: nothing of it is given up for
+ * want of room. */
+gboolean     evbus_admission_couples (EvbusRoute   *route);
 /* Whether @route has room for a run of events now; and whether it could ever. */
 gboolean     evbus_admission_fits    (EvbusRoute   *route,
                                       guint         n_events,

@@ -98,9 +98,8 @@ evbus_admission_release_locked (EvbusQueue *self,
     }
 }
 
-/* The overflow policies that couple producers to a route. */
-static gboolean
-couples (EvbusRoute *route)
+gboolean
+evbus_admission_couples (EvbusRoute *route)
 {
   EvbusOverflow overflow = route->spec->delivery.overflow;
 
@@ -128,7 +127,7 @@ evbus_admission_ever_fits (EvbusRoute *route,
                            gsize       weight)
 {
   /* A single event always fits into a route that is empty. */
-  return !couples (route) || n_events <= 1 ||
+  return !evbus_admission_couples (route) || n_events <= 1 ||
          (n_events <= max_events_of (route) && weight <= max_weight_of (route));
 }
 
@@ -137,9 +136,9 @@ evbus_admission_fits (EvbusRoute *route,
                       guint       n_events,
                       gsize       weight)
 {
-  return !couples (route) ||
+  return !evbus_admission_couples (route) ||
          (route->ledger.queued == 0 && n_events == 1) ||
-         (route->ledger.queued + n_events <= max_events_of (route) &&
+         (!route->held_back && route->ledger.queued + n_events <= max_events_of (route) &&
           route->queued_weight + weight <= max_weight_of (route));
 }
 

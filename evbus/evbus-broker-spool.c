@@ -227,16 +227,11 @@ void
 evbus_broker_get_ledger (EvbusBroker *self,
                          EvbusLedger *ledger)
 {
-  g_autoptr(GPtrArray) stored = NULL;
-
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (ledger != NULL);
 
-  /* Routes that are in no configuration any more, but have something in the
-   * spool still, count too. */
+  /* Under it no route is forgotten. */
   g_mutex_lock (&self->lock);
-  if (self->spool != NULL)
-    stored = evbus_spool_list_routes (self->spool);
-  evbus_queue_get_totals (self->queue, stored, ledger);
+  evbus_queue_get_totals (self->queue, self->spool, ledger);
   g_mutex_unlock (&self->lock);
 }

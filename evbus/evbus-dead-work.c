@@ -164,7 +164,7 @@ move_some_locked (EvbusBroker    *broker,
     self->missing = step.missing;
   hand_over (broker, &step);
   for (guint i = 0; !step.replay && i < routes->len; i++)
-    evbus_queue_drop_dead (broker->queue, routes->pdata[i], 1);
+    evbus_queue_lose_dead (broker->queue, routes->pdata[i], 1, G_STRUCT_OFFSET (EvbusLedger, dropped));
   return check_step (&step, error);
 }
 
@@ -174,7 +174,7 @@ forget_some_locked (EvbusBroker    *broker,
                     gboolean       *more,
                     GError        **error)
 {
-  EvbusLedger ledger;
+  guint n_dropped;
 
   if (!evbus_spool_route_is_orphan (self->route))
     {
@@ -190,16 +190,11 @@ forget_some_locked (EvbusBroker    *broker,
                            "the route is still about to end; try again soon");
       return FALSE;
     }
-  if (!evbus_spool_drop_some_dead (self->spool, self->route, more, error))
+  if (!evbus_spool_lose_dead (self->spool, self->route, G_STRUCT_OFFSET (EvbusLedger, dropped),
+                              EVBUS_SPOOL_STEP_LETTERS, G_MAXUINT64, &n_dropped, error))
     return FALSE;
-  if (*more)
-    return TRUE;
-  if (!evbus_spool_forget_route (self->spool, self->route, error))
-    return FALSE;
-
-  evbus_spool_route_get_ledger (self->route, &ledger, NULL);
-  evbus_queue_add_retired (broker->queue, &ledger);
-  return TRUE;
+  *more = n_dropped > 0;
+  return *more || evbus_spool_forget_route (self->spool, self->route, error);
 }
 
 static gboolean

@@ -57,7 +57,7 @@ static const Field delivery_fields[] = {
   { { "delivery.name", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
       "The route's own name, by which the spool knows it; without it, provider and pattern" }, DELIVERY (FIELD_TEXT, name) },
   { { "delivery.spool.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_SPOOL_BYTES, 1024, 1024 * GIB, NULL,
-      "What may wait for this route in the spool; beyond it the oldest expire" }, DELIVERY (FIELD_SIZE, spool_bytes) },
+      "Its queued events and dead letters in the spool; beyond it its own oldest expire, dead letters first" }, DELIVERY (FIELD_SIZE, spool_bytes) },
   { { "delivery.dead_letters", EVBUS_OPTION_BOOLEAN, TRUE, 0, 0, NULL,
       "Keep what is given up, with the reason, where there is a spool" }, DELIVERY (FIELD_BOOLEAN, dead_letters) },
 };
@@ -78,7 +78,7 @@ static const Field settings_fields[] = {
   { { "spool.directory", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
       "The folder of the spool, or none: memory only; without it, what the program chose" }, SETTING (FIELD_TEXT, spool_directory) },
   { { "spool.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_SPOOL_BYTES, 1024 * 1024, 1024 * GIB, NULL,
-      "Events and dead letters in the spool; beyond it the route with the largest backlog loses its oldest" }, SETTING (FIELD_SIZE, spool_bytes) },
+      "Events and dead letters in the spool; beyond it the route that has the most of them loses its oldest" }, SETTING (FIELD_SIZE, spool_bytes) },
 };
 
 static GPtrArray *

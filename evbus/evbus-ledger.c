@@ -17,6 +17,11 @@
  * @retried: how often a copy was tried again; beside the balance
  * @unrouted: events that matched no route; beside the balance, and 0 for a
  *   single route
+ * @duplicates: how often a copy was tried again although the destination may
+ *   have it, because the publish ended without saying what became of it; beside
+ *   the balance, and at most as many as @retried
+ * @repeated: puts of an id that was known already, which got the same answer and
+ *   made no second event; beside the balance, and 0 for a single route
  *
  * What became of the events of a route, or of all routes.
  *
@@ -104,6 +109,8 @@ evbus_ledger_add (EvbusLedger       *self,
   self->queued += other->queued;
   self->retried += other->retried;
   self->unrouted += other->unrouted;
+  self->duplicates += other->duplicates;
+  self->repeated += other->repeated;
 }
 
 /**
@@ -132,5 +139,7 @@ evbus_ledger_to_variant (const EvbusLedger *self)
   g_variant_builder_add (&builder, "{st}", "queued", self->queued);
   g_variant_builder_add (&builder, "{st}", "retried", self->retried);
   g_variant_builder_add (&builder, "{st}", "unrouted", self->unrouted);
+  g_variant_builder_add (&builder, "{st}", "duplicates", self->duplicates);
+  g_variant_builder_add (&builder, "{st}", "repeated", self->repeated);
   return g_variant_builder_end (&builder);
 }

@@ -29,9 +29,11 @@ struct _EvbusLedger
   /* Beside the balance. */
   guint64 retried;
   guint64 unrouted;
+  guint64 duplicates;
+  guint64 repeated;
 
   /*< private >*/
-  guint64 padding[4];
+  guint64 padding[2];
 };
 
 EVBUS_AVAILABLE_IN_1_0

@@ -11,8 +11,10 @@
 #include <libpeas/peas.h>
 
 #include "evbus-error.h"
+#include "evbus-provider-private.h"
 
 #define PYTHON_LOADER "python3"
+#define PYTHON_HOST   "python-host"
 #define C_LOADER      "c"
 
 /* One .plugin file. It has an engine of its own: then what else lies in its
@@ -30,6 +32,10 @@ typedef struct {
 /* Of the map, and of making engines, which libpeas counts without a lock. */
 static GMutex      host_lock;
 static GHashTable *plugins;
+
+/* What goes into Python before the first plugin, and makes errors of exceptions. Its
+ * lock is taken while that plugin's is held. */
+static Plugin python_host = { .module = "evbus_python_host", .loader = PYTHON_LOADER };
 
 static gboolean
 set_plugin_error (Plugin      *plugin,
@@ -184,28 +190,81 @@ set_load_error (Plugin  *plugin,
                            reason->message);
 }
 
-static gboolean
-load_module (Plugin      *plugin,
-             PeasEngine  *engine,
-             GError     **error)
+/* Returns: (transfer full): the engine into which it is loaded */
+static PeasEngine *
+load_module (Plugin  *plugin,
+             GError **error)
 {
+  g_autoptr(PeasEngine) engine = NULL;
+
+  g_mutex_lock (&host_lock);
+  engine = make_engine_locked (plugin);
+  g_mutex_unlock (&host_lock);
+
   peas_engine_add_search_path (engine, plugin->folder, NULL);
   plugin->info = peas_engine_get_plugin_info (engine, plugin->module);
   if (plugin->info == NULL)
-    return set_plugin_error (plugin, error, "libpeas does not accept the plugin file; "
-                             "it needs Module, Name and a known Loader in [Plugin]");
+    set_plugin_error (plugin, error, "libpeas does not accept the plugin file; "
+                      "it needs Module, Name and a known Loader in [Plugin]");
+  else if (peas_engine_load_plugin (engine, plugin->info))
+    return g_steal_pointer (&engine);
+  else
+    set_load_error (plugin, error);
 
-  if (!peas_engine_load_plugin (engine, plugin->info))
-    return set_load_error (plugin, error);
+  return NULL;
+}
 
-  if (!peas_engine_provides_extension (engine, plugin->info, EVBUS_TYPE_INGRESS))
+static char *
+find_python_host (void)
+{
+  g_auto(GStrv) folders = evbus_provider_search_path ();
+
+  for (gsize i = 0; folders[i] != NULL; i++)
+    {
+      /* As in the build folder, and as it is installed. */
+      g_autofree char *flat = g_build_filename (folders[i], PYTHON_HOST ".plugin", NULL);
+      g_autofree char *nested = g_build_filename (folders[i], PYTHON_HOST, PYTHON_HOST ".plugin", NULL);
+
+      if (g_file_test (flat, G_FILE_TEST_EXISTS))
+        return g_steal_pointer (&flat);
+      if (g_file_test (nested, G_FILE_TEST_EXISTS))
+        return g_steal_pointer (&nested);
+    }
+
+  return NULL;
+}
+
+static gboolean
+ensure_python_host_locked (Plugin  *plugin,
+                           GError **error)
+{
+  if (python_host.engine != NULL)
+    return TRUE;
+
+  g_clear_pointer (&python_host.folder, g_free);
+  g_free (python_host.filename);
+  python_host.filename = find_python_host ();
+  if (python_host.filename == NULL)
     return set_plugin_error (plugin, error,
-                             "the plugin provides no EvbusIngress; it must %s",
-                             g_str_equal (plugin->loader, C_LOADER)
-                             ? "register its type for EVBUS_TYPE_INGRESS in peas_register_types()"
-                             : "define a class that derives from GObject.Object and Evbus.Ingress");
+                             "a Python plugin needs " PYTHON_HOST ".plugin of evbus, which is in no folder "
+                             "of plugins; install it, or name its folder in EVBUS_PLUGIN_PATH");
 
-  return TRUE;
+  python_host.folder = g_path_get_dirname (python_host.filename);
+  python_host.engine = load_module (&python_host, error);
+  return python_host.engine != NULL;
+}
+
+static gboolean
+prepare_python (Plugin  *plugin,
+                GError **error)
+{
+  gboolean prepared;
+
+  g_mutex_lock (&python_host.lock);
+  prepared = check_typelib (plugin, error) && ensure_python_host_locked (plugin, error);
+  g_mutex_unlock (&python_host.lock);
+
+  return prepared;
 }
 
 static gboolean
@@ -221,15 +280,19 @@ ensure_loaded_locked (Plugin  *plugin,
     return FALSE;
   if (g_str_equal (plugin->loader, C_LOADER) && !check_module (plugin, error))
     return FALSE;
-  if (g_str_equal (plugin->loader, PYTHON_LOADER) && !check_typelib (plugin, error))
+  if (g_str_equal (plugin->loader, PYTHON_LOADER) && !prepare_python (plugin, error))
     return FALSE;
 
-  g_mutex_lock (&host_lock);
-  engine = make_engine_locked (plugin);
-  g_mutex_unlock (&host_lock);
-
-  if (!load_module (plugin, engine, error))
+  engine = load_module (plugin, error);
+  if (engine == NULL)
     return FALSE;
+
+  if (!peas_engine_provides_extension (engine, plugin->info, EVBUS_TYPE_INGRESS))
+    return set_plugin_error (plugin, error,
+                             "the plugin provides no EvbusIngress; it must %s",
+                             g_str_equal (plugin->loader, C_LOADER)
+                             ? "register its type for EVBUS_TYPE_INGRESS in peas_register_types()"
+                             : "define a class that derives from GObject.Object and Evbus.Ingress");
 
   plugin->engine = g_steal_pointer (&engine);
   return TRUE;

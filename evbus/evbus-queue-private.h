@@ -147,13 +147,21 @@ gboolean    evbus_queue_bind        (EvbusQueue        *self,
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,
                                      gpointer           spool_route,
                                      gsize              weight);
-/* A person dropped so many dead ones. */
-void        evbus_queue_drop_dead   (EvbusQueue        *self,
+/* On the listener's thread: a route that couples producers to it takes no more until
+ * there is room in the spool again. */
+void        evbus_queue_hold_back   (EvbusQueue        *self,
+                                     EvbusRoute        *route,
+                                     gboolean           hold);
+/* How many dead ones are counted for that route, of which so many can be lost;
+ * G_MAXUINT64: nobody has it. */
+guint64     evbus_queue_count_dead  (EvbusQueue        *self,
+                                     gpointer           spool_route);
+/* So many dead ones are gone: dropped by a person, or expired. @account: the offset
+ * of that in EvbusLedger. */
+void        evbus_queue_lose_dead   (EvbusQueue        *self,
                                      gpointer           spool_route,
-                                     guint64            n_events);
-/* The counts of a route that is gone from the spool are part of the totals still. */
-void        evbus_queue_add_retired (EvbusQueue        *self,
-                                     const EvbusLedger *ledger);
+                                     guint64            n_events,
+                                     gsize              account);
 gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
                                      gpointer           spool_route);
 /* A reference of each. */
@@ -165,13 +173,13 @@ void        evbus_queue_load_known_ids (EvbusQueue     *self,
                                      GPtrArray         *ids,
                                      GQueue            *done);
 
-/* Snapshots. */
+/* Snapshots; these and what concerns dead letters are in evbus-queue-ledger.c. */
 void        evbus_queue_get_ledger  (EvbusQueue       *self,
                                      EvbusRoute       *route,
                                      EvbusLedger      *ledger);
-/* @stored: (nullable): EvbusSpoolRoute; those that no route goes on with count too. */
+/* @spool: (nullable): what it has that no route goes on with counts too. */
 void        evbus_queue_get_totals  (EvbusQueue       *self,
-                                     GPtrArray        *stored,
+                                     EvbusSpool       *spool,
                                      EvbusLedger      *ledger);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusQueue, evbus_queue_unref)

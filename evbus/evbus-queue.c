@@ -265,9 +265,26 @@ evbus_queue_settle (EvbusQueue        *self,
   route->ledger.expired += outcome->expired;
   route->ledger.dropped += outcome->dropped;
   route->ledger.retried += outcome->retried;
+  route->ledger.duplicates += outcome->duplicates;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
   if (route->waiting.length > 0 && n_events > 0)
+    evbus_waiting_route_has_room_locked (self, route, &done);
+  evbus_queue_unlock (self);
+
+  evbus_waiting_answer (&done);
+}
+
+void
+evbus_queue_hold_back (EvbusQueue *self,
+                       EvbusRoute *route,
+                       gboolean    hold)
+{
+  GQueue done = G_QUEUE_INIT;
+
+  evbus_queue_lock (self);
+  route->held_back = hold;
+  if (!hold && route->waiting.length > 0)
     evbus_waiting_route_has_room_locked (self, route, &done);
   evbus_queue_unlock (self);
 
@@ -414,84 +431,6 @@ evbus_queue_retire (EvbusQueue *self,
   evbus_queue_unlock (self);
 }
 
-/* Where one has taken another's place, the older has the counts until it has
- * closed; what comes goes to the newer. */
-static EvbusRoute *
-find_locked (EvbusQueue  *self,
-             gpointer     spool_route,
-             EvbusRoute **newest)
-{
-  EvbusRoute *oldest = NULL;
-
-  for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      if (route->spool_route != spool_route)
-        continue;
-      oldest = oldest != NULL ? oldest : route;
-      *newest = route;
-    }
-
-  return oldest;
-}
-
-EvbusRoute *
-evbus_queue_replay (EvbusQueue *self,
-                    gpointer    spool_route,
-                    gsize       weight)
-{
-  EvbusRoute *newest = NULL;
-  EvbusRoute *route;
-
-  evbus_queue_lock (self);
-  route = find_locked (self, spool_route, &newest);
-  if (route != NULL)
-    {
-      route->ledger.dead--;
-      route->ledger.queued++;
-      route->queued_weight += weight;
-      g_object_ref (newest);
-    }
-  evbus_queue_unlock (self);
-
-  return newest;
-}
-
-void
-evbus_queue_drop_dead (EvbusQueue *self,
-                       gpointer    spool_route,
-                       guint64     n_events)
-{
-  EvbusRoute *newest = NULL;
-  EvbusRoute *route;
-
-  evbus_queue_lock (self);
-  route = find_locked (self, spool_route, &newest);
-  if (route != NULL)
-    {
-      route->ledger.dead -= n_events;
-      route->ledger.dropped += n_events;
-      g_object_ref (newest);
-    }
-  evbus_queue_unlock (self);
-
-  if (newest != NULL)
-    {
-      evbus_notifier_figures_moved (newest->notifier, newest);
-      g_object_unref (newest);
-    }
-}
-
-void
-evbus_queue_add_retired (EvbusQueue        *self,
-                         const EvbusLedger *ledger)
-{
-  evbus_queue_lock (self);
-  evbus_ledger_add (&self->retired, ledger);
-  evbus_queue_unlock (self);
-}
-
 gboolean
 evbus_queue_bind (EvbusQueue      *self,
                   EvbusRoute      *route,
@@ -537,44 +476,4 @@ evbus_queue_dup_routes (EvbusQueue *self)
   evbus_queue_unlock (self);
 
   return routes;
-}
-
-void
-evbus_queue_get_ledger (EvbusQueue  *self,
-                        EvbusRoute  *route,
-                        EvbusLedger *ledger)
-{
-  evbus_queue_lock (self);
-  *ledger = route->ledger;
-  evbus_queue_unlock (self);
-}
-
-void
-evbus_queue_get_totals (EvbusQueue  *self,
-                        GPtrArray   *stored,
-                        EvbusLedger *ledger)
-{
-  g_autoptr(GHashTable) held = g_hash_table_new (NULL, NULL);
-
-  evbus_queue_lock (self);
-  *ledger = self->retired;
-  ledger->unrouted = self->unrouted;
-  for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      evbus_ledger_add (ledger, &route->ledger);
-      g_hash_table_add (held, route->spool_route);
-    }
-  /* Under the same lock, or one that retires now were counted twice. */
-  for (guint i = 0; stored != NULL && i < stored->len; i++)
-    {
-      EvbusLedger orphan;
-
-      if (g_hash_table_contains (held, stored->pdata[i]))
-        continue;
-      evbus_spool_route_get_ledger (stored->pdata[i], &orphan, NULL);
-      evbus_ledger_add (ledger, &orphan);
-    }
-  evbus_queue_unlock (self);
 }

@@ -25,8 +25,7 @@ evbus_worker_describe (EvbusWorker  *self,
                        const GError *error)
 {
   const char *message = error != NULL ? error->message
-                                      : "a fault of the plugin: it failed without saying why "
-                                        "(an exception, if it is written in another language)";
+                                      : "a fault of the plugin: it failed without saying why";
 
   if (!cancelled)
     return g_strdup (message);

@@ -183,6 +183,8 @@ take_dead (EvbusSpool          *self,
   else if (evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD, &self->failure, "i", number))
     {
       self->weight_removed += size;
+      evbus_spool_stage_route (self, *route);
+      (*route)->change_dead_weight -= size;
       step->weight += size;
       return TRUE;
     }
@@ -293,36 +295,60 @@ evbus_spool_drop_dead (EvbusSpool  *self,
   return step.n_done > 0 || evbus_spool_set_missing (self, number, error);
 }
 
-gboolean
-evbus_spool_drop_some_dead (EvbusSpool       *self,
-                            EvbusSpoolRoute  *route,
-                            gboolean         *more,
-                            GError          **error)
+/* In a transaction: which go. @last: (out): the number of the newest of them. */
+static void
+choose_oldest (EvbusSpool      *self,
+               EvbusSpoolRoute *route,
+               guint            max_letters,
+               guint64          max_weight,
+               gint64          *last,
+               guint           *n_letters,
+               guint64         *weight)
 {
-  sqlite3_stmt *weigh;
-  gint64 last = 0, count = 0;
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LIST_DEAD_OF_ROUTE, &self->failure);
 
-  evbus_spool_begin (self);
-  weigh = self->failure == NULL ? evbus_sql_get (self->sql, EVBUS_SQL_WEIGH_DEAD, &self->failure) : NULL;
-  if (weigh != NULL)
+  if (rows == NULL)
+    return;
+  sqlite3_bind_int64 (rows, 1, 0);
+  sqlite3_bind_int64 (rows, 2, max_letters);
+  sqlite3_bind_int64 (rows, 3, route->id);
+  while (*weight < max_weight && evbus_sql_step (self->sql, rows, &self->failure) > 0)
     {
-      sqlite3_bind_int64 (weigh, 1, route->id);
-      sqlite3_bind_int64 (weigh, 2, EVBUS_SPOOL_STEP_LETTERS);
-      if (evbus_sql_step (self->sql, weigh, &self->failure) > 0)
-        {
-          last = sqlite3_column_int64 (weigh, 0);
-          count = sqlite3_column_int64 (weigh, 1);
-          self->weight_removed += (guint64) sqlite3_column_double (weigh, 2);
-          sqlite3_reset (weigh);
-        }
+      *last = sqlite3_column_int64 (rows, 0);
+      *weight += sqlite3_column_bytes (rows, 2);
+      (*n_letters)++;
     }
+  sqlite3_reset (rows);
+}
+
+gboolean
+evbus_spool_lose_dead (EvbusSpool       *self,
+                       EvbusSpoolRoute  *route,
+                       gsize             account,
+                       guint             max_letters,
+                       guint64           weight,
+                       guint            *n_letters,
+                       GError          **error)
+{
+  gint64 last = 0;
+  guint64 found = 0;
+  guint n = 0;
+
+  *n_letters = 0;
+  evbus_spool_begin (self);
   if (self->failure == NULL)
+    choose_oldest (self, route, max_letters, MIN (weight, EVBUS_SPOOL_STEP_BYTES), &last, &n, &found);
+  if (self->failure == NULL && n > 0)
     evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD_OF_ROUTE, &self->failure, "ii", route->id, last);
+  self->weight_removed += found;
   evbus_spool_stage_route (self, route);
-  route->change.dead -= count;
-  route->change.dropped += count;
-  *more = count == EVBUS_SPOOL_STEP_LETTERS;
-  return evbus_spool_commit (self, error);
+  route->change.dead -= n;
+  G_STRUCT_MEMBER (guint64, &route->change, account) += n;
+  route->change_dead_weight -= found;
+  if (!evbus_spool_commit (self, error))
+    return FALSE;
+  *n_letters = n;
+  return TRUE;
 }
 
 /* From now on nothing of it is written; those who know it still can. */
@@ -335,6 +361,18 @@ set_forgotten (EvbusSpool      *self,
 
   route->forgotten = forgotten;
   route->dirty = !forgotten;
+}
+
+/* What is left of it counts on in the totals. */
+static void
+book_rest (EvbusSpool      *self,
+           EvbusSpoolRoute *route)
+{
+  EvbusLedger *rest = &self->rest_change;
+
+  evbus_spool_route_get_ledger (route, rest, NULL);
+  rest->dropped += rest->queued;
+  rest->queued = 0;
 }
 
 static void
@@ -358,7 +396,7 @@ evbus_spool_forget_route (EvbusSpool       *self,
                           EvbusSpoolRoute  *route,
                           GError          **error)
 {
-  gboolean more = TRUE;
+  guint n = 1;
 
   if (!evbus_spool_route_is_orphan (route))
     {
@@ -367,14 +405,16 @@ evbus_spool_forget_route (EvbusSpool       *self,
       return FALSE;
     }
 
-  while (more)
+  while (n > 0)
     {
-      if (!evbus_spool_drop_some_dead (self, route, &more, error))
+      if (!evbus_spool_lose_dead (self, route, G_STRUCT_OFFSET (EvbusLedger, dropped), EVBUS_SPOOL_STEP_LETTERS,
+                                  G_MAXUINT64, &n, error))
         return FALSE;
     }
 
   set_forgotten (self, route, TRUE);
   evbus_spool_begin (self);
+  book_rest (self, route);
   if (self->failure == NULL)
     evbus_sql_call (self->sql, EVBUS_SQL_DELETE_ROUTE, &self->failure, "i", route->id);
   if (!evbus_spool_commit (self, error))

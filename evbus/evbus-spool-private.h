@@ -85,6 +85,11 @@ gboolean         evbus_spool_route_is_orphan (EvbusSpoolRoute *route);
 void             evbus_spool_route_get_ledger (EvbusSpoolRoute *route,
                                                EvbusLedger     *ledger,
                                                guint64         *queued_weight);
+/* Bytes of its dead letters' records. */
+guint64          evbus_spool_route_get_dead_weight (EvbusSpoolRoute *route);
+/* The sums of the routes that were forgotten, and what is counted for no route. */
+void             evbus_spool_get_rest         (EvbusSpool      *self,
+                                               EvbusLedger     *ledger);
 /* The sequence number of the newest event stored for the route (0: none), and
  * whether there are events at or before it that the route has not read. */
 gint64           evbus_spool_route_get_last  (EvbusSpoolRoute *route);
@@ -279,10 +284,16 @@ gboolean     evbus_spool_list_dead_numbers (EvbusSpool      *self,
                                         guint                max_numbers,
                                         GArray              *numbers,
                                         GError             **error);
-/* Writer. Drops the oldest %EVBUS_SPOOL_STEP_LETTERS of the route; commits. */
-gboolean     evbus_spool_drop_some_dead (EvbusSpool         *self,
+/* Writer. Takes the route's oldest away until @weight bytes of records are gone, at
+ * most @max_letters and not much more than %EVBUS_SPOOL_STEP_BYTES at a time; they go
+ * from dead to another account of the ledger, whose offset is @account. Commits.
+ * @n_letters: (out): how many went. */
+gboolean     evbus_spool_lose_dead     (EvbusSpool          *self,
                                         EvbusSpoolRoute     *route,
-                                        gboolean            *more,
+                                        gsize                account,
+                                        guint                max_letters,
+                                        guint64              weight,
+                                        guint               *n_letters,
                                         GError             **error);
 /* Returns FALSE with %EVBUS_ERROR_NOT_FOUND. */
 gboolean     evbus_spool_set_missing   (EvbusSpool       *self,

@@ -114,6 +114,8 @@ pass_skipped (EvbusSpoolReader *self)
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->spool->lock);
   GArray *skipped = self->route->now.skipped;
 
+  /* A range that the route's position has passed is part of it by now. */
+  self->position = MAX (self->position, self->route->now.position);
   for (guint i = 0; i < skipped->len; i++)
     {
       EvbusSpoolRange *range = &g_array_index (skipped, EvbusSpoolRange, i);

@@ -123,8 +123,18 @@ evbus_spool_find_key (EvbusSpool *self,
   return NULL;
 }
 
-/* The columns of a row that are numbers, in their order. */
-enum { ID, ORPHAN, POSITION, LAST, ACCEPTED, DELIVERED, DEAD, EXPIRED, DROPPED, QUEUED, RETRIED, WEIGHT, N_NUMBERS };
+/* The columns of a row that are numbers, in their order. Format 1 had no more than
+ * the first twelve of them. */
+enum {
+  ID, ORPHAN, POSITION, LAST, ACCEPTED, DELIVERED, DEAD, EXPIRED, DROPPED, QUEUED, RETRIED, WEIGHT,
+  DEAD_WEIGHT, DUPLICATES, N_NUMBERS
+};
+#define N_NUMBERS_1 DEAD_WEIGHT
+#define N_COLUMNS_1 16
+
+/* The row of the route 0 is that of the spool as a whole. It has these numbers where
+ * a route has those of pending events. */
+enum { UNROUTED, REPEATED, N_TOTALS };
 
 static void
 cursor_to_numbers (const EvbusSpoolCursor *cursor,
@@ -135,6 +145,7 @@ cursor_to_numbers (const EvbusSpoolCursor *cursor,
   const gint64 values[N_NUMBERS] = {
     id, cursor->orphan, cursor->position, cursor->last, ledger->accepted, ledger->delivered, ledger->dead,
     ledger->expired, ledger->dropped, ledger->queued, ledger->retried, cursor->weight,
+    cursor->dead_weight, ledger->duplicates,
   };
 
   memcpy (numbers, values, sizeof values);
@@ -143,15 +154,16 @@ cursor_to_numbers (const EvbusSpoolCursor *cursor,
 /* Of the row: numbers (i64, little-endian), key, pending, skipped. */
 static gint64
 get_crc (const gint64           *numbers,
+         guint                   n_numbers,
          const char             *key,
          const EvbusSpoolCursor *cursor)
 {
   gint64 values[N_NUMBERS];
   uLong crc;
 
-  for (guint i = 0; i < N_NUMBERS; i++)
+  for (guint i = 0; i < n_numbers; i++)
     values[i] = GINT64_TO_LE (numbers[i]);
-  crc = crc32 (0, (const Bytef *) values, sizeof values);
+  crc = crc32 (0, (const Bytef *) values, n_numbers * sizeof *values);
   crc = crc32 (crc, (const Bytef *) key, strlen (key));
   if (cursor->pending->len > 0)
     crc = crc32 (crc, (const Bytef *) cursor->pending->data, cursor->pending->len * sizeof (gint64));
@@ -161,7 +173,7 @@ get_crc (const gint64           *numbers,
 }
 
 static gboolean
-write_row (EvbusSpool              *self,
+write_row (EvbusSql                *sql,
            gint64                   id,
            const char              *key,
            const EvbusSpoolCursor  *cursor,
@@ -170,12 +182,12 @@ write_row (EvbusSpool              *self,
   gint64 n[N_NUMBERS];
 
   cursor_to_numbers (cursor, id, n);
-  return evbus_sql_call (self->sql, EVBUS_SQL_PUT_ROUTE, error, "isiiibbiiiiiiiii", n[ID], key, n[ORPHAN],
+  return evbus_sql_call (sql, EVBUS_SQL_PUT_ROUTE, error, "isiiibbiiiiiiiiiii", n[ID], key, n[ORPHAN],
                          n[POSITION], n[LAST],
                          cursor->pending->data, (gsize) cursor->pending->len * sizeof (gint64),
                          cursor->skipped->data, (gsize) cursor->skipped->len * sizeof (EvbusSpoolRange),
                          n[ACCEPTED], n[DELIVERED], n[DEAD], n[EXPIRED], n[DROPPED], n[QUEUED], n[RETRIED],
-                         n[WEIGHT], get_crc (n, key, cursor));
+                         n[WEIGHT], get_crc (n, N_NUMBERS, key, cursor), n[DEAD_WEIGHT], n[DUPLICATES]);
 }
 
 gboolean
@@ -185,7 +197,7 @@ evbus_spool_write_route (EvbusSpool       *self,
 {
   const char *key = route->stored_key != NULL ? route->stored_key : route->key;
 
-  return write_row (self, route->id, key, &route->stored, error);
+  return write_row (self->sql, route->id, key, &route->stored, error);
 }
 
 gboolean
@@ -193,6 +205,7 @@ evbus_spool_write_total (EvbusSpool  *self,
                          guint64      weight,
                          GError     **error)
 {
+  gint64 numbers[N_TOTALS];
   EvbusSpoolCursor total;
   gboolean written;
 
@@ -200,7 +213,12 @@ evbus_spool_write_total (EvbusSpool  *self,
   total.position = self->seq;
   total.last = self->last_route_id;
   total.weight = weight;
-  written = write_row (self, 0, "", &total, error);
+  total.ledger = self->rest;   /* which this thread alone writes */
+  evbus_ledger_add (&total.ledger, &self->rest_change);
+  numbers[UNROUTED] = total.ledger.unrouted;
+  numbers[REPEATED] = total.ledger.repeated;
+  g_array_append_vals (total.pending, numbers, N_TOTALS);
+  written = write_row (self->sql, 0, "", &total, error);
   evbus_spool_cursor_clear (&total);
   return written;
 }
@@ -228,10 +246,11 @@ read_row (sqlite3_stmt      *row,
           const char       **key,
           EvbusSpoolCursor  *cursor)
 {
-  static const int columns[N_NUMBERS] = { 0, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14 };
-  gint64 n[N_NUMBERS];
+  static const int columns[N_NUMBERS] = { 0, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17 };
+  guint n_numbers = sqlite3_column_count (row) == N_COLUMNS_1 ? N_NUMBERS_1 : N_NUMBERS;
+  gint64 n[N_NUMBERS] = { 0 };
 
-  for (guint i = 0; i < N_NUMBERS; i++)
+  for (guint i = 0; i < n_numbers; i++)
     n[i] = sqlite3_column_int64 (row, columns[i]);
   *id = n[ID];
   *key = (const char *) sqlite3_column_text (row, 1);
@@ -248,8 +267,25 @@ read_row (sqlite3_stmt      *row,
   cursor->ledger.dropped = n[DROPPED];
   cursor->ledger.queued = n[QUEUED];
   cursor->ledger.retried = n[RETRIED];
+  cursor->ledger.duplicates = n[DUPLICATES];
   cursor->weight = n[WEIGHT];
-  return sqlite3_column_int64 (row, 15) == get_crc (n, *key, cursor) && evbus_ledger_balances (&cursor->ledger);
+  cursor->dead_weight = n[DEAD_WEIGHT];
+  return sqlite3_column_int64 (row, 15) == get_crc (n, n_numbers, *key, cursor) &&
+         evbus_ledger_balances (&cursor->ledger);
+}
+
+static void
+take_totals (EvbusSpool             *self,
+             const EvbusSpoolCursor *total)
+{
+  self->seq = self->horizon = total->position;
+  self->last_route_id = total->last;
+  self->weight = total->weight;
+  self->rest = total->ledger;
+  if (total->pending->len < N_TOTALS)
+    return;
+  self->rest.unrouted = g_array_index (total->pending, gint64, UNROUTED);
+  self->rest.repeated = g_array_index (total->pending, gint64, REPEATED);
 }
 
 static gboolean
@@ -267,9 +303,7 @@ take_row (EvbusSpool   *self,
           evbus_spool_find_key (self, key) == NULL;
   if (sound && id == 0)
     {
-      self->seq = self->horizon = cursor.position;
-      self->last_route_id = cursor.last;
-      self->weight = cursor.weight;
+      take_totals (self, &cursor);
     }
   else if (sound)
     {
@@ -304,6 +338,89 @@ evbus_spool_load_routes (EvbusSpool  *self,
         }
     }
   return row == 0;
+}
+
+/* A row of another format, until it is written. */
+typedef struct {
+  gint64            id;
+  char             *key;
+  EvbusSpoolCursor  cursor;
+} OldRow;
+
+static void
+old_row_free (OldRow *row)
+{
+  evbus_spool_cursor_clear (&row->cursor);
+  g_free (row->key);
+  g_free (row);
+}
+
+static GPtrArray *
+read_old_rows (EvbusSql  *sql,
+               gboolean  *damaged,
+               GError   **error)
+{
+  g_autoptr(GPtrArray) old = g_ptr_array_new_with_free_func ((GDestroyNotify) old_row_free);
+  sqlite3_stmt *rows = evbus_sql_get (sql, EVBUS_SQL_LOAD_ROUTES, error);
+  int row = -1;
+
+  while (rows != NULL && (row = evbus_sql_step (sql, rows, error)) > 0)
+    {
+      OldRow *one = g_new0 (OldRow, 1);
+      const char *key;
+
+      evbus_spool_cursor_init (&one->cursor);
+      g_ptr_array_add (old, one);
+      if (!read_row (rows, &one->id, &key, &one->cursor))
+        {
+          *damaged = TRUE;
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: a damaged row in the table of routes",
+                       sql->path);
+          sqlite3_reset (rows);
+          return NULL;
+        }
+      one->key = g_strdup (key);
+    }
+  return row == 0 ? g_steal_pointer (&old) : NULL;
+}
+
+/* Counted this once. */
+static gboolean
+weigh_dead (EvbusSql  *sql,
+            OldRow    *row,
+            GError   **error)
+{
+  sqlite3_stmt *weigh = evbus_sql_get (sql, EVBUS_SQL_WEIGH_ALL_DEAD, error);
+
+  if (weigh == NULL)
+    return FALSE;
+  sqlite3_bind_int64 (weigh, 1, row->id);
+  if (evbus_sql_step (sql, weigh, error) < 1)
+    return FALSE;
+  row->cursor.dead_weight = (guint64) sqlite3_column_double (weigh, 0);
+  sqlite3_reset (weigh);
+  return TRUE;
+}
+
+gboolean
+evbus_spool_migrate_routes (EvbusSql  *sql,
+                            gboolean  *damaged,
+                            GError   **error)
+{
+  g_autoptr(GPtrArray) rows = read_old_rows (sql, damaged, error);
+
+  if (rows == NULL ||
+      !evbus_sql_exec (sql, "ALTER TABLE route ADD COLUMN dead_weight INTEGER NOT NULL DEFAULT 0;"
+                            "ALTER TABLE route ADD COLUMN duplicates INTEGER NOT NULL DEFAULT 0;", error))
+    return FALSE;
+  for (guint i = 0; i < rows->len; i++)
+    {
+      OldRow *row = rows->pdata[i];
+
+      if (!weigh_dead (sql, row, error) || !write_row (sql, row->id, row->key, &row->cursor, error))
+        return FALSE;
+    }
+  return TRUE;
 }
 
 gboolean
@@ -409,6 +526,23 @@ evbus_spool_route_get_ledger (EvbusSpoolRoute *route,
   *ledger = route->now.ledger;
   if (queued_weight != NULL)
     *queued_weight = route->now.weight;
+}
+
+guint64
+evbus_spool_route_get_dead_weight (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  return route->now.dead_weight;
+}
+
+void
+evbus_spool_get_rest (EvbusSpool  *self,
+                      EvbusLedger *ledger)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  *ledger = self->rest;
 }
 
 gint64

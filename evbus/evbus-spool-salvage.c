@@ -166,6 +166,7 @@ take_dead (Salvage      *self,
     return;
   self->n_dead++;
   get_found (self, route)->ledger.dead++;
+  get_found (self, route)->dead_weight += size;
   count_bytes (self, size);
 }
 
@@ -287,6 +288,7 @@ settle_route (Salvage         *self,
   if (found->pending->len > 0)
     g_array_append_vals (route->stored.pending, found->pending->data, found->pending->len);
   route->stored.weight = found->weight;
+  route->stored.dead_weight = found->dead_weight;
   /* One that is lost is not missed at every start from now on. */
   route->stored.last = MAX (route->stored.position, found->last);
 }

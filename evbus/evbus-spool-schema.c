@@ -14,7 +14,7 @@
 
 /* "Evbs" */
 #define APPLICATION_ID 0x45766273
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 
 /* Pages that are changed stay in memory until the commit; all that is read is
  * read once. */
@@ -33,7 +33,8 @@ static const char tables[] =
   " position INTEGER NOT NULL, last INTEGER NOT NULL, pending BLOB NOT NULL, skipped BLOB NOT NULL,"
   " accepted INTEGER NOT NULL, delivered INTEGER NOT NULL, dead INTEGER NOT NULL, expired INTEGER NOT NULL,"
   " dropped INTEGER NOT NULL, queued INTEGER NOT NULL, retried INTEGER NOT NULL,"
-  " queued_weight INTEGER NOT NULL, crc INTEGER NOT NULL);"
+  " queued_weight INTEGER NOT NULL, crc INTEGER NOT NULL, dead_weight INTEGER NOT NULL,"
+  " duplicates INTEGER NOT NULL);"
   "CREATE TABLE dead (number INTEGER PRIMARY KEY AUTOINCREMENT, route_id INTEGER NOT NULL, record BLOB NOT NULL);"
   "CREATE INDEX dead_by_route ON dead (route_id, number);"
   "CREATE TABLE known_id (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);"
@@ -52,6 +53,15 @@ static const char *const probes[] = {
   "SELECT count(*) FROM (SELECT number FROM dead INDEXED BY dead_by_route ORDER BY route_id LIMIT 1)",
   "SELECT count(*) FROM (SELECT seq, id FROM known_id ORDER BY seq DESC LIMIT 1)",
 };
+
+/* What leads from each format to the next one, within a transaction. */
+static gboolean (*const steps[]) (EvbusSql  *sql,
+                                  gboolean  *damaged,
+                                  GError   **error) = {
+  [1] = evbus_spool_migrate_routes,
+};
+
+G_STATIC_ASSERT (G_N_ELEMENTS (steps) == FORMAT_VERSION);
 
 static gboolean
 create_tables (EvbusSql  *sql,
@@ -110,12 +120,11 @@ open_to_look (const char  *path,
   return evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
 }
 
-/* Whether the database is one of ours, and of which version. */
-static gboolean
-check_version (const char  *path,
-               gint64      *version,
-               gboolean    *damaged,
-               GError     **error)
+gboolean
+evbus_spool_schema_check (const char  *path,
+                          gint64      *version,
+                          gboolean    *damaged,
+                          GError     **error)
 {
   gint64 application = 0;
   g_autoptr(EvbusSql) sql = open_to_look (path, &application, error);
@@ -148,6 +157,23 @@ check_version (const char  *path,
   return TRUE;
 }
 
+/* All steps, or none: a start that is killed here begins again. */
+static gboolean
+migrate (EvbusSql  *sql,
+         gint64     version,
+         gboolean  *damaged,
+         GError   **error)
+{
+  gboolean done = evbus_sql_call (sql, EVBUS_SQL_BEGIN, error, "");
+
+  for (; done && version < FORMAT_VERSION; version++)
+    done = steps[version] (sql, damaged, error);
+  done = done && evbus_sql_exec (sql, "PRAGMA user_version = " G_STRINGIFY (FORMAT_VERSION), error) &&
+         evbus_sql_call (sql, EVBUS_SQL_COMMIT, error, "");
+  evbus_sql_roll_back (sql);
+  return done;
+}
+
 EvbusSql *
 evbus_spool_schema_open (const char           *path,
                          EvbusSpoolCondition  *condition,
@@ -159,20 +185,22 @@ evbus_spool_schema_open (const char           *path,
   gboolean done;
 
   *damaged = FALSE;
-  if (!check_version (path, &version, damaged, error))
+  if (!evbus_spool_schema_check (path, &version, damaged, error))
     return NULL;
   sql = evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
   if (sql == NULL)
     return NULL;
 
-  *condition = version == 0 ? EVBUS_SPOOL_NEW : EVBUS_SPOOL_INTACT;
+  *condition = version == 0 ? EVBUS_SPOOL_NEW
+             : version < FORMAT_VERSION ? EVBUS_SPOOL_MIGRATED : EVBUS_SPOOL_INTACT;
   if (version == 0)
     done = create_tables (sql, error);
   else
-    done = evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error) && probe_tables (sql, error);
+    done = evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error) && probe_tables (sql, error) &&
+           (version == FORMAT_VERSION || migrate (sql, version, damaged, error));
   if (!done)
     {
-      *damaged = sql->damaged;
+      *damaged |= sql->damaged;
       return NULL;
     }
   return g_steal_pointer (&sql);

@@ -67,7 +67,8 @@ settle_locked (EvbusSpoolRoute   *route,
                const gint64      *pending,
                guint              n_pending,
                const EvbusLedger *change,
-               guint64            weight)
+               guint64            weight,
+               guint64            dead_weight)
 {
   EvbusSpoolCursor *now = &route->now;
 
@@ -82,6 +83,7 @@ settle_locked (EvbusSpoolRoute   *route,
   now->ledger.queued = now->ledger.accepted - now->ledger.delivered - now->ledger.dead -
                        now->ledger.expired - now->ledger.dropped;
   now->weight -= MIN (weight, now->weight);
+  now->dead_weight += dead_weight;
   route->dirty = route->spool->dirty = TRUE;
 }
 
@@ -103,7 +105,7 @@ evbus_spool_settle (EvbusSpool            *self,
   g_mutex_lock (&self->lock);
   if (!self->closed)
     {
-      settle_locked (route, position, pending, n_pending, change, weight);
+      settle_locked (route, position, pending, n_pending, change, weight, added);
       g_ptr_array_extend_and_steal (self->deaths, g_steal_pointer (&dying));
       self->deaths_weight += added;
     }

@@ -187,6 +187,17 @@ on_commit (gpointer    data,
   return SQLITE_OK;
 }
 
+static void
+start_keeper (EvbusSpoolKeeper *self)
+{
+  g_autoptr(GError) error = NULL;
+
+  self->thread = g_thread_try_new ("evbus-spool", run_keeper, self, &error);
+  if (self->thread == NULL)
+    g_warning ("%s: no thread can be started for it: %s; it goes on without, with commits that wait for "
+               "checkpoints and no check for damage; raise the limit of tasks", self->spool->path, error->message);
+}
+
 EvbusSpoolKeeper *
 evbus_spool_keeper_new (EvbusSpool *spool)
 {
@@ -207,7 +218,7 @@ evbus_spool_keeper_new (EvbusSpool *spool)
   if (self->sql != NULL &&
       evbus_sql_exec (self->sql, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;", NULL) &&
       evbus_sql_number (self->sql, "SELECT count(*) FROM sqlite_schema", &n, NULL))
-    self->thread = g_thread_new ("evbus-spool", run_keeper, self);
+    start_keeper (self);
   return self;
 }
 

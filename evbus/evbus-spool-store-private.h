@@ -35,6 +35,7 @@ typedef struct {
   GArray     *skipped;   /* EvbusSpoolRange, ascending, all after position */
   EvbusLedger ledger;
   guint64     weight;    /* of what is queued */
+  guint64     dead_weight; /* bytes of the records of its dead letters */
 } EvbusSpoolCursor;
 
 /* Events with the same routes. */
@@ -67,6 +68,7 @@ struct _EvbusSpoolRoute
   gboolean          staged;      /* Writer: in this transaction */
   EvbusLedger       change;      /* Writer: of the transaction under way; not yet in `now` */
   guint64           change_weight;
+  gint64            change_dead_weight;
   gint64            change_last;
 };
 
@@ -115,6 +117,7 @@ struct _EvbusSpool
   guint64             n_known_before;
   guint64             weight_added;     /* bytes of records */
   guint64             weight_removed;
+  EvbusLedger         rest_change;      /* not yet in `rest` */
   GPtrArray          *staged_sets;
   GPtrArray          *staged_routes;
   GPtrArray          *dying;            /* EvbusSpoolDying */
@@ -125,6 +128,7 @@ struct _EvbusSpool
   GPtrArray          *old_keys;         /* lock: char *, of routes that were renamed */
   gint64              horizon;          /* lock: everything up to here is committed */
   guint64             weight;           /* lock: bytes of the records of events and dead letters */
+  EvbusLedger         rest;             /* lock, written by the Writer: sums of the routes that were forgotten, and what is no route's */
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
   guint64             deaths_weight;    /* lock: bytes of those, and of those being written */
   char               *found;            /* lock: damage that was found since, set once; for a person */
@@ -170,8 +174,14 @@ gboolean         evbus_spool_salvage          (EvbusSpool            *to,
 
 /* ---- evbus-spool-schema.c */
 
-/* The connection of the Writer, the tables made if @path is empty. @damaged: (out):
- * the file is no spool or not a sound one. */
+/* Whether the database is one of ours, and of which version; without a change to any
+ * file. @damaged: (out): it is not. */
+gboolean         evbus_spool_schema_check     (const char            *path,
+                                               gint64                *version,
+                                               gboolean              *damaged,
+                                               GError               **error);
+/* The connection of the Writer, the tables made if @path is empty, or brought to the
+ * present format. @damaged: (out): the file is no spool or not a sound one. */
 EvbusSql        *evbus_spool_schema_open      (const char            *path,
                                                EvbusSpoolCondition   *condition,
                                                gboolean              *damaged,
@@ -194,6 +204,10 @@ EvbusSpoolRoute *evbus_spool_find_route       (EvbusSpool            *self,
                                                gint64                 id);
 EvbusSpoolRoute *evbus_spool_find_key         (EvbusSpool            *self,
                                                const char            *key);
+/* Within a transaction: brings the table of format 1 to format 2. @damaged: (out). */
+gboolean         evbus_spool_migrate_routes   (EvbusSql              *sql,
+                                               gboolean              *damaged,
+                                               GError               **error);
 /* Takes over the rows of another database that are sound: whether all are. */
 gboolean         evbus_spool_salvage_routes   (EvbusSpool            *self,
                                                EvbusSql              *from);

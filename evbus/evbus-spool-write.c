@@ -36,12 +36,14 @@ clear_staged (EvbusSpool *self)
 
       memset (&route->change, 0, sizeof route->change);
       route->change_weight = 0;
+      route->change_dead_weight = 0;
       route->change_last = 0;
       route->staged = FALSE;
     }
   g_ptr_array_set_size (self->staged_sets, 0);
   g_ptr_array_set_size (self->staged_routes, 0);
   self->weight_added = self->weight_removed = 0;
+  memset (&self->rest_change, 0, sizeof self->rest_change);
   g_clear_error (&self->failure);
   self->in_transaction = FALSE;
 }
@@ -187,6 +189,7 @@ snapshot_locked (EvbusSpoolRoute *route)
   evbus_spool_cursor_copy (&route->stored, &route->now);
   evbus_ledger_add (&route->stored.ledger, &route->change);
   route->stored.weight += route->change_weight;
+  route->stored.dead_weight += route->change_dead_weight;
   route->stored.last = MAX (route->stored.last, route->change_last);
   route->dirty = FALSE;
   for (guint i = 0; moved && i < route->sets->len; i++)
@@ -334,10 +337,12 @@ apply_locked (EvbusSpool *self)
       route->written_key = route->stored_key;
       evbus_ledger_add (&route->now.ledger, &route->change);
       route->now.weight += route->change_weight;
+      route->now.dead_weight += route->change_dead_weight;
       route->now.last = MAX (route->now.last, route->change_last);
     }
   for (guint i = 0; i < self->dying->len; i++)
     self->deaths_weight -= ((EvbusSpoolDying *) self->dying->pdata[i])->record->len;
+  evbus_ledger_add (&self->rest, &self->rest_change);
   self->weight += self->weight_added;
   self->weight -= MIN (self->weight, self->weight_removed);
   self->horizon = self->seq;

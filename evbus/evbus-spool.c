@@ -218,6 +218,24 @@ evbus_spool_open_database (EvbusSpool  *self,
   return FALSE;
 }
 
+/* TRUE: damage was met when it was at work last. It is not written to then, in
+ * whatever format it is; one that is none of ours or a newer one is told as always. */
+static gboolean
+is_marked (EvbusSpool  *self,
+           gboolean    *damaged,
+           GError     **error)
+{
+  g_autofree char *mark = g_build_filename (self->directory, "damaged", NULL);
+  gint64 version = 0;
+
+  if (!g_file_test (mark, G_FILE_TEST_EXISTS) || !g_file_test (self->path, G_FILE_TEST_EXISTS) ||
+      !evbus_spool_schema_check (self->path, &version, damaged, NULL))
+    return FALSE;
+  *damaged = TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: was found damaged", self->path);
+  return TRUE;
+}
+
 /* Opens it; should the disk be full, once more with the space of the reserve. */
 static gboolean
 try_open (EvbusSpool  *self,
@@ -225,17 +243,11 @@ try_open (EvbusSpool  *self,
           GError     **error)
 {
   g_autoptr(GError) failure = NULL;
-  g_autofree char *mark = g_build_filename (self->directory, "damaged", NULL);
 
+  if (is_marked (self, damaged, error))
+    return FALSE;
   if (evbus_spool_open_database (self, damaged, &failure))
-    {
-      if (!g_file_test (mark, G_FILE_TEST_EXISTS))
-        return TRUE;
-      *damaged = TRUE;
-      unload (self);
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: was found damaged", self->path);
-      return FALSE;
-    }
+    return TRUE;
   if (g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
     {
       evbus_spool_release_reserve (self->directory);

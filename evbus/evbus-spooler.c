@@ -6,8 +6,8 @@
 
 #include "evbus-admission-private.h"
 #include "evbus-answers-private.h"
+#include "evbus-budget-private.h"
 #include "evbus-error.h"
-#include "evbus-limits-private.h"
 #include "evbus-route-private.h"
 #include "evbus-source-private.h"
 
@@ -19,9 +19,6 @@
  * exceeded by. */
 #define UPKEEP_BYTES ((gsize) 4 * 1024 * 1024)
 
-/* How long events are expired before others get their turn. */
-#define EXPIRE_US (50 * (gint64) 1000)
-
 struct _EvbusSpooler
 {
   gatomicrefcount  ref_count;
@@ -29,7 +26,6 @@ struct _EvbusSpooler
   EvbusQueue      *queue;
   GSource         *upkeep;     /* in the listener's context */
   int              armed;      /* atomic; @upkeep will go off */
-  gsize            max_bytes;  /* atomic */
   GSource         *work;       /* in the listener's context: woken when there are @jobs */
 
   GMutex           lock;
@@ -37,7 +33,7 @@ struct _EvbusSpooler
   gboolean         closed;     /* no more of them; under @lock */
 
   gsize            stored;     /* since the last upkeep; on the listener's thread */
-  GMutex           claiming;   /* held while a route is bound, or what no route has expires */
+  EvbusBudget      budget;     /* the listener's thread's */
 };
 
 typedef struct {
@@ -129,106 +125,11 @@ evbus_spooler_refuse (EvbusQueue *queue,
   refuse (queue, take, closed);
 }
 
-/* A part of the spool, and who has it. */
-typedef struct {
-  EvbusSpoolRoute *spool_route;
-  EvbusRoute      *route;        /* NULL: nobody */
-  gboolean         shared;       /* one closes, and the next one waits: neither is sure how far it is */
-  guint64          queued;
-} Share;
-
-static GArray *
-list_shares (EvbusSpooler *self,
-             GPtrArray    *routes)
-{
-  GArray *shares = g_array_new (FALSE, TRUE, sizeof (Share));
-  g_autoptr(GPtrArray) stored = evbus_spool_list_routes (self->spool);
-  g_autoptr(GHashTable) index = g_hash_table_new (NULL, NULL);
-
-  g_array_set_size (shares, stored->len);
-  for (guint i = 0; i < stored->len; i++)
-    {
-      Share *share = &g_array_index (shares, Share, i);
-      EvbusLedger ledger;
-
-      share->spool_route = stored->pdata[i];
-      evbus_spool_route_get_ledger (share->spool_route, &ledger, &share->queued);
-      g_hash_table_insert (index, share->spool_route, share);
-    }
-  for (guint i = 0; i < routes->len; i++)
-    {
-      EvbusRoute *route = routes->pdata[i];
-      Share *share = route->spool_route != NULL ? g_hash_table_lookup (index, route->spool_route) : NULL;
-
-      if (share == NULL)
-        continue;
-      share->shared = share->route != NULL;
-      share->route = route;
-    }
-
-  return shares;
-}
-
-/* Returns how many. */
-static guint
-expire_share (EvbusSpooler *self,
-              const Share  *share,
-              guint64       max_weight)
-{
-  guint n = 0;
-
-  if (share->shared || share->queued <= max_weight)
-    return 0;
-  if (share->route != NULL)
-    return evbus_route_expire_backlog (share->route, max_weight);
-
-  g_mutex_lock (&self->claiming);
-  if (evbus_spool_route_is_orphan (share->spool_route))
-    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, NULL, NULL);
-  g_mutex_unlock (&self->claiming);
-  return n;
-}
-
-/* A route over its share of the spool loses its own oldest; where all together
- * are over the budget, the one with the most does. Returns how many were lost. */
-static guint
-expire_backlogs (EvbusSpooler *self)
-{
-  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
-  g_autoptr(GArray) shares = list_shares (self, routes);
-  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
-  guint64 stored = evbus_spool_get_weight (self->spool);
-  const Share *largest = NULL;
-  guint n = 0;
-
-  for (guint i = 0; i < shares->len; i++)
-    {
-      Share *share = &g_array_index (shares, Share, i);
-
-      if (share->route != NULL)
-        n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
-      if (largest == NULL || share->queued > largest->queued)
-        largest = share;
-    }
-
-  /* What is to be deleted is no reason for more. */
-  if (stored > max_bytes && largest != NULL && n == 0 && !evbus_spool_has_settled (self->spool))
-    n += expire_share (self, largest, largest->queued - MIN (largest->queued, stored - max_bytes));
-  return n;
-}
-
 static void
 keep_up (EvbusSpooler *self)
 {
-  gint64 end = g_get_monotonic_time () + EXPIRE_US;
-  gboolean more = evbus_spool_maintain (self->spool);
-  guint n;
-
   self->stored = 0;
-  while ((n = expire_backlogs (self)) > 0 && g_get_monotonic_time () < end)
-    more |= evbus_spool_maintain (self->spool);
-
-  if (more || n > 0)
+  if (evbus_budget_keep (&self->budget))
     evbus_spooler_tend (self);
 }
 
@@ -327,10 +228,9 @@ evbus_spooler_new (EvbusSpool *spool,
   EvbusSpooler *self = g_new0 (EvbusSpooler, 1);
 
   g_atomic_ref_count_init (&self->ref_count);
-  g_mutex_init (&self->claiming);
   self->spool = evbus_spool_ref (spool);
   self->queue = evbus_queue_ref (queue);
-  self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
+  evbus_budget_init (&self->budget, self->spool, self->queue);
   g_mutex_init (&self->lock);
   self->upkeep = evbus_source_new ("[evbus] spool", on_upkeep, self, NULL);
   self->work = evbus_source_new ("[evbus] work on the spool", on_work, self, NULL);
@@ -359,9 +259,9 @@ evbus_spooler_unref (EvbusSpooler *self)
   g_source_destroy (self->work);
   g_source_unref (self->work);
   g_mutex_clear (&self->lock);
+  evbus_budget_clear (&self->budget);
   evbus_queue_unref (self->queue);
   evbus_spool_unref (self->spool);
-  g_mutex_clear (&self->claiming);
   g_free (self);
 }
 
@@ -372,9 +272,9 @@ evbus_spooler_bind (EvbusSpooler    *self,
 {
   gboolean behind;
 
-  g_mutex_lock (&self->claiming);
+  g_mutex_lock (&self->budget.claiming);
   behind = evbus_queue_bind (self->queue, route, spool_route);
-  g_mutex_unlock (&self->claiming);
+  g_mutex_unlock (&self->budget.claiming);
 
   return behind;
 }
@@ -390,7 +290,7 @@ void
 evbus_spooler_set_max_bytes (EvbusSpooler *self,
                              gsize         max_bytes)
 {
-  g_atomic_pointer_set (&self->max_bytes, max_bytes);
+  g_atomic_pointer_set (&self->budget.max_bytes, max_bytes);
 }
 
 void

@@ -30,16 +30,15 @@ static const char *const texts[] = {
   [EVBUS_SQL_LOAD_SETS] = "SELECT set_id, routes FROM route_set ORDER BY set_id",
   [EVBUS_SQL_PUT_ROUTE] =
     "INSERT INTO route (route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, "
-    "expired, dropped, queued, retried, queued_weight, crc) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) "
+    "expired, dropped, queued, retried, queued_weight, crc, dead_weight, duplicates) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) "
     "ON CONFLICT (route_id) DO UPDATE SET key = ?2, orphan = ?3, position = ?4, last = ?5, pending = ?6, skipped = ?7, "
     "accepted = ?8, delivered = ?9, dead = ?10, expired = ?11, dropped = ?12, queued = ?13, retried = ?14, "
-    "queued_weight = ?15, crc = ?16",
+    "queued_weight = ?15, crc = ?16, dead_weight = ?17, duplicates = ?18",
   [EVBUS_SQL_FREE_ROUTE_KEY] = "UPDATE route SET key = 'was:' || route_id WHERE route_id = ?1",
   [EVBUS_SQL_DELETE_ROUTE] = "DELETE FROM route WHERE route_id = ?1",
-  [EVBUS_SQL_LOAD_ROUTES] =
-    "SELECT route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, expired, "
-    "dropped, queued, retried, queued_weight, crc FROM route ORDER BY route_id",
+  /* All columns there are: fewer in a file of an older format. */
+  [EVBUS_SQL_LOAD_ROUTES] = "SELECT * FROM route ORDER BY route_id",
   [EVBUS_SQL_PUT_KNOWN_ID] = "INSERT OR REPLACE INTO known_id (seq, id) VALUES (?1, ?2)",
   [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id FROM known_id ORDER BY seq DESC LIMIT ?1",
   [EVBUS_SQL_LOAD_KNOWN_ID_ROWS] = "SELECT seq, id FROM known_id ORDER BY seq",
@@ -55,9 +54,7 @@ static const char *const texts[] = {
   [EVBUS_SQL_DEAD_NUMBERS] =
     "SELECT number FROM dead WHERE route_id = ?1 AND number > ?2 AND number <= ?3 ORDER BY number LIMIT ?4",
   [EVBUS_SQL_LAST_DEAD] = "SELECT ifnull(max(number), 0) FROM dead WHERE route_id = ?1",
-  [EVBUS_SQL_WEIGH_DEAD] =
-    "SELECT max(number), count(*), total(size) FROM (SELECT number, length(record) AS size FROM dead "
-    "WHERE route_id = ?1 ORDER BY number LIMIT ?2)",
+  [EVBUS_SQL_WEIGH_ALL_DEAD] = "SELECT total(length(record)) FROM dead WHERE route_id = ?1",
   [EVBUS_SQL_DELETE_DEAD] = "DELETE FROM dead WHERE number = ?1",
   [EVBUS_SQL_DELETE_DEAD_OF_ROUTE] = "DELETE FROM dead WHERE route_id = ?1 AND number <= ?2",
 };

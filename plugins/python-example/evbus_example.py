@@ -8,12 +8,20 @@ from gi.repository import Evbus, GObject
 
 class ExampleIngress(GObject.Object, Evbus.Ingress):
 
-    def do_publish(self, ctx, batch, cancellable):
+    def do_open(self, ctx, cancellable):
         path = ctx.get_string('path')
-        with open(path or sys.stdout.fileno(), 'a', closefd=bool(path), encoding='utf-8') as out:
-            for i in range(batch.get_n_events()):
-                event = batch.get_event(i)
-                body = event.get_body().get_data().decode('utf-8', 'replace')
-                print(ctx.get_string('prefix') or '', event.get_routing_key(), ' ', body, sep='', file=out)
+        self.out = open(path or sys.stdout.fileno(), 'a', closefd=bool(path), encoding='utf-8')
+        return True
+
+    def do_publish(self, ctx, batch, cancellable):
+        for i in range(batch.get_n_events()):
+            event = batch.get_event(i)
+            body = event.get_body().get_data().decode('utf-8', 'replace')
+            print(ctx.get_string('prefix') or '', event.get_routing_key(), ' ', body, sep='', file=self.out)
+        self.out.flush()
         batch.confirm_all()
+        return True
+
+    def do_close(self, ctx):
+        self.out.close()
         return True

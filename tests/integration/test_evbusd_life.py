@@ -13,8 +13,8 @@ import time
 import pytest
 from gi.repository import GLib
 
-from evbus_service import (ERROR, NAME, PATH, BROKER, Bus, CallError, build_root, program, read_events, sanitized,
-                           wait_for)
+from evbus_service import (ERROR, NAME, PATH, BROKER, Bus, CallError, build_root, plugin_path, program,
+                           read_events, sanitized, wait_for)
 
 INTERNAL = "internal: {'*': {}}"
 BODY = GLib.Variant('i', 1)
@@ -335,10 +335,28 @@ def test_secrets_are_in_no_log(evbusd, client):
     assert 'geheim-4711' not in daemon.log()
 
 
+FORGED = 'k\nevbusd: forged\x1b[2J'
+
+
 def test_a_client_writes_no_lines_into_the_log(evbusd, client):
     daemon = evbusd('sink: {default: {mode: poison}}')
-    client.put('k\nevbusd: forged\x1b[2J', BODY)
+    client.put(FORGED, BODY)
     client.put('k', BODY, 'nobody\nevbusd: forged')
     client.wait_ledger(dead=1)
     daemon.stop()
+    assert '\nevbusd: forged' not in daemon.log() and '\x1b' not in daemon.log()
+
+
+@pytest.mark.parametrize('mode,expected', [
+    ('key', "route broken-python 'default': an exception in do_publish():"),
+    ('idle', 'an exception of a plugin:'),
+])
+def test_nor_through_an_exception_of_a_plugin(evbusd, client, mode, expected):
+    path = f'{plugin_path()}:{build_root()}/tests/support/broken-plugins'
+    daemon = evbusd(f'broken-python: {{default: {{mode: {mode}}}}}', env={'EVBUS_PLUGIN_PATH': path})
+    client.put(FORGED, BODY)
+    daemon.wait_log('ValueError: k')
+    daemon.stop()
+    assert expected in daemon.log()
+    assert 'evbus_broken_python.py", line' in daemon.log()
     assert '\nevbusd: forged' not in daemon.log() and '\x1b' not in daemon.log()

@@ -20,6 +20,8 @@ static const struct {
   { "queued", G_STRUCT_OFFSET (EvbusLedger, queued), TRUE },
   { "retried", G_STRUCT_OFFSET (EvbusLedger, retried), FALSE },
   { "unrouted", G_STRUCT_OFFSET (EvbusLedger, unrouted), FALSE },
+  { "duplicates", G_STRUCT_OFFSET (EvbusLedger, duplicates), FALSE },
+  { "repeated", G_STRUCT_OFFSET (EvbusLedger, repeated), FALSE },
 };
 
 static void

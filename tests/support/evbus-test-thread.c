@@ -16,12 +16,31 @@ typedef int (* PthreadCreate) (pthread_t             *thread,
                                void                *(*start) (void *),
                                void                  *data);
 
-static int refused;            /* atomic */
+static gint to_refuse;         /* atomic */
+static gint n_refused;         /* atomic */
 
 void
-evbus_test_refuse_threads (gboolean refuse)
+evbus_test_refuse_threads (gint n)
 {
-  g_atomic_int_set (&refused, refuse);
+  g_atomic_int_set (&to_refuse, n);
+}
+
+gint
+evbus_test_count_refused_threads (void)
+{
+  return g_atomic_int_get (&n_refused);
+}
+
+static gboolean
+is_refused (void)
+{
+  gint n = g_atomic_int_get (&to_refuse);
+
+  while (n > 0 && !g_atomic_int_compare_and_exchange (&to_refuse, n, n - 1))
+    n = g_atomic_int_get (&to_refuse);
+  if (n > 0)
+    g_atomic_int_inc (&n_refused);
+  return n > 0;
 }
 
 EVBUS_TEST_EXPORT int
@@ -32,5 +51,5 @@ pthread_create (pthread_t             *thread,
 {
   PthreadCreate create = (PthreadCreate) dlsym (RTLD_NEXT, "pthread_create");
 
-  return g_atomic_int_get (&refused) ? EAGAIN : create (thread, attributes, start, data);
+  return is_refused () ? EAGAIN : create (thread, attributes, start, data);
 }

@@ -86,14 +86,16 @@ void         evbus_test_store_result  (GObject       *source,
                                        GAsyncResult  *result,
                                        gpointer       user_data);
 
-/* Whether the system refuses the process any more threads. */
-void         evbus_test_refuse_threads (gboolean       refuse);
+/* The system refuses the process its next @n threads. */
+void         evbus_test_refuse_threads (gint           n);
+/* How many it has refused. */
+gint         evbus_test_count_refused_threads (void);
 
 /* The text of an event's body as a number. */
 guint        evbus_test_event_number  (EvbusEvent    *event);
 
 /* @expected: "accepted=3 delivered=2 queued=1"; what is not named is 0, but
- * `retried` and `unrouted` count only where they are named. */
+ * `retried`, `unrouted`, `duplicates` and `repeated` count only where they are named. */
 #define evbus_test_assert_ledger(route, expected) \
   evbus_test_check_ledger ((route), (expected), __FILE__, __LINE__)
 void         evbus_test_check_ledger  (gpointer       route_or_broker,

@@ -386,6 +386,21 @@ test_second_broker (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->route, "accepted=5 delivered=5");
 }
 
+/* The thread that makes the checkpoints is dispensable. */
+static void
+test_no_thread (Fixture       *fixture,
+                gconstpointer  data)
+{
+  end (fixture);
+  evbus_test_refuse_threads (1);
+  begin (fixture, NULL);
+  g_assert_cmpint (evbus_test_count_refused_threads (), ==, 1);
+  g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*no thread*limit of tasks", NULL, NULL), ==, 1);
+
+  put (fixture, 1000);
+  assert_all_in_order (fixture);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -404,6 +419,7 @@ main (int    argc,
   ADD ("repeated-before-the-start", NULL, test_repeated_before_the_start);
   ADD ("callback-waits-for-another", NULL, test_callback_waits_for_another);
   ADD ("second-broker", NULL, test_second_broker);
+  ADD ("no-thread", NULL, test_no_thread);
 
   return g_test_run ();
 }

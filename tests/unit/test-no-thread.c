@@ -5,34 +5,7 @@
 /* The system has no more threads: a route gets none, says so, and gets one when
  * there are some again. */
 
-#include <dlfcn.h>
-#include <errno.h>
-#include <pthread.h>
-
 #include "evbus-test.h"
-
-static gint no_threads;        /* atomic: the limit of tasks is reached */
-static gint n_refused;         /* atomic */
-
-/* In place of the C library's, for the whole program. */
-__attribute__((visibility ("default")))
-int
-pthread_create (pthread_t            *thread,
-                const pthread_attr_t *attributes,
-                void               *(*start) (void *),
-                void                 *data)
-{
-  static typeof (pthread_create) *create;
-
-  if (g_atomic_int_get (&no_threads))
-    {
-      g_atomic_int_inc (&n_refused);
-      return EAGAIN;
-    }
-  if (g_atomic_pointer_get (&create) == NULL)
-    g_atomic_pointer_set (&create, (typeof (pthread_create) *) dlsym (RTLD_NEXT, "pthread_create"));
-  return create (thread, attributes, start, data);
-}
 
 typedef struct {
   EvbusTestHook *hook;
@@ -53,7 +26,7 @@ set_up (Fixture       *fixture,
   evbus_test_start (fixture->broker);
   evbus_test_wait_until (evbus_route_get_state (fixture->early) == EVBUS_ROUTE_STATE_RUNNING);
 
-  g_atomic_int_set (&no_threads, TRUE);
+  evbus_test_refuse_threads (G_MAXINT);
   fixture->late = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
   evbus_test_put_numbers (fixture->broker, "early", 0, 10);
   evbus_test_wait_ledger (fixture->early, "delivered=10");
@@ -66,7 +39,7 @@ static void
 tear_down (Fixture       *fixture,
            gconstpointer  data)
 {
-  g_atomic_int_set (&no_threads, FALSE);
+  evbus_test_refuse_threads (0);
   evbus_test_assert_ledger (fixture->early, "accepted=10 delivered=10");
   g_object_unref (fixture->early);
   g_object_unref (fixture->late);
@@ -79,11 +52,11 @@ test_again (Fixture       *fixture,
             gconstpointer  data)
 {
   g_autofree char *reason = NULL;
-  gint n = g_atomic_int_get (&n_refused);
+  gint n = evbus_test_count_refused_threads ();
 
   evbus_test_assert_ledger (fixture->late, "accepted=10 queued=10");
-  evbus_test_wait_until (g_atomic_int_get (&n_refused) > n);
-  g_atomic_int_set (&no_threads, FALSE);
+  evbus_test_wait_until (evbus_test_count_refused_threads () > n);
+  evbus_test_refuse_threads (0);
   evbus_test_wait_ledger (fixture->late, "delivered=10");
   g_assert_cmpint (evbus_route_get_state (fixture->late), ==, EVBUS_ROUTE_STATE_RUNNING);
   reason = evbus_route_dup_reason (fixture->late);

@@ -87,8 +87,10 @@ static const struct {
   EvbusRouteState  state;
   const char      *pattern;
 } faulty[] = {
-  { "open", EVBUS_ROUTE_STATE_RETRYING, "." },
-  { "publish", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
+  { "open", EVBUS_ROUTE_STATE_RETRYING,
+    "^a fault of the plugin: ValueError: an exception in open .line \\d+ of evbus_broken_python.py.$" },
+  { "publish", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin: ValueError: an exception in publish" },
+  { "exit", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin: SystemExit: an exit in publish" },
   { "none", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
   { "false", EVBUS_ROUTE_STATE_RETRYING, "fault of the plugin" },
   { "glib", EVBUS_ROUTE_STATE_BROKEN, "the login was refused" },
@@ -135,6 +137,25 @@ test_sink (gconstpointer data)
   evbus_test_stop_leaving (broker);
 }
 
+/* However often it is tried, and however much of an event the exception quotes. */
+static void
+test_exception_told_once (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = NULL;
+
+  tolerate_libpeas ();
+  route = evbus_test_add_route (broker, "broken-python", "*",
+                                "{'mode': <'key'>, 'delivery': <{'retry': <{'min': <'1ms'>, 'max': <'2ms'>}>}>}");
+  evbus_test_start (broker);
+  g_free (evbus_test_put (broker, "k\n\033[2J\xc2\x85", "1", NULL));
+  evbus_test_wait_until (evbus_test_figure (route, "retried") >= 10);
+  assert_reason (route, "a fault of the plugin: ValueError: k\\\\n\\\\x1b\\[2J\\\\x85 .line");
+  g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*exception in do_publish()*in do_publish*ValueError: k?n?x1b*",
+                                           "EVBUS_ROUTE", "broken-python '*'"), ==, 1);
+  evbus_test_stop_leaving (broker);
+}
+
 static void
 test_python (void)
 {
@@ -161,6 +182,7 @@ test_python_example (void)
   g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
   g_autofree char *folder = g_dir_make_tmp ("evbus-example-XXXXXX", NULL);
   g_autofree char *path = g_build_filename (folder, "lines", NULL);
+  g_autofree char *moved = g_build_filename (folder, "moved", NULL);
   g_autofree char *data = g_strdup_printf ("{'prefix': <'an event: '>, 'path': <'%s'>}", path);
   g_autoptr(EvbusRoute) route = NULL;
   g_autofree char *text = NULL;
@@ -169,10 +191,14 @@ test_python_example (void)
   evbus_test_start (broker);
   g_free (evbus_test_put (broker, "order.created", "42", NULL));
   evbus_test_wait_ledger (route, "accepted=1 delivered=1");
-  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
-  g_assert_cmpstr (text, ==, "an event: order.created 42\n");
+  /* What it has opened stays open. */
+  g_assert_cmpint (g_rename (path, moved), ==, 0);
+  g_free (evbus_test_put (broker, "order.sent", "43", NULL));
+  evbus_test_wait_ledger (route, "accepted=2 delivered=2");
+  g_assert_true (g_file_get_contents (moved, &text, NULL, NULL));
+  g_assert_cmpstr (text, ==, "an event: order.created 42\nan event: order.sent 43\n");
   evbus_test_stop (broker);
-  g_remove (path);
+  g_remove (moved);
   g_rmdir (folder);
 }
 
@@ -349,6 +375,7 @@ main (int   argc,
 
       g_test_add_data_func (name, GUINT_TO_POINTER (i), test_sink);
     }
+  g_test_add_func ("/plugin-host/exception-told-once", test_exception_told_once);
   g_test_add_func ("/plugin-host/python", test_python);
   g_test_add_func ("/plugin-host/python-example", test_python_example);
   g_test_add_func ("/plugin-host/many-at-once", test_many_at_once);

@@ -183,13 +183,11 @@ test_readable (gconstpointer data)
   Fixture fixture = { 0 };
   EvbusSpoolRoute *alpha, *beta, *old;
   g_autofree char *file = NULL;
-  EvbusSpoolCondition condition;
   gsize size;
 
   copy_fixture (&fixture, "format-1.db", 1, &file, &size);
   spool_test_open (&fixture);
-  condition = evbus_spool_get_condition (fixture.spool, NULL);
-  g_assert_true (condition == EVBUS_SPOOL_INTACT || condition == EVBUS_SPOOL_MIGRATED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_MIGRATED);
 
   alpha = find_route (&fixture, "alpha");
   beta = find_route (&fixture, "beta");
@@ -206,8 +204,39 @@ test_readable (gconstpointer data)
   check_events (&fixture, beta);
   check_rest (&fixture);
 
-  /* And it goes on. */
+  /* Weighed when it was migrated; else a budget would not see it. */
+  g_assert_cmpuint (evbus_spool_route_get_dead_weight (alpha), >, 64);
+  g_assert_cmpuint (evbus_spool_route_get_dead_weight (beta), ==, 0);
+
+  /* And it goes on, and was migrated once. */
   spool_test_put (fixture.spool, &alpha, 1, 32, 32, NULL);
+  spool_test_reopen (&fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_INTACT);
+  check_rest (&fixture);
+  spool_test_tear_down (&fixture, NULL);
+}
+
+/* One that is damaged too: what can be read is taken over all the same, routes and
+ * dead letters included. */
+static void
+test_damaged (void)
+{
+  Fixture fixture = { 0 };
+  g_autofree char *file = NULL, *mark = NULL;
+  EvbusSpoolRoute *alpha;
+  gsize size;
+
+  copy_fixture (&fixture, "format-1.db", 1, &file, &size);
+  mark = g_build_filename (fixture.directory, "damaged", NULL);
+  g_assert_true (g_file_set_contents (mark, "", 0, NULL));
+  spool_test_open (&fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_RECOVERED);
+
+  alpha = find_route (&fixture, "alpha");
+  spool_test_assert_ledger (alpha, "30 9 1 2 0 18");
+  spool_test_assert_backlog (fixture.spool, alpha, "3 8 13 14 17 18 19 20 21 22 23 24 25 26 27 28 29 30");
+  g_assert_cmpuint (evbus_spool_route_get_dead_weight (alpha), >, 64);
+  check_rest (&fixture);
   spool_test_tear_down (&fixture, NULL);
 }
 
@@ -219,10 +248,10 @@ test_newer (void)
   g_autoptr(GError) error = NULL;
   gsize size_before, size_after;
 
-  copy_fixture (&fixture, "format-1.db", 2, &before, &size_before);
+  copy_fixture (&fixture, "format-1.db", 3, &before, &size_before);
   g_assert_null (evbus_spool_open (fixture.directory, &error));
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
-  g_assert_nonnull (strstr (error->message, "format 2"));
+  g_assert_nonnull (strstr (error->message, "format 3"));
 
   path = g_build_filename (fixture.directory, "spool.db", NULL);
   g_assert_true (g_file_get_contents (path, &after, &size_after, NULL));
@@ -239,6 +268,7 @@ main (int    argc,
   if (g_getenv ("EVBUS_MAKE_FIXTURE") != NULL)
     g_test_add_func ("/spool/format/make", test_make);
   g_test_add_data_func ("/spool/format/1", NULL, test_readable);
+  g_test_add_func ("/spool/format/1/damaged", test_damaged);
   g_test_add_func ("/spool/format/newer", test_newer);
   return g_test_run ();
 }

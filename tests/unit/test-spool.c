@@ -338,6 +338,25 @@ test_expire (Fixture       *fixture,
   spool_test_assert_backlog (fixture->spool, route, "12 13 14 15 16 17 18 19 20");
 }
 
+/* A reader that stands before what expires never hands it out, also once the route has
+ * settled all before it, and before it is deleted. */
+static void
+test_expire_before_reader (Fixture       *fixture,
+                           gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(EvbusSpoolReader) reader = NULL;
+  g_autofree char *rest = NULL;
+  gint64 seqs[20];
+
+  spool_test_put (fixture->spool, &route, 1, 1, 20, seqs);
+  reader = evbus_spool_reader_new_after (fixture->spool, route, seqs[2], NULL);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[2], 0, 10, NULL, NULL), ==, 10);
+  spool_test_deliver (fixture->spool, route, 3, seqs[2], NULL, 0);
+  rest = spool_test_drain (reader, 3);
+  g_assert_cmpstr (rest, ==, "14 15 16 17 18 19 20");
+}
+
 /* What is skipped is deleted, though what comes before is still wanted. */
 static void
 test_expire_frees (Fixture       *fixture,
@@ -390,6 +409,7 @@ main (int    argc,
     { "/spool/new-route", test_new_route },
     { "/spool/known-ids", test_known_ids },
     { "/spool/expire/ledger", test_expire },
+    { "/spool/expire/before-reader", test_expire_before_reader },
     { "/spool/expire/frees", test_expire_frees },
     { "/spool/uncommitted", test_roll_back },
   };

@@ -231,9 +231,9 @@ test_no_thread (Fixture       *fixture,
   g_autoptr(GError) error = NULL;
 
   evbus_test_put_numbers (fixture->broker, NULL, 0, 10);
-  evbus_test_refuse_threads (TRUE);
+  evbus_test_refuse_threads (1);
   g_assert_false (evbus_broker_start (fixture->broker, &error));
-  evbus_test_refuse_threads (FALSE);
+  evbus_test_refuse_threads (0);
   g_test_message ("%s", error->message);
   g_assert_error (error, G_THREAD_ERROR, G_THREAD_ERROR_AGAIN);
   evbus_test_assert_says (error->message, "broker.*not started");
@@ -248,9 +248,9 @@ test_no_thread_stopped (Fixture       *fixture,
                         gconstpointer  data)
 {
   evbus_test_put_numbers (fixture->broker, NULL, 0, 10);
-  evbus_test_refuse_threads (TRUE);
+  evbus_test_refuse_threads (1);
   g_assert_false (evbus_broker_start (fixture->broker, NULL));
-  evbus_test_refuse_threads (FALSE);
+  evbus_test_refuse_threads (0);
   stop_leaving (fixture, "^10 events");
   evbus_test_assert_ledger (fixture->route, "accepted=10 dropped=10");
 }

@@ -107,7 +107,7 @@ def test_plugin_in_python_of_the_guide(folder, bare):
     (plugins / 'journal.py').write_text(block(page, 'python', 'class Journal'), encoding='utf-8')
     text = block(page, 'yaml', 'journal:').replace('/tmp/journal.txt', str(folder / 'journal.txt'))
     (folder / 'evbus.yaml').write_text(text, encoding='utf-8')
-    bare['EVBUS_PLUGIN_PATH'] = str(plugins)
+    bare['EVBUS_PLUGIN_PATH'] = f'{plugins}:{build_root()}/plugins'     # the build's, as it is not installed
     event_id = run([build_root() / 'doc/examples/evbus-example-put', folder / 'evbus.yaml'], folder, bare).strip()
     assert (folder / 'journal.txt').read_text(encoding='utf-8') == f'{event_id} order.created\n'
 

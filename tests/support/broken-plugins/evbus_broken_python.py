@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An ingress that goes wrong where its option `mode` says."""
 
+import sys
+
 from gi.repository import Evbus, GLib, GObject
 
 
@@ -11,12 +13,28 @@ class BrokenIngress(GObject.Object, Evbus.Ingress):
             raise ValueError('an exception in open')
         return True
 
+    def fail_later(self, text):
+        def fail(_):
+            raise ValueError(text)
+
+        source = GLib.idle_source_new()
+        source.set_callback(fail)
+        source.attach(GLib.MainContext.ref_thread_default())
+
     def do_publish(self, ctx, batch, cancellable):
         mode = ctx.get_string('mode')
         if mode == 'publish':
             raise ValueError('an exception in publish')
         if mode == 'glib':
             raise GLib.Error('the login was refused', 'evbus-error-quark', Evbus.Error.BROKEN)
+        if mode == 'exit':
+            sys.exit('an exit in publish')
+        if mode == 'key':
+            raise ValueError(batch.get_event(0).get_routing_key())
+        if mode == 'idle':
+            self.fail_later(batch.get_event(0).get_routing_key())
+            batch.confirm_all()
+            return True
         if mode == 'none':
             return None
         if mode == 'false':

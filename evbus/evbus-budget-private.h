@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbus-queue-private.h"
+#include "evbus-spool-private.h"
+
+G_BEGIN_DECLS
+
+/* What the spool may hold, for each route and for all together. A route that has
+ * more than its share gives up its own oldest, its dead letters before its queued
+ * events; where all together have too much, the one that has the most does. A route
+ * within its share loses nothing. No put fails, but those for a route whose own
+ * settings say that it rather holds them up than loses anything. */
+typedef struct {
+  EvbusSpool *spool;       /* borrowed */
+  EvbusQueue *queue;       /* borrowed */
+  gsize       max_bytes;   /* atomic */
+  gint64      say_again;   /* the listener's thread's: monotonic, when to tell of dead letters that expire */
+  GMutex      claiming;    /* held while a route is bound, or what no route has expires */
+} EvbusBudget;
+
+void     evbus_budget_init  (EvbusBudget *self,
+                             EvbusSpool  *spool,
+                             EvbusQueue  *queue);
+void     evbus_budget_clear (EvbusBudget *self);
+
+/* On the listener's thread: expires what is too much, for a while, and has the spool
+ * maintained. Returns whether there is more to do. */
+gboolean evbus_budget_keep  (EvbusBudget *self);
+
+G_END_DECLS

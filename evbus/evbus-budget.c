@@ -1,0 +1,205 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "evbus-budget-private.h"
+
+#include "evbus-admission-private.h"
+#include "evbus-claim-private.h"
+#include "evbus-limits-private.h"
+#include "evbus-route-private.h"
+
+/* How long events are expired before others get their turn. */
+#define EXPIRE_US (50 * (gint64) 1000)
+
+/* Between two messages that dead letters expire. */
+#define SAY_US (60 * (gint64) G_USEC_PER_SEC)
+
+/* A part of the spool, and who has it. */
+typedef struct {
+  EvbusSpoolRoute *spool_route;
+  EvbusRoute      *route;        /* NULL: nobody */
+  gboolean         shared;       /* one closes, and the next one waits: neither is sure how far it is */
+  guint64          queued;       /* bytes */
+  guint64          dead;         /* bytes */
+} Share;
+
+void
+evbus_budget_init (EvbusBudget *self,
+                   EvbusSpool  *spool,
+                   EvbusQueue  *queue)
+{
+  self->spool = spool;
+  self->queue = queue;
+  self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
+  g_mutex_init (&self->claiming);
+}
+
+void
+evbus_budget_clear (EvbusBudget *self)
+{
+  g_mutex_clear (&self->claiming);
+}
+
+static GArray *
+list_shares (EvbusBudget *self,
+             GPtrArray   *routes)
+{
+  GArray *shares = g_array_new (FALSE, TRUE, sizeof (Share));
+  g_autoptr(GPtrArray) stored = evbus_spool_list_routes (self->spool);
+  g_autoptr(GHashTable) index = g_hash_table_new (NULL, NULL);
+
+  g_array_set_size (shares, stored->len);
+  for (guint i = 0; i < stored->len; i++)
+    {
+      Share *share = &g_array_index (shares, Share, i);
+      EvbusLedger ledger;
+
+      share->spool_route = stored->pdata[i];
+      evbus_spool_route_get_ledger (share->spool_route, &ledger, &share->queued);
+      share->dead = evbus_spool_route_get_dead_weight (share->spool_route);
+      g_hash_table_insert (index, share->spool_route, share);
+    }
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusRoute *route = routes->pdata[i];
+      Share *share = route->spool_route != NULL ? g_hash_table_lookup (index, route->spool_route) : NULL;
+
+      if (share == NULL)
+        continue;
+      share->shared = share->route != NULL;
+      share->route = route;
+    }
+
+  return shares;
+}
+
+static void
+tell (EvbusBudget *self,
+      const Share *share)
+{
+  gint64 now = g_get_monotonic_time ();
+  g_autofree char *name = NULL;
+
+  if (now < self->say_again)
+    return;
+
+  self->say_again = now + SAY_US;
+  name = evbus_claim_describe (evbus_spool_route_get_key (share->spool_route));
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+                    "EVBUS_ROUTE", name,
+                    "MESSAGE", "route %s has more in the spool than its share: its oldest dead letters expire "
+                    "(said once a minute at most)", name);
+}
+
+/* What the route itself has not counted as dead yet stays. */
+static guint
+expire_dead (EvbusBudget *self,
+             const Share *share,
+             guint64      weight)
+{
+  guint64 n_counted = evbus_queue_count_dead (self->queue, share->spool_route);
+  guint n = 0;
+
+  if (n_counted == 0 ||
+      !evbus_spool_lose_dead (self->spool, share->spool_route, G_STRUCT_OFFSET (EvbusLedger, expired),
+                              MIN (n_counted, EVBUS_EXPIRE_EVENTS), weight, &n, NULL) || n == 0)
+    return 0;
+
+  evbus_queue_lose_dead (self->queue, share->spool_route, n, G_STRUCT_OFFSET (EvbusLedger, expired));
+  tell (self, share);
+  return n;
+}
+
+static guint
+expire_queued (EvbusBudget *self,
+               const Share *share,
+               guint64      max_weight)
+{
+  guint n = 0;
+
+  if (share->route != NULL)
+    return evbus_admission_couples (share->route) ? 0 : evbus_route_expire_backlog (share->route, max_weight);
+
+  g_mutex_lock (&self->claiming);
+  if (evbus_spool_route_is_orphan (share->spool_route))
+    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, NULL, NULL);
+  g_mutex_unlock (&self->claiming);
+  return n;
+}
+
+/* Some of what is too much. Returns how many. */
+static guint
+expire_share (EvbusBudget *self,
+              const Share *share,
+              guint64      max_weight)
+{
+  guint64 weight = share->queued + share->dead;
+
+  if (share->shared || weight <= max_weight)
+    return 0;
+  if (share->dead > 0)
+    return expire_dead (self, share, weight - max_weight);
+  return expire_queued (self, share, max_weight);
+}
+
+/* A route that rather holds up its producers does so while the spool is full and it
+ * has the most in it. */
+static void
+hold_back (EvbusBudget *self,
+           GArray      *shares,
+           const Share *full)
+{
+  for (guint i = 0; i < shares->len; i++)
+    {
+      const Share *share = &g_array_index (shares, Share, i);
+      gboolean hold = share == full;
+
+      if (share->route != NULL && share->route->held_back != hold && evbus_admission_couples (share->route))
+        evbus_queue_hold_back (self->queue, share->route, hold);
+    }
+}
+
+/* Returns how many were lost. */
+static guint
+expire_some (EvbusBudget *self)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  g_autoptr(GArray) shares = list_shares (self, routes);
+  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
+  guint64 stored = evbus_spool_get_weight (self->spool);
+  const Share *largest = NULL;
+  guint64 most = 0;
+  guint n = 0;
+
+  for (guint i = 0; i < shares->len; i++)
+    {
+      Share *share = &g_array_index (shares, Share, i);
+
+      if (share->route != NULL)
+        n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
+      if (share->queued + share->dead > most)
+        {
+          most = share->queued + share->dead;
+          largest = share;
+        }
+    }
+
+  /* What is to be deleted is no reason for more. */
+  if (stored > max_bytes && largest != NULL && n == 0 && !evbus_spool_has_settled (self->spool))
+    n += expire_share (self, largest, most - MIN (most, stored - max_bytes));
+  hold_back (self, shares, stored > max_bytes && n == 0 ? largest : NULL);
+  return n;
+}
+
+gboolean
+evbus_budget_keep (EvbusBudget *self)
+{
+  gint64 end = g_get_monotonic_time () + EXPIRE_US;
+  gboolean more = evbus_spool_maintain (self->spool);
+  guint n;
+
+  while ((n = expire_some (self)) > 0 && g_get_monotonic_time () < end)
+    more |= evbus_spool_maintain (self->spool);
+  return more || n > 0;
+}

@@ -1,0 +1,143 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* The ledgers, which the queue's lock guards: what becomes of dead letters, and what
+ * is read. */
+
+#include "evbus-admission-private.h"
+
+#include "evbus-notifier-private.h"
+#include "evbus-route-private.h"
+
+/* Where one has taken another's place, the older has the counts until it has
+ * closed; what comes goes to the newer. */
+static EvbusRoute *
+find_locked (EvbusQueue  *self,
+             gpointer     spool_route,
+             EvbusRoute **newest)
+{
+  EvbusRoute *oldest = NULL;
+
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      if (route->spool_route != spool_route)
+        continue;
+      oldest = oldest != NULL ? oldest : route;
+      *newest = route;
+    }
+
+  return oldest;
+}
+
+EvbusRoute *
+evbus_queue_replay (EvbusQueue *self,
+                    gpointer    spool_route,
+                    gsize       weight)
+{
+  EvbusRoute *newest = NULL;
+  EvbusRoute *route;
+
+  evbus_queue_lock (self);
+  route = find_locked (self, spool_route, &newest);
+  if (route != NULL)
+    {
+      route->ledger.dead--;
+      route->ledger.queued++;
+      route->queued_weight += weight;
+      g_object_ref (newest);
+    }
+  evbus_queue_unlock (self);
+
+  return newest;
+}
+
+guint64
+evbus_queue_count_dead (EvbusQueue *self,
+                        gpointer    spool_route)
+{
+  guint64 n_dead = G_MAXUINT64;
+  EvbusRoute *newest = NULL;
+  EvbusRoute *route;
+
+  evbus_queue_lock (self);
+  route = find_locked (self, spool_route, &newest);
+  if (route != NULL)
+    n_dead = route->ledger.dead;
+  evbus_queue_unlock (self);
+
+  return n_dead;
+}
+
+void
+evbus_queue_lose_dead (EvbusQueue *self,
+                       gpointer    spool_route,
+                       guint64     n_events,
+                       gsize       account)
+{
+  EvbusRoute *newest = NULL;
+  EvbusRoute *route;
+
+  evbus_queue_lock (self);
+  route = find_locked (self, spool_route, &newest);
+  if (route != NULL)
+    {
+      route->ledger.dead -= n_events;
+      G_STRUCT_MEMBER (guint64, &route->ledger, account) += n_events;
+      g_object_ref (newest);
+    }
+  evbus_queue_unlock (self);
+
+  if (newest != NULL)
+    {
+      evbus_notifier_figures_moved (newest->notifier, newest);
+      g_object_unref (newest);
+    }
+}
+
+void
+evbus_queue_get_ledger (EvbusQueue  *self,
+                        EvbusRoute  *route,
+                        EvbusLedger *ledger)
+{
+  evbus_queue_lock (self);
+  *ledger = route->ledger;
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_get_totals (EvbusQueue  *self,
+                        EvbusSpool  *spool,
+                        EvbusLedger *ledger)
+{
+  g_autoptr(GHashTable) held = g_hash_table_new (NULL, NULL);
+  g_autoptr(GPtrArray) stored = spool != NULL ? evbus_spool_list_routes (spool) : NULL;
+  EvbusLedger other;
+
+  evbus_queue_lock (self);
+  *ledger = self->retired;
+  if (spool != NULL)
+    {
+      evbus_spool_get_rest (spool, &other);
+      evbus_ledger_add (ledger, &other);
+    }
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      evbus_ledger_add (ledger, &route->ledger);
+      g_hash_table_add (held, route->spool_route);
+    }
+  /* Under the same lock, or one that retires now were counted twice. */
+  for (guint i = 0; stored != NULL && i < stored->len; i++)
+    {
+      if (g_hash_table_contains (held, stored->pdata[i]))
+        continue;
+      evbus_spool_route_get_ledger (stored->pdata[i], &other, NULL);
+      evbus_ledger_add (ledger, &other);
+    }
+  ledger->unrouted = self->unrouted;
+  evbus_queue_unlock (self);
+}
