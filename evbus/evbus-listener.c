@@ -4,6 +4,7 @@
 
 #include "evbus-listener-private.h"
 
+#include "evbus-clock-private.h"
 #include "evbus-limits-private.h"
 #include "evbus-source-private.h"
 #include "evbus-spooler-private.h"
@@ -111,7 +112,7 @@ evbus_listener_get_queue (EvbusListener *self)
 static void
 hand_on (EvbusTake *take)
 {
-  gint64 now = g_get_monotonic_time ();
+  gint64 now = evbus_clock_get_boot_time ();
 
   for (guint i = 0; i < take->chunks->len; i++)
     {

@@ -20,13 +20,15 @@ typedef struct {
   EvbusRecordKind kind;
   guint32         place;    /* the set of routes of an event, the route of a dead letter */
   gint64          seq;
+  gint64          ahead;    /* to be written: what the spool's steady clock is ahead of the boot time */
+  gint64          put;      /* read: when it was put, by the steady clock */
   gint64          died;     /* of a dead letter: microseconds since 1970 UTC */
   const char     *reason;   /* of a dead letter, in the record; not terminated by a NUL */
   gsize           reason_length;
   gsize           weight;   /* of the event */
 } EvbusRecordInfo;
 
-/* Appends to @out the record of @event. @info: kind, place, seq and, of a
+/* Appends to @out the record of @event. @info: kind, place, seq, ahead and, of a
  * dead letter, died and reason. */
 void        evbus_record_append   (GByteArray            *out,
                                    EvbusEvent            *event,
@@ -38,9 +40,11 @@ gsize       evbus_record_check    (const guint8          *data,
                                    gsize                  size,
                                    EvbusRecordInfo       *info);
 
-/* The event of the record at @data, or NULL if there is none that is sound. */
+/* The event of the record at @data, or NULL if there is none that is sound. @ahead: as
+ * above, now. */
 EvbusEvent *evbus_record_parse    (const guint8          *data,
                                    gsize                  size,
+                                   gint64                 ahead,
                                    EvbusRecordInfo       *info);
 
 /* "EVR1", with which a record begins. */

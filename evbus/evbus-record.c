@@ -14,8 +14,8 @@
  *     20  u32  place: set of routes, or route
  *     24  i64  sequence number
  *     32  i64  time of the put by the wall clock
- *     40  i64  the same by the boot time (CLOCK_BOOTTIME)
- *     48  u64  the boot: the first half of the kernel's boot_id
+ *     40  i64  the same by the spool's steady clock
+ *     48  u64  0; in format 1 the boot, and before it the boot time
  *     56  i64  max_age
  *     64  id, routing key, profile, content type, each with a NUL; attributes
  *         (a{ss}); of a dead letter i64 died, u32 bytes of the reason, reason; body
@@ -24,9 +24,9 @@
 #include "evbus-record-private.h"
 
 #include <string.h>
-#include <time.h>
 #include <zlib.h>
 
+#include "evbus-clock-private.h"
 #include "evbus-id-private.h"
 #include "evbus-limits-private.h"
 
@@ -84,37 +84,6 @@ put_i64 (guint8 *out,
   memcpy (out, &value, sizeof value);
 }
 
-static gint64
-boot_time_now (void)
-{
-  struct timespec now;
-
-  clock_gettime (CLOCK_BOOTTIME, &now);
-  return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
-}
-
-/* Which boot this is; 1 where the kernel does not say. */
-static gint64
-boot_now (void)
-{
-  static gsize boot = 0;
-
-  if (g_once_init_enter (&boot))
-    {
-      g_autofree char *text = NULL;
-      g_autofree char *half = NULL;
-      guint64 value = 0;
-
-      if (g_file_get_contents ("/proc/sys/kernel/random/boot_id", &text, NULL, NULL) && strlen (text) >= 18)
-        {
-          half = g_strdup_printf ("%.8s%.4s%.4s", text, text + 9, text + 14);
-          value = g_ascii_strtoull (half, NULL, 16);
-        }
-      g_once_init_leave (&boot, (gsize) MAX (value, 1));
-    }
-  return (gint64) boot;
-}
-
 static guint8 *
 put_string (guint8     *out,
             const char *string,
@@ -132,7 +101,7 @@ evbus_record_append (GByteArray            *array,
   const char *strings[] = { event->id, event->routing_key, event->profile, event->content_type };
   gsize attributes = event->attributes != NULL ? g_variant_get_size (event->attributes) : 0;
   gboolean dead = info->kind == EVBUS_RECORD_DEAD;
-  gint64 age = event->since != 0 ? g_get_monotonic_time () - event->since : 0;
+  gint64 since = event->since != 0 ? event->since : evbus_clock_get_boot_time ();
   gsize length = FIXED + attributes + event->size + (dead ? DEAD_FIXED + info->reason_length : 0);
   gsize start = array->len;
   guint8 *record, *out;
@@ -150,8 +119,8 @@ evbus_record_append (GByteArray            *array,
   put_u32 (record + 20, info->place);
   put_i64 (record + 24, info->seq);
   put_i64 (record + 32, event->time);
-  put_i64 (record + 40, boot_time_now () - age);
-  put_i64 (record + 48, boot_now ());
+  put_i64 (record + 40, since + info->ahead);
+  put_i64 (record + 48, 0);
   put_i64 (record + 56, event->max_age);
 
   out = record + FIXED;
@@ -178,6 +147,15 @@ evbus_record_append (GByteArray            *array,
   put_u32 (record + 8, crc32 (0, record + EVBUS_RECORD_PREFIX, length - EVBUS_RECORD_PREFIX));
 }
 
+/* When it was put, by the steady clock. Below 0, or beyond all times, it is nonsense, of
+ * which a difference might overflow. In format 1 there was none but the wall clock, with whose time the
+ * steady one began. */
+static gint64
+get_put (const guint8 *data)
+{
+  return CLAMP (get_i64 (data + (get_i64 (data + 48) == 0 ? 40 : 32)), 0, G_MAXINT64 / 2);
+}
+
 gsize
 evbus_record_check (const guint8    *data,
                     gsize            size,
@@ -202,6 +180,7 @@ evbus_record_check (const guint8    *data,
       info->kind = data[12];
       info->place = get_u32 (data + 20);
       info->seq = get_i64 (data + 24);
+      info->put = get_put (data);
     }
   if (data[12] == EVBUS_RECORD_DEAD)
     {
@@ -258,22 +237,19 @@ get_attributes (const guint8 *data,
   return NULL;
 }
 
-/* How old an event is, whatever the clocks did: the boot time only goes forward,
- * but begins anew with each boot. A time before 0 is nonsense, of which the
- * difference might overflow. */
+/* The same by the boot time: before the boot, that is below 0. One that is still to
+ * come is nonsense. */
 static gint64
-get_age (const guint8 *data)
+get_since (const guint8 *data,
+           gint64        ahead)
 {
-  gboolean same_boot = get_i64 (data + 48) == boot_now ();
-  gint64 now = same_boot ? boot_time_now () : g_get_real_time ();
-  gint64 then = get_i64 (data + (same_boot ? 40 : 32));
-
-  return CLAMP (now - MAX (then, 0), 0, G_MAXINT64);
+  return MIN (get_put (data) - ahead, evbus_clock_get_boot_time ());
 }
 
 EvbusEvent *
 evbus_record_parse (const guint8    *data,
                     gsize            size,
+                    gint64           ahead,
                     EvbusRecordInfo *info)
 {
   const char *strings[4];
@@ -310,6 +286,6 @@ evbus_record_parse (const guint8    *data,
   event = evbus_event_new (&init);
   event->seq = info->seq;
   event->time = get_i64 (data + 32);
-  event->since = g_get_monotonic_time () - get_age (data);
+  event->since = get_since (data, ahead);
   return event;
 }

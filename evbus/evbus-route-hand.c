@@ -4,8 +4,10 @@
 
 #include "evbus-route-worker-private.h"
 
+#include "evbus-clock-private.h"
+
 /* When an event that waits since @since, which may be before this boot, is too
- * old; -1: never. */
+ * old: boot time; -1: never. */
 static gint64
 expiry_of (EvbusRoute *route,
            EvbusEvent *event,
@@ -149,8 +151,7 @@ take_expired_locked (EvbusRoute *route,
 
 /* With a spool they are kept until it has a thread that writes them off. */
 void
-evbus_route_expire (EvbusRoute *self,
-                    gint64      now)
+evbus_route_expire (EvbusRoute *self)
 {
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
 
@@ -158,7 +159,7 @@ evbus_route_expire (EvbusRoute *self,
     return;
 
   g_mutex_lock (&self->lock);
-  take_expired_locked (self, now, expired);
+  take_expired_locked (self, evbus_clock_get_boot_time (), expired);
   g_mutex_unlock (&self->lock);
 
   if (expired->len > 0)
@@ -172,7 +173,7 @@ evbus_worker_sleep (EvbusWorker *self,
 {
   EvbusRoute *route = self->route;
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  gint64 now = g_get_monotonic_time ();
+  gint64 now = evbus_clock_get_boot_time ();
   gint64 expiry;
 
   if (route->hand.events->len > 0)
@@ -185,6 +186,8 @@ evbus_worker_sleep (EvbusWorker *self,
     expiry = expiry_of (route, route->hand.events->pdata[0], held_since (route, 0));
   else
     expiry = take_expired_locked (route, now, expired);
+  if (expiry >= 0)
+    expiry = evbus_clock_to_monotonic (expiry);
   if (expiry >= 0 && (when < 0 || expiry < when))
     when = expiry;
 
@@ -192,7 +195,7 @@ evbus_worker_sleep (EvbusWorker *self,
   if (route->n_held == 0 && route->window.n_events == 0)
     route->awake = FALSE;
   if (expired->len > 0 && route->behind)
-    when = now;   /* there may be more of them in the spool */
+    when = 0;   /* there may be more of them in the spool */
   if (route->n_orders == self->n_orders)
     g_source_set_ready_time (route->work, when);
   g_mutex_unlock (&route->lock);
@@ -236,7 +239,7 @@ take_batch (EvbusWorker *self,
   else
     /* Under the lock: what ends the lingering wakes only after it, and is not
      * overwritten. */
-    g_source_set_ready_time (route->work, lingers_until);
+    g_source_set_ready_time (route->work, evbus_clock_to_monotonic (lingers_until));
   route->n_held = route->hand.events->len;
   route->held_weight = route->hand.weight;
   if (route->n_held == 0)
@@ -252,7 +255,7 @@ gboolean
 evbus_worker_fetch (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
-  gint64 now = g_get_monotonic_time ();
+  gint64 now = evbus_clock_get_boot_time ();
 
   while (route->hand.events->len == 0)
     {

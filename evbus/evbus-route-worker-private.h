@@ -66,8 +66,7 @@ void         evbus_worker_let_go_all  (EvbusWorker     *self);
 void         evbus_worker_sleep       (EvbusWorker     *self,
                                        gint64           when);
 /* The same for a route without a thread, but for the sleep. */
-void         evbus_route_expire       (EvbusRoute      *self,
-                                       gint64           now);
+void         evbus_route_expire       (EvbusRoute      *self);
 
 /* evbus-route-backlog.c: reads on from the spool, if the window is empty. FALSE:
  * there is nothing more now. */

@@ -418,6 +418,6 @@ evbus_route_start (EvbusRoute    *self,
 
   self->start_again = now + START_AGAIN_US;
   evbus_route_set_state (self, EVBUS_ROUTE_STATE_FAILED, reason);
-  evbus_route_expire (self, now);
+  evbus_route_expire (self);
   evbus_listener_watch (listener, self->start_again);
 }

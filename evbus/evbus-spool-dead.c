@@ -26,7 +26,8 @@ parse_row (EvbusSpool   *self,
            sqlite3_stmt *row)
 {
   EvbusRecordInfo info;
-  EvbusEvent *event = evbus_record_parse (sqlite3_column_blob (row, 2), sqlite3_column_bytes (row, 2), &info);
+  EvbusEvent *event = evbus_record_parse (sqlite3_column_blob (row, 2), sqlite3_column_bytes (row, 2),
+                                          self->ahead, &info);
   EvbusSpoolRoute *route;
   EvbusSpoolDead *dead;
 
@@ -172,7 +173,7 @@ take_dead (EvbusSpool          *self,
       size = sqlite3_column_bytes (row, 1);
       *route = evbus_spool_find_route (self, sqlite3_column_int64 (row, 0));
       if (step->replay)
-        *event = evbus_record_parse (sqlite3_column_blob (row, 1), size, NULL);
+        *event = evbus_record_parse (sqlite3_column_blob (row, 1), size, self->ahead, NULL);
       sqlite3_reset (row);
     }
 

@@ -134,7 +134,7 @@ enum {
 
 /* The row of the route 0 is that of the spool as a whole. It has these numbers where
  * a route has those of pending events. */
-enum { UNROUTED, REPEATED, N_TOTALS };
+enum { UNROUTED, REPEATED, BOOT, BOOT_TIME, WALL_TIME, STEADY_TIME, N_TOTALS };
 
 static void
 cursor_to_numbers (const EvbusSpoolCursor *cursor,
@@ -207,6 +207,7 @@ evbus_spool_write_total (EvbusSpool  *self,
 {
   gint64 numbers[N_TOTALS];
   EvbusSpoolCursor total;
+  EvbusClockMark mark;
   gboolean written;
 
   evbus_spool_cursor_init (&total);
@@ -217,6 +218,11 @@ evbus_spool_write_total (EvbusSpool  *self,
   evbus_ledger_add (&total.ledger, &self->rest_change);
   numbers[UNROUTED] = total.ledger.unrouted;
   numbers[REPEATED] = total.ledger.repeated;
+  evbus_clock_mark (self->ahead, &mark);
+  numbers[BOOT] = mark.boot;
+  numbers[BOOT_TIME] = mark.boot_time;
+  numbers[WALL_TIME] = mark.wall_time;
+  numbers[STEADY_TIME] = mark.steady_time;
   g_array_append_vals (total.pending, numbers, N_TOTALS);
   written = write_row (self->sql, 0, "", &total, error);
   evbus_spool_cursor_clear (&total);
@@ -278,14 +284,21 @@ static void
 take_totals (EvbusSpool             *self,
              const EvbusSpoolCursor *total)
 {
+  const gint64 *numbers = (gint64 *) (gpointer) total->pending->data;
+
   self->seq = self->horizon = total->position;
   self->last_route_id = total->last;
   self->weight = total->weight;
   self->rest = total->ledger;
   if (total->pending->len < N_TOTALS)
     return;
-  self->rest.unrouted = g_array_index (total->pending, gint64, UNROUTED);
-  self->rest.repeated = g_array_index (total->pending, gint64, REPEATED);
+  self->rest.unrouted = numbers[UNROUTED];
+  self->rest.repeated = numbers[REPEATED];
+  self->clock.boot = numbers[BOOT];
+  self->clock.boot_time = numbers[BOOT_TIME];
+  self->clock.wall_time = numbers[WALL_TIME];
+  self->clock.steady_time = numbers[STEADY_TIME];
+  self->ahead = evbus_clock_resume (&self->clock);
 }
 
 static gboolean

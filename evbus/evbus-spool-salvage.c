@@ -27,6 +27,7 @@ typedef struct {
   GHashTable *dead;           /* gint64: which dead letters there are, by route and seq */
   GHashTable *found;          /* EvbusSpoolRoute → EvbusSpoolCursor: what was taken over */
   gint64      max_seq;
+  gint64      last_put;       /* by the steady clock */
   gsize       step;           /* bytes of this transaction */
   guint64     n_events;
   guint64     n_dead;
@@ -185,6 +186,7 @@ take_record (const guint8 *data,
   if (length == 0)
     return;
   self->max_seq = MAX (self->max_seq, MIN (info.seq, EVBUS_SPOOL_MAX_SEQ - 2 * SEQ_MARGIN));
+  self->last_put = MAX (self->last_put, info.put);
   if (info.kind == EVBUS_RECORD_EVENT)
     take_event (self, data, length, &info);
   else if (!self->dead_sound)
@@ -309,6 +311,10 @@ write_all (Salvage *self)
   while (self->failure == NULL && g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
     evbus_spool_write_set (to, set, &self->failure);
 
+  /* Where it is not known what the clock showed, none of them has aged since the last
+   * one was put. */
+  if (to->clock.boot == 0 && self->last_put > 0)
+    to->ahead = self->last_put - evbus_clock_get_boot_time ();
   if (to->seq == 0 || to->seq < self->max_seq)
     to->seq = MAX (to->seq, self->max_seq) + SEQ_MARGIN;
   for (guint i = 0; i < to->routes->len; i++)

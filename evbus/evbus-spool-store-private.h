@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "evbus-clock-private.h"
 #include "evbus-record-private.h"
 #include "evbus-spool-private.h"
 #include "evbus-sql-private.h"
@@ -92,6 +93,8 @@ struct _EvbusSpool
   char               *note;
   EvbusSpoolKeeper   *keeper;
   gboolean            closed;           /* lock, written by the Writer */
+  EvbusClockMark      clock;            /* what its steady clock showed last, as it was read; boot 0: not known */
+  gint64              ahead;            /* of that clock; set when it is opened */
   int                 marked;           /* atomic: the folder says that the database is damaged */
 
   /* Writer. */

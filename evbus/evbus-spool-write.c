@@ -78,7 +78,9 @@ evbus_spool_store_event (EvbusSpool    *self,
                          EvbusSpoolSet *set,
                          EvbusEvent    *event)
 {
-  EvbusRecordInfo info = { .kind = EVBUS_RECORD_EVENT, .place = set->id, .seq = event->seq };
+  EvbusRecordInfo info = {
+    .kind = EVBUS_RECORD_EVENT, .place = set->id, .seq = event->seq, .ahead = self->ahead,
+  };
 
   g_byte_array_set_size (self->record, 0);
   evbus_record_append (self->record, event, &info);

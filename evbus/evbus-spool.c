@@ -264,6 +264,7 @@ evbus_spool_new (const char *directory,
   EvbusSpool *self = g_new0 (EvbusSpool, 1);
 
   g_atomic_ref_count_init (&self->ref_count);
+  self->ahead = evbus_clock_begin ();
   self->directory = g_strdup (directory);
   self->path = g_build_filename (directory, name, NULL);
   self->lock_fd = -1;

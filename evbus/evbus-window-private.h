@@ -20,10 +20,10 @@ typedef struct {
   guint            n_allocated;
   guint            n_events;
   guint            max_hops;     /* of the events */
-  gint64           next_expiry;  /* monotonic: no event with a max_age of its own expires before; 0: none has one */
-  gint64           opened;       /* monotonic: when it was made … */
+  gint64           next_expiry;  /* boot time: no event with a max_age of its own expires before; 0: none has one */
+  gint64           opened;       /* boot time: when it was made … */
   gint64           opened_time;  /* … and the time of its first event, by the clock */
-  gint64           picked_up;    /* monotonic, set by the listener */
+  gint64           picked_up;    /* boot time, set by the listener */
   gsize            weight;       /* of the events together */
   EvbusRouteSet   *set;          /* while in the queue, a reference under its lock */
   GPtrArray       *receipts;     /* puts (a reference of each) that end in this chunk and are answered
@@ -37,7 +37,7 @@ EvbusChunk *evbus_chunk_new    (EvbusRouteSet *set,
 /* Takes over the reference. There must be room. */
 void        evbus_chunk_append (EvbusChunk    *self,
                                 EvbusEvent    *event);
-/* Since when an event of it waits; monotonic. */
+/* Since when an event of it waits; boot time. */
 gint64      evbus_chunk_since  (EvbusChunk    *self,
                                 EvbusEvent    *event);
 EvbusChunk *evbus_chunk_ref    (EvbusChunk    *self);
@@ -54,7 +54,7 @@ void  evbus_window_init        (EvbusWindow *self);
 void  evbus_window_push        (EvbusWindow *self,
                                 EvbusChunk  *chunk);
 
-/* The oldest event, borrowed, or NULL; since when it waits. */
+/* The oldest event, borrowed, or NULL; since when it waits (boot time). */
 EvbusEvent *evbus_window_peek  (EvbusWindow *self,
                                 gint64      *since);
 

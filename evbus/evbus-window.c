@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "evbus-clock-private.h"
 #include "evbus-event-private.h"
 
 typedef struct {
@@ -25,7 +26,7 @@ evbus_chunk_new (EvbusRouteSet *set,
   self->n_events = 0;
   self->max_hops = 0;
   self->next_expiry = 0;
-  self->opened = g_get_monotonic_time ();
+  self->opened = evbus_clock_get_boot_time ();
   self->opened_time = 0;
   self->picked_up = 0;
   self->weight = 0;
@@ -55,7 +56,7 @@ evbus_chunk_append (EvbusChunk *self,
     }
 }
 
-/* The clock is read for every event anyway, the monotonic time once a chunk. So
+/* The wall clock is read for every event anyway, the boot time once a chunk. So
  * a clock that is set counts for no more than the chunk was in the queue. */
 gint64
 evbus_chunk_since (EvbusChunk *self,

@@ -6,8 +6,12 @@
 
 #include <string.h>
 
+#include "evbus-clock-private.h"
 #include "evbus-record-private.h"
 #include "evbus-limits-private.h"
+
+/* Of the steady clock, of the boot time. */
+#define AHEAD G_TIME_SPAN_DAY
 
 static EvbusEvent *
 make_event (const guint8 *data,
@@ -34,7 +38,8 @@ encode (EvbusEvent      *event,
 {
   GByteArray *record = g_byte_array_new ();
   EvbusRecordInfo info = {
-    .kind = kind, .place = 4711, .seq = 123456789012, .died = 987654321, .reason = "because", .reason_length = 7,
+    .kind = kind, .place = 4711, .seq = 123456789012, .ahead = AHEAD, .died = 987654321,
+    .reason = "because", .reason_length = 7,
   };
 
   evbus_record_append (record, event, &info);
@@ -91,7 +96,7 @@ test_round_trip (void)
           g_assert_cmpint (info.died, ==, 987654321);
           g_assert_cmpmem (info.reason, info.reason_length, "because", 7);
         }
-      back = evbus_record_parse (record->data, record->len, NULL);
+      back = evbus_record_parse (record->data, record->len, 0, NULL);
       g_assert_nonnull (back);
       g_assert_cmpint (back->seq, ==, 123456789012);
       if (text == NULL || !g_str_equal (text, "@a{ss} {}"))
@@ -99,29 +104,42 @@ test_round_trip (void)
     }
 }
 
-/* Of an event that is read back in the same boot. */
+/* It waits since when it was put, by a clock that nobody can set. */
 static void
 test_age (void)
 {
-  g_autoptr(EvbusEvent) event = make_event ((const guint8 *) "x", 1, NULL);
-  g_autoptr(EvbusEvent) back = NULL, again = NULL;
+  EvbusClockMark now = { .boot = 7, .boot_time = G_TIME_SPAN_HOUR, .wall_time = 50 * G_TIME_SPAN_DAY };
+  g_autoptr(EvbusEvent) event = NULL, back = NULL, again = NULL;
   g_autoptr(GByteArray) record = NULL, second = NULL;
-  gint64 before = g_get_monotonic_time ();
-  gint64 age = MIN (G_TIME_SPAN_HOUR, before / 2);   /* the boot may be younger than an hour */
 
+  evbus_clock_fake (&now);
+  event = make_event ((const guint8 *) "x", 1, NULL);
   g_assert_cmpint (event->since, ==, 0);
   record = encode (event, EVBUS_RECORD_EVENT);
-  back = evbus_record_parse (record->data, record->len, NULL);
-  g_assert_cmpint (back->since, >=, before - 1000);
-  g_assert_cmpint (back->since, <=, g_get_monotonic_time ());
 
-  /* The wall clock says something else. */
-  back->since -= age;
-  back->time += G_TIME_SPAN_DAY;
+  now.boot_time += G_TIME_SPAN_MINUTE;
+  now.wall_time += G_TIME_SPAN_DAY;
+  evbus_clock_fake (&now);
+  back = evbus_record_parse (record->data, record->len, AHEAD, NULL);
+  g_assert_cmpint (back->since, ==, G_TIME_SPAN_HOUR);
   second = encode (back, EVBUS_RECORD_DEAD);
-  again = evbus_record_parse (second->data, second->len, NULL);
-  g_assert_cmpint (ABS (again->since - back->since), <, G_USEC_PER_SEC);
+  again = evbus_record_parse (second->data, second->len, AHEAD, NULL);
+  g_assert_cmpint (again->since, ==, back->since);
   g_assert_cmpint (again->time, ==, back->time);
+  g_clear_pointer (&again, evbus_event_unref);
+
+  /* In another boot, before which an hour and ten seconds have gone by. */
+  now.boot = 8;
+  now.boot_time = 10 * G_TIME_SPAN_SECOND;
+  evbus_clock_fake (&now);
+  again = evbus_record_parse (record->data, record->len, AHEAD + 2 * G_TIME_SPAN_HOUR, NULL);
+  g_assert_cmpint (again->since, ==, - G_TIME_SPAN_HOUR);
+  g_clear_pointer (&again, evbus_event_unref);
+
+  /* Nothing is put in the future. */
+  again = evbus_record_parse (record->data, record->len, 0, NULL);
+  g_assert_cmpint (again->since, ==, now.boot_time);
+  evbus_clock_fake (NULL);
 }
 
 /* Each byte changed, each length: nothing is taken for a record. */
@@ -135,11 +153,11 @@ test_damaged (void)
     {
       g_autofree guint8 *part = g_memdup2 (record->data, i + 1);
 
-      g_assert_null (i + 1 < record->len ? evbus_record_parse (part, i + 1, NULL) : NULL);
+      g_assert_null (i + 1 < record->len ? evbus_record_parse (part, i + 1, 0, NULL) : NULL);
       for (guint bit = 0; bit < 8; bit++)
         {
           record->data[i] ^= 1 << bit;
-          g_assert_null (evbus_record_parse (record->data, record->len, NULL));
+          g_assert_null (evbus_record_parse (record->data, record->len, 0, NULL));
           record->data[i] ^= 1 << bit;
         }
     }
@@ -186,7 +204,7 @@ test_any_bytes (void)
 
       /* In a block of its own, so that a sanitizer sees a read beyond. */
       exact = g_memdup2 (record->data, size);
-      back = evbus_record_parse (exact, size, NULL);
+      back = evbus_record_parse (exact, size, 0, NULL);
       if (back == NULL)
         continue;
       g_assert_true (g_utf8_validate (back->routing_key, -1, NULL));
