@@ -57,3 +57,25 @@ evbus_broker_start (EvbusBroker  *self,
 
   return started;
 }
+
+/**
+ * evbus_broker_ping:
+ * @self: a broker
+ *
+ * Asks the thread that takes the events from the queue for a sign of life, for a
+ * program with a watchdog. That thread has a turn soon, unless it hangs, or the disk
+ * with its spool does; a destination that hangs does not hold it up. Never waits, and
+ * can be called on any thread.
+ *
+ * Returns: whether it has answered the last call; %TRUE too if this is the first one,
+ *   or the broker has stopped, %FALSE if it is not started yet
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_ping (EvbusBroker *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+
+  return evbus_listener_ping (self->listener);
+}

@@ -67,6 +67,9 @@ gboolean     evbus_broker_stop_finish    (EvbusBroker          *self,
                                           GError              **error);
 
 EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_ping           (EvbusBroker          *self);
+
+EVBUS_AVAILABLE_IN_1_0
 char        *evbus_broker_dup_spool_directory (EvbusBroker    *self);
 EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_set_spool_directory (EvbusBroker    *self,

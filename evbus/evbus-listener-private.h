@@ -46,6 +46,8 @@ void           evbus_listener_retire (EvbusListener  *self,
 void           evbus_listener_stop   (EvbusListener  *self,
                                       GTask          *task,
                                       guint           timeout);
+/* Asks for a sign of life; FALSE: there was none since the last time. */
+gboolean       evbus_listener_ping   (EvbusListener  *self);
 /* Ends everything at once, waiting for nothing. */
 void           evbus_listener_abort  (EvbusListener  *self);
 /* For a listener whose thread was never started, or is ending. */

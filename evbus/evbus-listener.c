@@ -33,6 +33,7 @@ struct _EvbusListener
   GSource         *source;         /* woken by the queue */
   GSource         *watch;          /* goes off at the next deadline */
   int              started;        /* atomic */
+  int              pinged;         /* atomic: its thread has not answered yet */
 
   GMutex           lock;
   gint64           watch_at;       /* when @watch goes off, G_MAXINT64: never; under @lock */
@@ -178,20 +179,20 @@ message_free (Message *message)
   g_free (message);
 }
 
-/* FALSE: the listener has ended. Not g_main_context_invoke(), which could call
- * @func here and now. */
+/* Takes what @message refers to. FALSE: the listener has ended. Not
+ * g_main_context_invoke(), which could call @func here and now. */
 static gboolean
 tell (EvbusListener *self,
       GSourceFunc    func,
-      Message       *message)
+      Message        message)
 {
   g_autoptr(GSource) source = g_idle_source_new ();
   gboolean heard;
 
-  message->listener = evbus_listener_ref (self);
+  message.listener = evbus_listener_ref (self);
   g_source_set_priority (source, G_PRIORITY_DEFAULT);
   g_source_set_static_name (source, "[evbus] message to the listener");
-  g_source_set_callback (source, func, message, (GDestroyNotify) message_free);
+  g_source_set_callback (source, func, g_memdup2 (&message, sizeof message), (GDestroyNotify) message_free);
 
   /* A message nobody hears would keep its listener alive for ever. */
   g_mutex_lock (&self->lock);
@@ -271,10 +272,7 @@ void
 evbus_listener_finished (EvbusListener *self,
                          EvbusRoute    *route)
 {
-  Message *message = g_new0 (Message, 1);
-
-  message->route = g_object_ref (route);
-  tell (self, on_finished, message);
+  tell (self, on_finished, (Message) { .route = g_object_ref (route) });
 }
 
 static gboolean
@@ -303,11 +301,9 @@ evbus_listener_add (EvbusListener *self,
                     EvbusRoute    *route,
                     EvbusRoute    *after)
 {
-  Message *message = g_new0 (Message, 1);
-
-  message->route = g_object_ref (route);
-  message->after = after != NULL ? g_object_ref (after) : NULL;
-  tell (self, on_add, message);
+  if (after != NULL)
+    g_object_ref (after);
+  tell (self, on_add, (Message) { .route = g_object_ref (route), .after = after });
 }
 
 static gboolean
@@ -333,12 +329,7 @@ evbus_listener_retire (EvbusListener *self,
                        guint64        n_pushed,
                        guint          timeout)
 {
-  Message *message = g_new0 (Message, 1);
-
-  message->route = g_object_ref (route);
-  message->n_pushed = n_pushed;
-  message->timeout = timeout;
-  tell (self, on_retire, message);
+  tell (self, on_retire, (Message) { .route = g_object_ref (route), .n_pushed = n_pushed, .timeout = timeout });
 }
 
 /* Past its grace: ends the route whether its thread has come back or not. One
@@ -427,7 +418,7 @@ static void
 on_stop_cancelled (GCancellable *cancellable,
                    gpointer      data)
 {
-  tell (data, on_hurry, g_new0 (Message, 1));
+  tell (data, on_hurry, (Message) { NULL });
 }
 
 static gboolean
@@ -464,12 +455,26 @@ evbus_listener_stop (EvbusListener *self,
                      GTask         *task,
                      guint          timeout)
 {
-  Message *message = g_new0 (Message, 1);
-
-  message->task = g_object_ref (task);
-  message->timeout = timeout;
-  if (!tell (self, on_stop, message))
+  if (!tell (self, on_stop, (Message) { .task = g_object_ref (task), .timeout = timeout }))
     evbus_stops_answer (&self->stops, task);
+}
+
+static gboolean
+on_ping (gpointer data)
+{
+  g_atomic_int_set (&((Message *) data)->listener->pinged, FALSE);
+  return G_SOURCE_REMOVE;
+}
+
+gboolean
+evbus_listener_ping (EvbusListener *self)
+{
+  if (!g_atomic_int_compare_and_exchange (&self->pinged, FALSE, TRUE))
+    return FALSE;
+
+  if (!tell (self, on_ping, (Message) { NULL }))
+    g_atomic_int_set (&self->pinged, FALSE);
+  return TRUE;
 }
 
 static gboolean
@@ -541,7 +546,7 @@ void
 evbus_listener_abort (EvbusListener *self)
 {
   if (g_atomic_int_get (&self->started))
-    tell (self, on_abort, g_new0 (Message, 1));
+    tell (self, on_abort, (Message) { NULL });
   else
     evbus_listener_discard (self);
 }

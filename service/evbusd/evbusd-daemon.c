@@ -16,6 +16,7 @@
 #include "evbusd-notify.h"
 #include "evbusd-pump.h"
 #include "evbusd-report.h"
+#include "evbusd-watchdog.h"
 
 /* How long (milliseconds) the last messages may take to leave. */
 #define FLUSH_MS 1000
@@ -234,19 +235,6 @@ on_name_lost (GDBusConnection *connection,
     stop (self, 1, "the name " EVBUSD_BUS_NAME " is lost");
 }
 
-/* Reading the ledger takes the lock of every route: if one were stuck, the
- * service manager would not hear of us, as it should not. */
-static gboolean
-on_watchdog (gpointer user_data)
-{
-  Daemon *self = user_data;
-  EvbusLedger ledger;
-
-  evbus_broker_get_ledger (self->broker, &ledger);
-  evbusd_notify ("WATCHDOG=1");
-  return G_SOURCE_CONTINUE;
-}
-
 /* Before the name is ours: whoever sees it may send a signal. */
 static void
 watch_signals (Daemon *self)
@@ -259,14 +247,10 @@ watch_signals (Daemon *self)
 static void
 watch_bus (Daemon *self)
 {
-  gint64 interval = evbusd_notify_watchdog ();
-
   g_signal_connect (self->connection, "closed", G_CALLBACK (on_bus_closed), self);
   g_dbus_connection_signal_subscribe (self->connection, "org.freedesktop.DBus", "org.freedesktop.DBus", "NameLost",
                                       "/org/freedesktop/DBus", EVBUSD_BUS_NAME, G_DBUS_SIGNAL_FLAGS_NO_MATCH_RULE,
                                       on_name_lost, self, NULL);
-  if (interval > 0)
-    g_timeout_add ((guint) CLAMP (interval / 1000, 1, G_MAXUINT), on_watchdog, self);
 }
 
 /* The routes are opened only once the name is ours: a second evbusd must not
@@ -299,6 +283,7 @@ start (Daemon  *self,
 
   watch_signals (self);
   watch_bus (self);
+  evbusd_watchdog_start (self->broker, self->intake);
 
   return evbusd_bus_own_name (self->connection, error) &&
          evbus_broker_start (self->broker, error);

@@ -193,11 +193,13 @@ on_message (GDBusConnection *connection,
             gpointer         user_data)
 {
   const EvbusdMethod *method = incoming ? find_method (message) : NULL;
+  Filter *filter = user_data;
 
+  evbusd_pipeline_enter (filter->pipeline);
   if (method == NULL)
     return message;
 
-  take (user_data, connection, method, message);
+  take (filter, connection, method, message);
   forget_later (message);
   return NULL;
 }

@@ -33,7 +33,7 @@ struct _EvbusdPipeline
   guint            n_calls;
   GSource         *timer;
   gint64           due;        /* monotonic: when @timer goes off; G_MAXINT64: not */
-  GMainContext    *context;    /* atomic; the worker's, from the first call on */
+  GMainContext    *context;    /* atomic; the worker's, from the first message on */
 };
 
 typedef struct {
@@ -246,12 +246,17 @@ dispatch_timer (GSource     *source,
   return callback (user_data);
 }
 
-static void
-make_timer (EvbusdPipeline *self)
+/* On the worker's thread, before anything else. */
+void
+evbusd_pipeline_enter (EvbusdPipeline *self)
 {
   static GSourceFuncs funcs = { NULL, NULL, dispatch_timer, NULL, NULL, NULL };
-  GMainContext *context = g_main_context_ref_thread_default ();
+  GMainContext *context;
 
+  if (self->timer != NULL)
+    return;
+
+  context = g_main_context_ref_thread_default ();
   self->timer = g_source_new (&funcs, sizeof (GSource));
   g_source_set_static_name (self->timer, "[evbusd] calls in time");
   g_source_set_callback (self->timer, on_timer, self, NULL);
@@ -322,8 +327,6 @@ evbusd_pipeline_call (EvbusdPipeline     *self,
       return;
     }
 
-  if (self->timer == NULL)
-    make_timer (self);
   call = add_call (self, method, message);
   method->start (self->producer, arguments, call->cancellable, on_put, call);
 }

@@ -14,6 +14,7 @@ EvbusdPipeline *evbusd_pipeline_new   (GDBusConnection    *connection,
                                        EvbusProducer      *producer,
                                        EvbusdAnswer        answer);
 void            evbusd_pipeline_free  (EvbusdPipeline     *self);
+void            evbusd_pipeline_enter (EvbusdPipeline     *self);
 void            evbusd_pipeline_call  (EvbusdPipeline     *self,
                                        const EvbusdMethod *method,
                                        GDBusMessage       *message);

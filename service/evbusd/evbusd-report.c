@@ -66,6 +66,7 @@ on_event_failed (EvbusBroker *broker,
   report->unnamed = 0;
 }
 
+/* Of a bad one the library itself has warned. */
 static void
 on_state_changed (EvbusBroker     *broker,
                   EvbusRoute      *route,
@@ -74,12 +75,12 @@ on_state_changed (EvbusBroker     *broker,
                   gpointer         user_data)
 {
   g_autofree char *route_name = describe_route (route);
-  gboolean bad = state == EVBUS_ROUTE_STATE_BROKEN ||
-                 state == EVBUS_ROUTE_STATE_STUCK ||
-                 state == EVBUS_ROUTE_STATE_FAILED;
   gboolean has_reason = reason != NULL && reason[0] != '\0';
 
-  g_log_structured (G_LOG_DOMAIN, bad ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+  if (state >= EVBUS_ROUTE_STATE_RETRYING)
+    return;
+
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE,
                     "EVBUS_ROUTE", route_name,
                     "MESSAGE", "the route is %s%s%s",
                     evbusd_report_state_name (state), has_reason ? ": " : "", has_reason ? reason : "");

@@ -22,7 +22,7 @@ import struct
 import subprocess
 from collections import namedtuple
 
-from evbus_service import build_root
+from evbus_service import preload
 
 SECTOR = 512
 PAGE = 4096
@@ -36,11 +36,7 @@ Record = namedtuple('Record', 'kind file number path data')
 
 def environment(folder, program=None, log=None, fault=None, switch=None, sync=True):
     """What to set for a program (its path) whose disk is the folder; see disk.h."""
-    preload = [f'{build_root()}/tests/support/disk/libevbus-disk.so']
-    if program:
-        libraries = subprocess.run(['ldd', program], capture_output=True, text=True, check=True).stdout
-        preload = [word for word in libraries.split() if word.startswith('/') and 'libasan' in word] + preload
-    settings = {'LD_PRELOAD': ' '.join(preload), 'EVBUS_DISK_FOLDER': folder, 'EVBUS_DISK_LOG': log,
+    settings = {'LD_PRELOAD': preload('disk', program), 'EVBUS_DISK_FOLDER': folder, 'EVBUS_DISK_LOG': log,
                 'EVBUS_DISK_FAULT': fault, 'EVBUS_DISK_SWITCH': switch, 'EVBUS_DISK_NO_SYNC': None if sync else '1'}
     return {name: str(value) for name, value in settings.items() if value is not None}
 

@@ -55,6 +55,15 @@ def sanitized():
     return b'__asan_init' in pathlib.Path(program('evbusd')).read_bytes()
 
 
+def preload(name, program_path=None):
+    """LD_PRELOAD with a library of tests/support; in front of it the sanitizer's, if the program has it."""
+    first = []
+    if program_path:
+        libraries = subprocess.run(['ldd', program_path], capture_output=True, text=True, check=True).stdout
+        first = [word for word in libraries.split() if word.startswith('/') and 'libasan' in word]
+    return ' '.join([*first, f'{build_root()}/tests/support/{name}/libevbus-{name}.so'])
+
+
 def plugin_path():
     """The build's plugins, and those that only tests have (`sink`)."""
     return f'{build_root()}/plugins:{build_root()}/tests/support/plugins'

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Start, readiness, stop, and what evbusd takes of the machine."""
 
+import ctypes
 import os
 import pathlib
 import re
@@ -13,8 +14,8 @@ import time
 import pytest
 from gi.repository import GLib
 
-from evbus_service import (ERROR, NAME, PATH, BROKER, Bus, CallError, build_root, plugin_path, program,
-                           read_events, sanitized, wait_for)
+from evbus_service import (ERROR, NAME, PATH, BROKER, Bus, CallError, build_root, plugin_path, preload,
+                           program, read_events, sanitized, wait_for)
 
 INTERNAL = "internal: {'*': {}}"
 BODY = GLib.Variant('i', 1)
@@ -238,6 +239,46 @@ def test_the_watchdog_hears_of_it(evbusd, folder):
     assert [manager.receive() for _ in range(3)] == ['WATCHDOG=1'] * 3
 
 
+def freeze(daemon, thread):
+    """A thread of the daemon does nothing more; see tests/support/freeze."""
+    pid = daemon.process.pid
+    for task in pathlib.Path(f'/proc/{pid}/task').iterdir():
+        if (task / 'comm').read_text().strip() == thread:
+            assert ctypes.CDLL(None).tgkill(pid, int(task.name), signal.SIGUSR2) == 0
+            return
+    raise AssertionError(f'evbusd has no thread {thread}')
+
+
+@pytest.fixture
+def watched(evbusd, folder):
+    """An evbusd whose threads can be frozen, and what its service manager hears: ready, and well."""
+    manager = NotifySocket(folder)
+    daemon = evbusd(INTERNAL, env={'NOTIFY_SOCKET': manager.path, 'WATCHDOG_USEC': '200000',
+                                   'LD_PRELOAD': preload('freeze', program('evbusd'))})
+    assert [manager.receive() for _ in range(3)] == ['READY=1', 'WATCHDOG=1', 'WATCHDOG=1']
+    yield daemon, manager
+    daemon.kill()
+
+
+@pytest.mark.parametrize('thread', ['evbusd', 'evbus-listener', 'gdbus'])
+def test_the_watchdog_hears_nothing_when_a_thread_hangs(watched, thread):
+    daemon, manager = watched
+    freeze(daemon, thread)
+    manager.socket.settimeout(1)
+    with pytest.raises(socket.timeout):
+        # Those that were on their way.
+        for _ in range(5):
+            manager.receive()
+    assert daemon.process.poll() is None
+
+
+def test_the_watchdog_hears_of_it_while_a_route_hangs(watched, client):
+    daemon, manager = watched
+    client.wait_running(1)
+    freeze(daemon, 'evbus-route')
+    assert [manager.receive() for _ in range(5)] == ['WATCHDOG=1'] * 5
+
+
 def test_the_watchdog_of_another_process_is_not_ours(evbusd, client, folder):
     manager = NotifySocket(folder)
     daemon = evbusd(INTERNAL, env={'NOTIFY_SOCKET': manager.path, 'WATCHDOG_USEC': '1000', 'WATCHDOG_PID': '1'})
@@ -333,6 +374,16 @@ def test_secrets_are_in_no_log(evbusd, client):
     assert 'geheim-4711' not in str(client.routes())
     daemon.kill()
     assert 'geheim-4711' not in daemon.log()
+
+
+def test_a_bad_state_is_logged_once(evbusd, client):
+    daemon = evbusd('sink: {default: {mode: broken}}')
+    client.put('k', BODY)
+    daemon.wait_log('broken: ')
+    client.ledger()      # a round trip: the main loop has told what it was told
+    daemon.stop()
+    reasons = re.findall(r'broken: (.*) \[route sink ', daemon.log())
+    assert reasons and len(reasons) == len(set(reasons)), daemon.log()
 
 
 FORGED = 'k\nevbusd: forged\x1b[2J'

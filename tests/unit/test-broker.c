@@ -320,6 +320,27 @@ test_linger (Fixture       *fixture,
   g_assert_cmpuint (fixture->hook->n_publish, ==, 1);
 }
 
+/* A sign of life of the broker's own thread, which waits for no plugin. */
+static void
+test_ping (Fixture       *fixture,
+           gconstpointer  data)
+{
+  g_assert_true (evbus_broker_ping (fixture->broker));
+  g_assert_false (evbus_broker_ping (fixture->broker));
+
+  evbus_test_hook_hold (fixture->hook);
+  evbus_test_start (fixture->broker);
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 1);
+  wait_at_gate (fixture);
+  for (guint i = 0; i < 3; i++)
+    evbus_test_wait_until (evbus_broker_ping (fixture->broker));
+
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_stop (fixture->broker);
+  evbus_test_wait_until (evbus_broker_ping (fixture->broker));
+  g_assert_true (evbus_broker_ping (fixture->broker));
+}
+
 int
 main (int    argc,
       char **argv)
@@ -340,6 +361,7 @@ main (int    argc,
     { "/broker/bad-route", NULL, test_bad_route },
     { "/broker/batches", "{'batch': <16>}", test_batches },
     { "/broker/linger", "{'batch': <{'events': <16>, 'linger': <'60s'>}>}", test_linger },
+    { "/broker/ping", NULL, test_ping },
   };
 
   evbus_test_init (&argc, &argv);
