@@ -210,6 +210,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
   ids = evbus_spool_load_known_ids (self->spool);
   evbus_queue_load_known_ids (self->queue, ids, done);
   evbus_listener_set_spooler (self->listener, self->spooler);
+  evbus_notifier_totals_moved (self->notifier);
   return TRUE;
 }
 

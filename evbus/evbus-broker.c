@@ -85,6 +85,12 @@ emit_changed (GObject *object,
     }
 }
 
+static void
+emit_figures_moved (GObject *object)
+{
+  g_object_notify_by_pspec (object, properties[EVBUS_BROKER_PROP_LEDGER]);
+}
+
 void
 evbus_broker_notify (EvbusBroker *self,
                      guint        property)
@@ -102,6 +108,7 @@ static const EvbusNotifierFuncs notifier_funcs = {
   .event_failed = emit_event_failed,
   .state_changed = emit_state_changed,
   .changed = emit_changed,
+  .figures_moved = emit_figures_moved,
 };
 
 static void
@@ -134,9 +141,14 @@ evbus_broker_get_property (GObject    *object,
                            GParamSpec *pspec)
 {
   EvbusBroker *self = EVBUS_BROKER (object);
+  EvbusLedger ledger;
 
   switch (property)
     {
+    case EVBUS_BROKER_PROP_LEDGER:
+      evbus_broker_get_ledger (self, &ledger);
+      g_value_set_boxed (value, &ledger);
+      break;
     case EVBUS_BROKER_PROP_REJECT_UNROUTED:
       g_value_set_boolean (value, evbus_broker_get_reject_unrouted (self));
       break;
@@ -221,11 +233,8 @@ install_signals (GObjectClass *object_class)
 }
 
 static void
-install_properties (GObjectClass *object_class)
+install_settings (GParamFlags writable)
 {
-  const GParamFlags readable = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
-  const GParamFlags writable = readable | G_PARAM_WRITABLE;
-
   /**
    * EvbusBroker:reject-unrouted: (getter get_reject_unrouted) (setter set_reject_unrouted)
    *
@@ -236,24 +245,6 @@ install_properties (GObjectClass *object_class)
    */
   properties[EVBUS_BROKER_PROP_REJECT_UNROUTED] =
     g_param_spec_boolean ("reject-unrouted", NULL, NULL, FALSE, writable);
-  /**
-   * EvbusBroker:routes: (getter get_routes)
-   *
-   * The routes, a list of [class@Route].
-   *
-   * Since: 1.0
-   */
-  properties[EVBUS_BROKER_PROP_ROUTES] =
-    g_param_spec_object ("routes", NULL, NULL, G_TYPE_LIST_MODEL, readable);
-  /**
-   * EvbusBroker:serializer: (getter get_serializer)
-   *
-   * The name of the serializer of bodies.
-   *
-   * Since: 1.0
-   */
-  properties[EVBUS_BROKER_PROP_SERIALIZER] =
-    g_param_spec_string ("serializer", NULL, NULL, "json", readable);
   /**
    * EvbusBroker:spool-directory: (getter dup_spool_directory) (setter set_spool_directory)
    *
@@ -279,6 +270,42 @@ install_properties (GObjectClass *object_class)
    */
   properties[EVBUS_BROKER_PROP_STOP_TIMEOUT] =
     g_param_spec_uint ("stop-timeout", NULL, NULL, 0, G_MAXUINT, EVBUS_DEFAULT_STOP_MS, writable);
+}
+
+static void
+install_properties (GObjectClass *object_class)
+{
+  const GParamFlags readable = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+
+  /**
+   * EvbusBroker:ledger:
+   *
+   * The sums over all routes, as [method@Broker.get_ledger] gives them; notified
+   * at most four times a second.
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_LEDGER] =
+    g_param_spec_boxed ("ledger", NULL, NULL, EVBUS_TYPE_LEDGER, readable);
+  /**
+   * EvbusBroker:routes: (getter get_routes)
+   *
+   * The routes, a list of [class@Route].
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_ROUTES] =
+    g_param_spec_object ("routes", NULL, NULL, G_TYPE_LIST_MODEL, readable);
+  /**
+   * EvbusBroker:serializer: (getter get_serializer)
+   *
+   * The name of the serializer of bodies.
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_SERIALIZER] =
+    g_param_spec_string ("serializer", NULL, NULL, "json", readable);
+  install_settings (readable | G_PARAM_WRITABLE);
 
   g_object_class_install_properties (object_class, EVBUS_BROKER_N_PROPS, properties);
 }
@@ -304,6 +331,7 @@ evbus_broker_init (EvbusBroker *self)
   self->listener = evbus_listener_new ();
   self->queue = evbus_listener_get_queue (self->listener);
   self->notifier = evbus_notifier_new (G_OBJECT (self), &notifier_funcs);
+  self->queue->notifier = evbus_notifier_ref (self->notifier);
   self->stop_timeout = EVBUS_DEFAULT_STOP_MS;
   self->model = g_list_store_new (EVBUS_TYPE_ROUTE);
   self->routes = g_ptr_array_new_with_free_func (g_object_unref);

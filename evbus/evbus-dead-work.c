@@ -239,6 +239,7 @@ on_step (gboolean open,
 
   /* The space of what is gone is given back. */
   evbus_spooler_tend (self->spooler);
+  evbus_notifier_totals_moved (((EvbusBroker *) g_task_get_source_object (task))->notifier);
   evbus_dead_work_report (task);
   if (more)
     evbus_dead_work_start (task);

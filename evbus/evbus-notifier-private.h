@@ -28,6 +28,8 @@ typedef struct {
   /* A bit for each of the object's own changes. */
   void (* changed)       (GObject         *object,
                           guint            changes);
+  /* Of a route, or of no route. */
+  void (* figures_moved) (GObject         *object);
 } EvbusNotifierFuncs;
 
 EvbusNotifier *evbus_notifier_new   (GObject                  *object,
@@ -49,6 +51,9 @@ void           evbus_notifier_state_changed (EvbusNotifier    *self,
  * more often than four times a second. */
 void           evbus_notifier_figures_moved (EvbusNotifier    *self,
                                              EvbusRoute       *route);
+
+/* The same of what belongs to no route that there is. */
+void           evbus_notifier_totals_moved (EvbusNotifier     *self);
 
 /* From any thread, under no lock, with a reference of the object. Tells it at
  * once where that is right: on a thread that runs the object's context now, or

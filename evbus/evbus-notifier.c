@@ -37,6 +37,7 @@ struct _EvbusNotifier
                                               * the number of the others; under @lock */
   guint                     changes;         /* of the object itself; under @lock */
   GPtrArray                *moved;           /* routes whose figures have moved; under @lock */
+  int                       totals_moved;    /* atomic; others that are in the totals have; cleared when told */
   gint64                    next_figures;    /* monotonic; under @lock */
   gboolean                  closed;          /* under @lock */
 };
@@ -136,7 +137,7 @@ arm_locked (EvbusNotifier *self)
 {
   if (self->news.length > 0 || self->changes != 0)
     evbus_source_wake (self->source);
-  else if (self->moved->len > 0)
+  else if (self->moved->len > 0 || g_atomic_int_get (&self->totals_moved))
     g_source_set_ready_time (self->source, MAX (1, self->next_figures));
 }
 
@@ -278,6 +279,18 @@ evbus_notifier_figures_moved (EvbusNotifier *self,
   g_mutex_unlock (&self->lock);
 }
 
+void
+evbus_notifier_totals_moved (EvbusNotifier *self)
+{
+  if (!g_atomic_int_compare_and_exchange (&self->totals_moved, FALSE, TRUE))
+    return;
+
+  g_mutex_lock (&self->lock);
+  if (!self->closed)
+    arm_locked (self);
+  g_mutex_unlock (&self->lock);
+}
+
 /* Whether the calling thread may run the object's context now; then it does,
  * until g_main_context_release(). */
 static gboolean
@@ -315,6 +328,7 @@ evbus_notifier_changed (EvbusNotifier *self,
   g_main_context_release (self->context);
 }
 
+/* NULL: nothing has moved, or its turn has not come. */
 static GPtrArray *
 steal_moved (EvbusNotifier *self)
 {
@@ -322,8 +336,9 @@ steal_moved (EvbusNotifier *self)
   GPtrArray *moved = NULL;
 
   g_mutex_lock (&self->lock);
-  if (self->moved->len > 0 && now >= self->next_figures)
+  if ((self->moved->len > 0 || g_atomic_int_get (&self->totals_moved)) && now >= self->next_figures)
     {
+      g_atomic_int_set (&self->totals_moved, FALSE);
       moved = self->moved;
       self->moved = g_ptr_array_new_with_free_func (g_object_unref);
       self->next_figures = now + FIGURES_INTERVAL_US;
@@ -381,6 +396,8 @@ dispatch (gpointer data)
       g_atomic_int_set (&route->figures_moved, FALSE);
       evbus_route_notify_figures (route);
     }
+  if (moved != NULL)
+    self->funcs->figures_moved (object);
 
   return G_SOURCE_CONTINUE;
 }

@@ -107,6 +107,19 @@ evbus_queue_get_ledger (EvbusQueue  *self,
   evbus_queue_unlock (self);
 }
 
+gsize
+evbus_queue_get_weight (EvbusQueue *self,
+                        EvbusRoute *route)
+{
+  gsize weight;
+
+  evbus_queue_lock (self);
+  weight = route->queued_weight;
+  evbus_queue_unlock (self);
+
+  return weight;
+}
+
 void
 evbus_queue_get_totals (EvbusQueue  *self,
                         EvbusSpool  *spool,

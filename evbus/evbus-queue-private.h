@@ -29,6 +29,7 @@ G_BEGIN_DECLS
 typedef struct _EvbusQueue {
   gatomicrefcount  ref_count;
   GSource         *source;         /* the listener's, woken when there is something again */
+  struct _EvbusNotifier *notifier; /* or NULL; set by the broker before a put can come */
   GAsyncQueue     *chunks;
 
   /* Under the lock of @chunks. */
@@ -44,6 +45,7 @@ typedef struct _EvbusQueue {
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone, once there is one */
   guint64          unrouted;
+  gboolean         unrouted_moved; /* since the lock was taken */
   GPtrArray       *routes;         /* whose ledgers count; borrowed, they retire before they go */
   EvbusLedger      retired;        /* of the routes that are gone */
   EvbusRouteTable *table;
@@ -177,6 +179,8 @@ void        evbus_queue_load_known_ids (EvbusQueue     *self,
 void        evbus_queue_get_ledger  (EvbusQueue       *self,
                                      EvbusRoute       *route,
                                      EvbusLedger      *ledger);
+gsize       evbus_queue_get_weight  (EvbusQueue       *self,
+                                     EvbusRoute       *route);
 /* @spool: (nullable): what it has that no route goes on with counts too. */
 void        evbus_queue_get_totals  (EvbusQueue       *self,
                                      EvbusSpool       *spool,

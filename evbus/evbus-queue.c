@@ -60,6 +60,7 @@ evbus_queue_unref (EvbusQueue *self)
   g_hash_table_unref (self->unrouted_names);
   g_async_queue_unref (self->chunks);
   g_source_unref (self->source);
+  g_clear_pointer (&self->notifier, evbus_notifier_unref);
   g_free (self);
 }
 
@@ -87,9 +88,11 @@ void
 evbus_queue_unlock (EvbusQueue *self)
 {
   gboolean wake = self->n_events > 0 && !self->awake;
+  gboolean unrouted_moved = self->unrouted_moved && self->notifier != NULL;
   g_autoptr(GPtrArray) garbage = NULL;
   g_autoptr(GPtrArray) to_log = NULL;
 
+  self->unrouted_moved = FALSE;
   if (wake)
     self->awake = TRUE;
   if (self->garbage->len > 0)
@@ -109,6 +112,8 @@ evbus_queue_unlock (EvbusQueue *self)
     evbus_source_wake (self->source);
   if (to_log != NULL)
     log_unrouted (to_log);
+  if (unrouted_moved)
+    evbus_notifier_totals_moved (self->notifier);
 }
 
 void

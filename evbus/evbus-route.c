@@ -45,7 +45,8 @@
  */
 
 enum {
-  PROP_PROVIDER = 1,
+  PROP_NAME = 1,
+  PROP_PROVIDER,
   PROP_PROFILE,
   PROP_STATE,
   PROP_REASON,
@@ -56,6 +57,7 @@ enum {
   PROP_DROPPED,
   PROP_QUEUED,
   PROP_RETRIED,
+  PROP_QUEUED_BYTES,
   N_PROPS
 };
 
@@ -116,6 +118,9 @@ evbus_route_get_property (GObject    *object,
 
   switch (property)
     {
+    case PROP_NAME:
+      g_value_set_string (value, evbus_route_get_name (self));
+      break;
     case PROP_PROVIDER:
       g_value_set_string (value, self->spec->provider);
       break;
@@ -127,6 +132,9 @@ evbus_route_get_property (GObject    *object,
       break;
     case PROP_REASON:
       g_value_take_string (value, evbus_route_dup_reason (self));
+      break;
+    case PROP_QUEUED_BYTES:
+      g_value_set_uint64 (value, evbus_route_get_queued_bytes (self));
       break;
     default:
       evbus_queue_get_ledger (self->queue, self, &ledger);
@@ -186,7 +194,7 @@ install_figures (GParamFlags flags)
    *
    * Since: 1.0
    */
-  for (guint i = PROP_ACCEPTED; i < N_PROPS; i++)
+  for (guint i = PROP_ACCEPTED; i < PROP_QUEUED_BYTES; i++)
     properties[i] = g_param_spec_uint64 (figures[i].name, NULL, NULL, 0, G_MAXUINT64, 0, flags);
 }
 
@@ -199,6 +207,14 @@ evbus_route_class_init (EvbusRouteClass *klass)
   object_class->finalize = evbus_route_finalize;
   object_class->get_property = evbus_route_get_property;
 
+  /**
+   * EvbusRoute:name:
+   *
+   * What a person calls the route.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_NAME] = g_param_spec_string ("name", NULL, NULL, NULL, flags);
   /**
    * EvbusRoute:provider:
    *
@@ -233,6 +249,14 @@ evbus_route_class_init (EvbusRouteClass *klass)
    */
   properties[PROP_REASON] = g_param_spec_string ("reason", NULL, NULL, NULL, flags);
   install_figures (flags);
+  /**
+   * EvbusRoute:queued-bytes:
+   *
+   * How many bytes of events are queued: their bodies, routing keys and profiles.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_QUEUED_BYTES] = g_param_spec_uint64 ("queued-bytes", NULL, NULL, 0, G_MAXUINT64, 0, flags);
 
   g_object_class_install_properties (object_class, N_PROPS, properties);
 }
@@ -344,6 +368,8 @@ evbus_route_push (EvbusRoute *self,
   if (dropped != NULL)
     evbus_route_give_up (self, dropped, G_STRUCT_OFFSET (EvbusLedger, dropped),
                          "the route's window is full");
+  /* It may be one that settles nothing for long. */
+  evbus_notifier_figures_moved (self->notifier, self);
 }
 
 void
@@ -375,6 +401,25 @@ evbus_route_notify_figures (EvbusRoute *self)
   for (guint i = PROP_ACCEPTED; i < N_PROPS; i++)
     g_object_notify_by_pspec (G_OBJECT (self), properties[i]);
   g_object_thaw_notify (G_OBJECT (self));
+}
+
+/**
+ * evbus_route_get_name: (get-property name)
+ * @self: a route
+ *
+ * What a person calls the route: its name, from `delivery: {name: …}`, or else
+ * "PROVIDER 'PATTERN'", which several may share.
+ *
+ * Returns: (transfer none): the name
+ *
+ * Since: 1.0
+ */
+const char *
+evbus_route_get_name (EvbusRoute *self)
+{
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
+
+  return self->spec->delivery.name != NULL ? self->spec->delivery.name : self->label;
 }
 
 /**
@@ -430,6 +475,24 @@ evbus_route_get_ledger (EvbusRoute  *self,
   g_return_if_fail (ledger != NULL);
 
   evbus_queue_get_ledger (self->queue, self, ledger);
+}
+
+/**
+ * evbus_route_get_queued_bytes: (get-property queued-bytes)
+ * @self: a route
+ *
+ * How many bytes of events are queued: their bodies, routing keys and profiles.
+ *
+ * Returns: the number of bytes
+ *
+ * Since: 1.0
+ */
+guint64
+evbus_route_get_queued_bytes (EvbusRoute *self)
+{
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), 0);
+
+  return evbus_queue_get_weight (self->queue, self);
 }
 
 /**

@@ -30,6 +30,8 @@ EVBUS_AVAILABLE_IN_1_0
 G_DECLARE_FINAL_TYPE (EvbusRoute, evbus_route, EVBUS, ROUTE, GObject)
 
 EVBUS_AVAILABLE_IN_1_0
+const char      *evbus_route_get_name         (EvbusRoute  *self);
+EVBUS_AVAILABLE_IN_1_0
 const char      *evbus_route_get_provider     (EvbusRoute  *self);
 EVBUS_AVAILABLE_IN_1_0
 const char      *evbus_route_get_profile      (EvbusRoute  *self);
@@ -40,6 +42,8 @@ char            *evbus_route_dup_reason       (EvbusRoute  *self);
 EVBUS_AVAILABLE_IN_1_0
 void             evbus_route_get_ledger       (EvbusRoute  *self,
                                                EvbusLedger *ledger);
+EVBUS_AVAILABLE_IN_1_0
+guint64          evbus_route_get_queued_bytes (EvbusRoute  *self);
 EVBUS_AVAILABLE_IN_1_0
 EvbusMailbox    *evbus_route_get_mailbox      (EvbusRoute  *self);
 

@@ -37,6 +37,17 @@ static const EvbusctlCommand commands[] = {
   { "reload", "", "Make the service read its configuration anew",
     "A configuration with a mistake changes nothing; every mistake is shown.",
     0, 0, TRUE, NULL, evbusctl_reload },
+  { "pause", "[ROUTE]", "Have a route deliver nothing until it is resumed",
+    "ROUTE is its name, or PROVIDER 'PATTERN'; without one, all routes. What a route has,\n"
+    "and what comes, waits. The pause ends with the service, not with a reload.",
+    0, 1, TRUE, NULL, evbusctl_pause },
+  { "resume", "[ROUTE]", "Have a paused route go on",
+    "ROUTE is its name, or PROVIDER 'PATTERN'; without one, all routes.",
+    0, 1, TRUE, NULL, evbusctl_resume },
+  { "flush", "[ROUTE]", "Have a route try now what it would try later",
+    "ROUTE is its name, or PROVIDER 'PATTERN'; without one, all routes. It waits neither\n"
+    "for the next try after a failure nor for a batch to fill. A paused one stays paused.",
+    0, 1, TRUE, NULL, evbusctl_flush },
   { "dead", "list|show|replay|drop|export [NUMBER...]", "Show, replay or drop dead letters",
     "Dead letters are events that a route has given up on, by their numbers: all of a\n"
     "route with --route, all there are with --all, as list and export do without either.\n"

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* `explain` and `reload`. */
+/* `explain`, `reload`, `pause`, `resume` and `flush`. */
 
 #include "evbusctl.h"
 #include "evbusctl-bus.h"
@@ -118,4 +118,44 @@ evbusctl_reload (char **arguments)
     }
 
   return evbusctl_bus_report (error);
+}
+
+/* @route: NULL for all. */
+static int
+tell_routes (const char *method,
+             const char *route,
+             const char *done)
+{
+  g_autoptr(EvbusctlBus) bus = NULL;
+  g_autoptr(GVariant) reply = NULL;
+  g_autoptr(GError) error = NULL;
+  guint n;
+
+  if (!evbusctl_check_text ("route", route != NULL ? route : "", &error) ||
+      (bus = evbusctl_bus_open (&error)) == NULL ||
+      (reply = evbusctl_bus_call_manager (bus, method, g_variant_new ("(s)", route != NULL ? route : ""),
+                                          "(u)", &error)) == NULL)
+    return evbusctl_bus_report (error);
+
+  g_variant_get (reply, "(u)", &n);
+  printf ("%u route%s %s\n", n, n == 1 ? "" : "s", done);
+  return EVBUSCTL_OK;
+}
+
+int
+evbusctl_pause (char **arguments)
+{
+  return tell_routes ("Pause", arguments[0], "paused");
+}
+
+int
+evbusctl_resume (char **arguments)
+{
+  return tell_routes ("Resume", arguments[0], "resumed");
+}
+
+int
+evbusctl_flush (char **arguments)
+{
+  return tell_routes ("Flush", arguments[0], "told to try now");
 }

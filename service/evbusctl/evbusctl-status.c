@@ -38,6 +38,7 @@ static const struct {
 } state_styles[] = {
   { "running", EVBUSCTL_GOOD },
   { "opening", EVBUSCTL_WAIT },
+  { "paused", EVBUSCTL_WAIT },
   { "retrying", EVBUSCTL_WAIT },
   { "broken", EVBUSCTL_BAD },
   { "stuck", EVBUSCTL_BAD },

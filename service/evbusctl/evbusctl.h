@@ -53,6 +53,9 @@ int  evbusctl_explain      (char **arguments);
 int  evbusctl_dead         (char **arguments);
 int  evbusctl_forget       (char **arguments);
 int  evbusctl_reload       (char **arguments);
+int  evbusctl_pause        (char **arguments);
+int  evbusctl_resume       (char **arguments);
+int  evbusctl_flush        (char **arguments);
 int  evbusctl_check_config (char **arguments);
 int  evbusctl_providers    (char **arguments);
 

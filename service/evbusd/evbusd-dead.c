@@ -7,8 +7,6 @@
 
 #include "evbusd-dead.h"
 
-#include "evbusd-dbus.h"
-
 /* A reason may quote what a server said; D-Bus wants UTF-8. */
 static void
 return_error (GDBusMethodInvocation *invocation,
@@ -89,7 +87,7 @@ answer_list (GObject      *broker,
 }
 
 static gboolean
-on_list (EvbusdManager         *skeleton,
+on_list (gpointer               skeleton,
          GDBusMethodInvocation *invocation,
          const char            *route,
          gint64                 after,
@@ -124,7 +122,7 @@ answer_replay (GObject      *broker,
 }
 
 static gboolean
-on_replay (EvbusdManager         *skeleton,
+on_replay (gpointer               skeleton,
            GDBusMethodInvocation *invocation,
            const char            *route,
            GVariant              *numbers,
@@ -152,7 +150,7 @@ answer_drop (GObject      *broker,
 }
 
 static gboolean
-on_drop (EvbusdManager         *skeleton,
+on_drop (gpointer               skeleton,
          GDBusMethodInvocation *invocation,
          const char            *route,
          GVariant              *numbers,
@@ -180,7 +178,7 @@ answer_forget (GObject      *broker,
 }
 
 static gboolean
-on_forget (EvbusdManager         *skeleton,
+on_forget (gpointer               skeleton,
            GDBusMethodInvocation *invocation,
            const char            *route,
            EvbusBroker           *broker)

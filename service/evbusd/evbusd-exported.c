@@ -8,9 +8,12 @@
 #include "evbusd-exported.h"
 
 #include "evbusd-bus.h"
+#include "evbusd-control.h"
 #include "evbusd-dbus.h"
 #include "evbusd-dead.h"
+#include "evbusd-pace.h"
 #include "evbusd-report.h"
+#include "evbusd-routes.h"
 
 struct _EvbusdExported
 {
@@ -18,6 +21,8 @@ struct _EvbusdExported
   EvbusdManager *manager_skeleton;
   EvbusBroker   *broker;
   EvbusdFanout  *fanout;
+  EvbusdRoutes  *routes;
+  EvbusdPace    *pace;      /* of the totals */
   EvbusdReload   reload;
   gpointer       reload_data;
 };
@@ -66,15 +71,6 @@ on_unsubscribe (EvbusdBroker          *skeleton,
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
-static GVariant *
-ledger_of_route (EvbusRoute *route)
-{
-  EvbusLedger ledger;
-
-  evbus_route_get_ledger (route, &ledger);
-  return evbus_ledger_to_variant (&ledger);
-}
-
 static void
 add_route (GVariantBuilder *builder,
            EvbusRoute      *route)
@@ -82,12 +78,14 @@ add_route (GVariantBuilder *builder,
   g_autofree char *reason = evbus_route_dup_reason (route);
 
   g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (builder, "{sv}", "name", g_variant_new_string (evbus_route_get_name (route)));
   g_variant_builder_add (builder, "{sv}", "provider", g_variant_new_string (evbus_route_get_provider (route)));
   g_variant_builder_add (builder, "{sv}", "profile", g_variant_new_string (evbus_route_get_profile (route)));
   g_variant_builder_add (builder, "{sv}", "state",
                          g_variant_new_string (evbusd_report_state_name (evbus_route_get_state (route))));
   g_variant_builder_add (builder, "{sv}", "reason", g_variant_new_string (reason != NULL ? reason : ""));
-  g_variant_builder_add (builder, "{sv}", "ledger", ledger_of_route (route));
+  g_variant_builder_add (builder, "{sv}", "ledger", evbusd_routes_ledger (route));
+  g_variant_builder_add (builder, "{sv}", "queued-bytes", g_variant_new_uint64 (evbus_route_get_queued_bytes (route)));
   g_variant_builder_close (builder);
 }
 
@@ -100,6 +98,7 @@ add_orphan (GVariantBuilder *builder,
 
   evbus_orphan_get_ledger (orphan, &ledger);
   g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
+  g_variant_builder_add (builder, "{sv}", "name", g_variant_new_string (name));
   g_variant_builder_add (builder, "{sv}", "provider", g_variant_new_string (name));
   g_variant_builder_add (builder, "{sv}", "profile", g_variant_new_string (""));
   g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (evbus_orphan_get_key (orphan)));
@@ -134,16 +133,32 @@ on_list_routes (EvbusdManager         *skeleton,
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
+static GVariant *
+get_totals (EvbusdExported *self)
+{
+  EvbusLedger ledger;
+
+  evbus_broker_get_ledger (self->broker, &ledger);
+  return evbus_ledger_to_variant (&ledger);
+}
+
 static gboolean
 on_get_ledger (EvbusdManager         *skeleton,
                GDBusMethodInvocation *invocation,
                EvbusdExported        *self)
 {
-  EvbusLedger ledger;
-
-  evbus_broker_get_ledger (self->broker, &ledger);
-  evbusd_manager_complete_get_ledger (skeleton, invocation, evbus_ledger_to_variant (&ledger));
+  evbusd_manager_complete_get_ledger (skeleton, invocation, get_totals (self));
   return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static void
+tell_totals (gpointer data,
+             gpointer unused)
+{
+  EvbusdExported *self = data;
+
+  evbusd_manager_set_ledger (self->manager_skeleton, get_totals (self));
+  g_dbus_interface_skeleton_flush (G_DBUS_INTERFACE_SKELETON (self->manager_skeleton));
 }
 
 static GVariant *
@@ -238,9 +253,11 @@ evbusd_exported_new (GDBusConnection  *connection,
   self->reload_data = user_data;
   connect_handlers (self);
   evbusd_dead_connect (self->manager_skeleton, broker);
+  evbusd_control_connect (self->manager_skeleton, broker);
 
   evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
   evbusd_manager_set_start_time (self->manager_skeleton, g_get_real_time ());
+  evbusd_manager_set_ledger (self->manager_skeleton, get_totals (self));
 
   if (!g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (self->broker_skeleton), connection,
                                          EVBUSD_OBJECT_PATH, error) ||
@@ -248,6 +265,10 @@ evbusd_exported_new (GDBusConnection  *connection,
                                          EVBUSD_OBJECT_PATH, error))
     return NULL;
 
+  self->pace = evbusd_pace_new (tell_totals, self);
+  g_signal_connect_swapped (broker, "notify::ledger", G_CALLBACK (evbusd_pace_want), self->pace);
+  self->routes = evbusd_routes_new (connection, evbus_broker_get_routes (broker),
+                                    (GObject *(*) (void)) evbusd_route_skeleton_new);
   return g_steal_pointer (&self);
 }
 
@@ -270,6 +291,10 @@ skeleton_free (gpointer skeleton)
 void
 evbusd_exported_free (EvbusdExported *self)
 {
+  g_clear_pointer (&self->routes, evbusd_routes_free);
+  if (self->pace != NULL)
+    g_signal_handlers_disconnect_by_data (self->broker, self->pace);
+  g_clear_pointer (&self->pace, evbusd_pace_free);
   skeleton_free (self->broker_skeleton);
   skeleton_free (self->manager_skeleton);
   g_free (self);

@@ -12,7 +12,7 @@ import pytest
 
 from evbus_service import assert_balanced, program, read_events, source_root, wait_for
 
-COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'dead', 'forget', 'check-config', 'providers', 'help')
+COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'pause', 'resume', 'flush', 'dead', 'forget', 'check-config', 'providers', 'help')
 
 CONFIG = '''
 internal: {default: {}}
@@ -273,6 +273,27 @@ def test_an_unknown_provider(evbusctl, environment, folder):
     result = evbusctl('providers', 'fiel')
     assert result.returncode == 1
     assert "unknown provider 'fiel'; did you mean 'file'?" in result.stderr
+
+
+# ---- pause, resume and flush ----
+
+def test_a_route_is_paused_and_resumed(service, evbusctl, folder):
+    assert evbusctl('pause', "file 'default'").stdout == '1 route paused\n'
+    wait_for(lambda: re.search(r'^file +default +paused ', evbusctl('routes').stdout, re.MULTILINE), 'the pause')
+    assert evbusctl('put', 'k', '1').returncode == 0
+    assert evbusctl('flush').stdout == '4 routes told to try now\n'
+    assert read_events(folder / 'default') == []
+    assert evbusctl('resume').stdout == '4 routes resumed\n'
+    wait_for(lambda: len(read_events(folder / 'default')) == 1, 'the event')
+    assert_balanced(json.loads(evbusctl('status', '--json').stdout)['ledger'])
+
+
+@pytest.mark.parametrize('command', ['pause', 'resume', 'flush'])
+def test_a_route_that_is_not_there(service, evbusctl, command):
+    result = evbusctl(command, 'default')
+    assert (result.returncode, result.stdout) == (1, '')
+    assert 'no route is called "default"' in result.stderr and "PROVIDER 'PATTERN'" in result.stderr
+    assert evbusctl(command, b'\xff').returncode == 1
 
 
 # ---- monitor ----

@@ -184,7 +184,10 @@ def test_the_bus_sees_what_the_xml_says(evbusd, client):
     evbusd('internal: {default: {}}')
     (text,) = client.call('Introspect', interface='org.freedesktop.DBus.Introspectable')
     served = {node.get('name'): node for node in ET.fromstring(text).iter('interface')}
-    for name in ('Broker', 'Manager'):
+    (path,) = client.call('GetManagedObjects', interface='org.freedesktop.DBus.ObjectManager')[0]
+    (text,) = client.call('Introspect', interface='org.freedesktop.DBus.Introspectable', path=path)
+    served |= {node.get('name'): node for node in ET.fromstring(text).iter('interface')}
+    for name in ('Broker', 'Manager', 'Route'):
         contract = ET.parse(source_root() / 'data' / f'org.evbus1.{name}.xml').getroot().find('interface')
         for kind in ('method', 'signal', 'property'):
             def signatures(interface):

@@ -6,10 +6,14 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from evbus_service import BROKER, MANAGER, NAME, PATH, Bus, Daemon, build_root, sanitized, source_root
+from evbus_service import (BROKER, MANAGER, NAME, PATH, Bus, Daemon, build_root, iterate_until, sanitized,
+                           source_root)
+
+OBJECTS = 'org.freedesktop.DBus.ObjectManager'
 
 # Users and groups that every system has stand for the service's own.
 SERVICE_USER, MEMBER_GROUP = 'daemon', 'games'
@@ -95,7 +99,11 @@ PUT = ('Put', 'k', "<{'id': <42>}>", '')
     ('nobody', MEMBER_GROUP, ('ListRoutes',), MANAGER, True),
     ('nobody', MEMBER_GROUP, ('GetLedger',), MANAGER, True),
     ('nobody', MEMBER_GROUP, ('Explain', 'p'), MANAGER, True),
+    ('nobody', MEMBER_GROUP, ('GetManagedObjects',), OBJECTS, True),
+    ('nobody', 'nogroup', ('GetManagedObjects',), OBJECTS, False),
     ('nobody', MEMBER_GROUP, ('Reload',), MANAGER, False),
+    ('nobody', MEMBER_GROUP, ('Pause', ''), MANAGER, False),
+    ('root', 'root', ('Flush', ''), MANAGER, True),
     (SERVICE_USER, SERVICE_USER, ('Reload',), MANAGER, True),
     ('root', 'root', ('Reload',), MANAGER, True),
     ('root', 'root', PUT, BROKER, True),
@@ -104,6 +112,43 @@ def test_who_may_do_what(system, user, group, call, interface, allowed):
     done = system.call(user, group, *call, interface=interface)
     assert (done.returncode == 0) == allowed, done.stderr
     assert allowed or 'AccessDenied' in done.stderr
+
+
+LISTENER = '''
+import sys
+from gi.repository import Gio, GLib
+connection = Gio.DBusConnection.new_for_address_sync(sys.argv[1], Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT
+                                                     | Gio.DBusConnectionFlags.MESSAGE_BUS_CONNECTION, None, None)
+def on_signal(_connection, _sender, _path, interface, signal, _parameters):
+    print(interface, flush=True)
+    if interface == 'org.example.Last':
+        loop.quit()
+for interface in ('org.freedesktop.DBus.Properties', 'org.example.Last'):
+    connection.signal_subscribe(None, interface, None, None, None, Gio.DBusSignalFlags.NONE, on_signal)
+loop = GLib.MainLoop()
+connection.call_sync('org.freedesktop.DBus', '/', 'org.freedesktop.DBus', 'GetId', None, None, 0, -1, None)
+print('ready', flush=True)
+loop.run()
+'''
+
+
+@pytest.mark.parametrize('group,hears', [(MEMBER_GROUP, True), ('nogroup', False)])
+def test_who_hears_of_changes(system, group, hears):
+    """What changes at a route is sent to all who listen; a signal of another program, which
+    comes behind it, tells when that was."""
+    client = system.policy_bus.client()
+    heard = []
+    client.connection.signal_subscribe(NAME, 'org.freedesktop.DBus.Properties', None, None, None, 0,
+                                       lambda *arguments: heard.append(str(arguments[5])))
+    with subprocess.Popen([*as_user('nobody', group), sys.executable, '-c', LISTENER, system.policy_bus.address],
+                          stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout.readline() == 'ready\n'
+        client.call('Pause', '(s)', '', interface=MANAGER)
+        iterate_until(lambda: any("'paused'" in text for text in heard), 'the pause to be told')
+        client.connection.emit_signal(None, '/', 'org.example.Last', 'Last', None)
+        lines = listener.stdout.read().splitlines()
+    assert lines[-1] == 'org.example.Last'
+    assert ('org.freedesktop.DBus.Properties' in lines) == hears
 
 
 def test_nobody_else_owns_the_name(system):

@@ -29,6 +29,7 @@ EXPECTED = [
     'share/bash-completion/completions/evbusctl',
     'share/dbus-1/interfaces/org.evbus1.Broker.xml',
     'share/dbus-1/interfaces/org.evbus1.Manager.xml',
+    'share/dbus-1/interfaces/org.evbus1.Route.xml',
     'share/dbus-1/services/org.evbus1.service',
     'share/dbus-1/system-services/org.evbus1.service',
     'share/dbus-1/system.d/org.evbus1.conf',
