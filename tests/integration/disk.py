@@ -19,7 +19,6 @@ import pathlib
 import random
 import shutil
 import struct
-import subprocess
 from collections import namedtuple
 
 from evbus_service import preload
