@@ -207,6 +207,12 @@ EvbusSpoolRoute *evbus_spool_find_route       (EvbusSpool            *self,
                                                gint64                 id);
 EvbusSpoolRoute *evbus_spool_find_key         (EvbusSpool            *self,
                                                const char            *key);
+/* Whether the route has not settled event @seq, which is one of its own. */
+gboolean         evbus_spool_cursor_needs     (const EvbusSpoolCursor *self,
+                                               gint64                 seq);
+
+/* ---- evbus-spool-rows.c */
+
 /* Within a transaction: brings the table of format 1 to format 2. @damaged: (out). */
 gboolean         evbus_spool_migrate_routes   (EvbusSql              *sql,
                                                gboolean              *damaged,
@@ -225,10 +231,6 @@ gboolean         evbus_spool_write_route      (EvbusSpool            *self,
 gboolean         evbus_spool_write_total      (EvbusSpool            *self,
                                                guint64                weight,
                                                GError               **error);
-
-/* Whether the route has not settled event @seq, which is one of its own. */
-gboolean         evbus_spool_cursor_needs     (const EvbusSpoolCursor *self,
-                                               gint64                 seq);
 
 /* ---- evbus-spool-sets.c */
 

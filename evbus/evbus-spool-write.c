@@ -287,6 +287,19 @@ free_keys (EvbusSpool  *self,
   return TRUE;
 }
 
+/* The sync is part of it: what has failed after a write can be there after a crash, or
+ * not. Before that, nothing is written but on a full disk, which is told apart. */
+static gboolean
+write_commit (EvbusSpool  *self,
+              GError     **error)
+{
+  gboolean written = evbus_sql_call (self->sql, EVBUS_SQL_COMMIT, error, "");
+
+  if (!written && error != NULL && g_error_matches (*error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED))
+    g_prefix_error (error, "it is not known whether this was stored: ");
+  return written;
+}
+
 /* Everything but the events, which are there already, and the end. */
 static gboolean
 write_rest (EvbusSpool  *self,
@@ -318,7 +331,7 @@ write_rest (EvbusSpool  *self,
   weight -= MIN (weight, self->weight_removed);
   return evbus_spool_write_total (self, weight, error) &&
          (self->staged_sets->len == 0 || evbus_spool_allocate (self, error)) &&
-         evbus_sql_call (self->sql, EVBUS_SQL_COMMIT, error, "");
+         write_commit (self, error);
 }
 
 static void

@@ -143,12 +143,22 @@ on_upkeep (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+static GError *
+tell_what_to_do (const GError *failure)
+{
+  if (!g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED))
+    return g_error_copy (failure);
+  return g_error_new (EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+                      "%s; put it again with the same id (give it one, if it has none), and it is stored once",
+                      failure->message);
+}
+
 gboolean
 evbus_spooler_store (EvbusSpooler *self,
                      EvbusTake    *take)
 {
   GQueue repeats = G_QUEUE_INIT;
-  g_autoptr(GError) error = NULL;
+  g_autoptr(GError) failure = NULL;
 
   if (take->weight > EVBUS_SPOOL_COMMIT_BYTES)
     evbus_spool_make_way (self->spool);
@@ -159,8 +169,10 @@ evbus_spooler_store (EvbusSpooler *self,
   /* Old events are expired, and the space of those that are settled is given
    * back, also where no route moves. */
   evbus_spooler_tend (self);
-  if (!evbus_spool_commit (self->spool, &error))
+  if (!evbus_spool_commit (self->spool, &failure))
     {
+      g_autoptr(GError) error = tell_what_to_do (failure);
+
       refuse (self->queue, take, error);
       return FALSE;
     }

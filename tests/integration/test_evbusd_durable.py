@@ -281,8 +281,10 @@ def test_a_failing_disk_is_told_apart(evbusd, client, folder):
             assert error.name == ERROR + 'SpoolFailed', error
             failed += 1
     switch.touch()
-    with raises('SpoolFailed'):
+    with raises('SpoolFailed') as failure:
         client.put('k', BODY)
+    # What is known, and what to do.
+    assert 'not known whether' in str(failure.value) and 'again with the same id' in str(failure.value)
     switch.unlink()
     assert answered >= 20 and failed <= 1
     assert client.wait_ledger(queued=0)['accepted'] >= answered
