@@ -467,6 +467,8 @@ is_repeated (EvbusQueue *self,
       evbus_known_ids_repeat (&self->known_ids, id, evbus_put_ref (put));
       put->has_receipt = TRUE;
     }
+  self->repeated++;
+  self->figures_moved = self->totals_moved = TRUE;
   return TRUE;
 }
 

@@ -207,6 +207,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
     }
 
   orphan_unclaimed (self);
+  evbus_spooler_load_figures (self->spooler);
   ids = evbus_spool_load_known_ids (self->spool);
   evbus_queue_load_known_ids (self->queue, ids, done);
   evbus_listener_set_spooler (self->listener, self->spooler);

@@ -18,8 +18,9 @@
  * @unrouted: events that matched no route; beside the balance, and 0 for a
  *   single route
  * @duplicates: how often a copy was tried again although the destination may
- *   have it, because the publish ended without saying what became of it; beside
- *   the balance, and at most as many as @retried
+ *   have it, because a publish ended without saying what became of it: so many
+ *   may have come twice, those of crashes aside, of which nobody knows; beside the
+ *   balance, and at most as many as @retried
  * @repeated: puts of an id that was known already, which got the same answer and
  *   made no second event; beside the balance, and 0 for a single route
  *
@@ -27,7 +28,8 @@
  *
  * At every moment accepted = delivered + dead + expired + dropped + queued. An
  * event that goes to three routes counts once in each of them, so the totals
- * count copies. All counts begin with the process.
+ * count copies. With a spool all counts go on from one process to the next, those of
+ * routes that are gone in the totals; else they begin with the process.
  *
  * Since: 1.0
  */

@@ -52,6 +52,8 @@ take_event_back_locked (EvbusQueue *self,
   self->weight -= event->weight;
   self->n_events--;
   self->n_taken++;
+  self->repeated++;
+  self->figures_moved = self->totals_moved = TRUE;
   evbus_known_ids_settle (&self->known_ids, event->id, TRUE, answers);
   evbus_event_unref (event);
 }

@@ -152,5 +152,29 @@ evbus_queue_get_totals (EvbusQueue  *self,
       evbus_ledger_add (ledger, &other);
     }
   ledger->unrouted = self->unrouted;
+  ledger->repeated = self->repeated;
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_load_figures (EvbusQueue        *self,
+                          const EvbusLedger *stored,
+                          GSource           *source)
+{
+  evbus_queue_lock (self);
+  self->unrouted += stored->unrouted;
+  self->repeated += stored->repeated;
+  self->figures = g_source_ref (source);
+  evbus_queue_unlock (self);
+}
+
+void
+evbus_queue_take_figures (EvbusQueue  *self,
+                          EvbusLedger *figures)
+{
+  evbus_queue_lock (self);
+  figures->unrouted = self->unrouted;
+  figures->repeated = self->repeated;
+  self->figures_moved = self->figures_told = FALSE;
   evbus_queue_unlock (self);
 }

@@ -45,7 +45,11 @@ typedef struct _EvbusQueue {
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone, once there is one */
   guint64          unrouted;
-  gboolean         unrouted_moved; /* since the lock was taken */
+  gboolean         totals_moved; /* since the lock was taken */
+  guint64          repeated;       /* puts of a known id */
+  gboolean         figures_moved;  /* one of these two has changed since the spool took them … */
+  gboolean         figures_told;   /* … and it was told to take them */
+  GSource         *figures;        /* of the spool: told a while after they have changed; NULL: there is none */
   GPtrArray       *routes;         /* whose ledgers count; borrowed, they retire before they go */
   EvbusLedger      retired;        /* of the routes that are gone */
   EvbusRouteTable *table;
@@ -122,6 +126,13 @@ void        evbus_queue_set_budget  (EvbusQueue       *self,
                                      gsize             max_weight,
                                      GQueue           *done);
 guint       evbus_queue_get_max_events (EvbusQueue    *self);
+/* What was counted for no route before, as the spool knows it. From now on @source is
+ * made ready soon after that changes; it asks for the figures then. */
+void        evbus_queue_load_figures (EvbusQueue        *self,
+                                     const EvbusLedger *stored,
+                                     GSource           *source);
+void        evbus_queue_take_figures (EvbusQueue        *self,
+                                     EvbusLedger       *figures);
 /* From now on puts are answered by who takes them, once they are in a spool. */
 void        evbus_queue_set_durable (EvbusQueue       *self,
                                      gboolean          durable);

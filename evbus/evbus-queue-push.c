@@ -21,7 +21,7 @@ count_unrouted (EvbusQueue *self,
                 EvbusEvent *event)
 {
   self->unrouted++;
-  self->unrouted_moved = TRUE;
+  self->figures_moved = self->totals_moved = TRUE;
 
   if (g_hash_table_size (self->unrouted_names) < EVBUS_UNROUTED_NAMES &&
       !g_hash_table_contains (self->unrouted_names, event->profile))

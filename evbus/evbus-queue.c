@@ -8,6 +8,10 @@
 #include "evbus-route-private.h"
 #include "evbus-source-private.h"
 
+/* What is counted for no route goes to the disk no more often than that: it has no event
+ * with which it would go there. */
+#define FIGURES_US G_USEC_PER_SEC
+
 EvbusQueue *
 evbus_queue_new (GSource *source)
 {
@@ -59,6 +63,7 @@ evbus_queue_unref (EvbusQueue *self)
   g_ptr_array_unref (self->routes);
   g_hash_table_unref (self->unrouted_names);
   g_async_queue_unref (self->chunks);
+  g_clear_pointer (&self->figures, g_source_unref);
   g_source_unref (self->source);
   g_clear_pointer (&self->notifier, evbus_notifier_unref);
   g_free (self);
@@ -88,13 +93,16 @@ void
 evbus_queue_unlock (EvbusQueue *self)
 {
   gboolean wake = self->n_events > 0 && !self->awake;
-  gboolean unrouted_moved = self->unrouted_moved && self->notifier != NULL;
+  gboolean totals_moved = self->totals_moved && self->notifier != NULL;
+  gboolean tell = self->figures_moved && !self->figures_told && self->figures != NULL;
   g_autoptr(GPtrArray) garbage = NULL;
   g_autoptr(GPtrArray) to_log = NULL;
 
-  self->unrouted_moved = FALSE;
+  self->totals_moved = FALSE;
   if (wake)
     self->awake = TRUE;
+  if (tell)
+    self->figures_told = TRUE;
   if (self->garbage->len > 0)
     {
       garbage = self->garbage;
@@ -110,9 +118,11 @@ evbus_queue_unlock (EvbusQueue *self)
 
   if (wake)
     evbus_source_wake (self->source);
+  if (tell)
+    g_source_set_ready_time (self->figures, g_get_monotonic_time () + FIGURES_US);
   if (to_log != NULL)
     log_unrouted (to_log);
-  if (unrouted_moved)
+  if (totals_moved)
     evbus_notifier_totals_moved (self->notifier);
 }
 

@@ -120,6 +120,7 @@ read_marks (EvbusWorker *self,
             }
           if (rest == EVBUS_MARK_POISON)
             self->limit = self->allowance;
+          verdict->outcome.duplicates += rest == EVBUS_MARK_TRANSIENT;
         }
 
       if (mark == EVBUS_MARK_CONFIRMED)

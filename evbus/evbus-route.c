@@ -57,6 +57,7 @@ enum {
   PROP_DROPPED,
   PROP_QUEUED,
   PROP_RETRIED,
+  PROP_DUPLICATES,
   PROP_QUEUED_BYTES,
   N_PROPS
 };
@@ -74,6 +75,7 @@ static const struct {
   [PROP_DROPPED]   = { "dropped",   G_STRUCT_OFFSET (EvbusLedger, dropped) },
   [PROP_QUEUED]    = { "queued",    G_STRUCT_OFFSET (EvbusLedger, queued) },
   [PROP_RETRIED]   = { "retried",   G_STRUCT_OFFSET (EvbusLedger, retried) },
+  [PROP_DUPLICATES] = { "duplicates", G_STRUCT_OFFSET (EvbusLedger, duplicates) },
 };
 
 G_DEFINE_FINAL_TYPE (EvbusRoute, evbus_route, G_TYPE_OBJECT)
@@ -189,6 +191,13 @@ install_figures (GParamFlags flags)
    */
   /**
    * EvbusRoute:retried:
+   *
+   * See [struct@Ledger].
+   *
+   * Since: 1.0
+   */
+  /**
+   * EvbusRoute:duplicates:
    *
    * See [struct@Ledger].
    *

@@ -87,6 +87,9 @@ void             evbus_spool_route_get_ledger (EvbusSpoolRoute *route,
                                                guint64         *queued_weight);
 /* Bytes of its dead letters' records. */
 guint64          evbus_spool_route_get_dead_weight (EvbusSpoolRoute *route);
+/* Writer. What is counted for no route: unrouted and repeated of @figures. */
+void             evbus_spool_set_figures      (EvbusSpool      *self,
+                                               const EvbusLedger *figures);
 /* The sums of the routes that were forgotten, and what is counted for no route. */
 void             evbus_spool_get_rest         (EvbusSpool      *self,
                                                EvbusLedger     *ledger);

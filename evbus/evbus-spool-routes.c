@@ -216,6 +216,19 @@ evbus_spool_route_get_dead_weight (EvbusSpoolRoute *route)
 }
 
 void
+evbus_spool_set_figures (EvbusSpool        *self,
+                         const EvbusLedger *figures)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  if (self->rest.unrouted == figures->unrouted && self->rest.repeated == figures->repeated)
+    return;
+  self->rest.unrouted = figures->unrouted;
+  self->rest.repeated = figures->repeated;
+  self->dirty = TRUE;
+}
+
+void
 evbus_spool_get_rest (EvbusSpool  *self,
                       EvbusLedger *ledger)
 {

@@ -31,6 +31,10 @@ gboolean      evbus_spooler_bind   (EvbusSpooler    *self,
                                     EvbusRoute      *route,
                                     EvbusSpoolRoute *spool_route);
 
+/* Before the listener is started, once it is sure that this is the spool: the totals
+ * go on with what it has counted for no route. */
+void          evbus_spooler_load_figures (EvbusSpooler *self);
+
 /* From any thread: a route has settled something. */
 void          evbus_spooler_tend   (EvbusSpooler *self);
 /* From any thread: what the spool may hold. */

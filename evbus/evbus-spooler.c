@@ -27,6 +27,7 @@ struct _EvbusSpooler
   GSource         *upkeep;     /* in the listener's context */
   int              armed;      /* atomic; @upkeep will go off */
   GSource         *work;       /* in the listener's context: woken when there are @jobs */
+  GSource         *figures;    /* likewise: when what is counted for no route is to be stored */
 
   GMutex           lock;
   GQueue           jobs;       /* Job; under @lock */
@@ -143,6 +144,25 @@ on_upkeep (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+static void
+store_figures (EvbusSpooler *self)
+{
+  EvbusLedger figures = { 0 };
+
+  evbus_queue_take_figures (self->queue, &figures);
+  evbus_spool_set_figures (self->spool, &figures);
+}
+
+static gboolean
+on_figures (gpointer data)
+{
+  EvbusSpooler *self = data;
+
+  store_figures (self);
+  evbus_spooler_tend (self);
+  return G_SOURCE_CONTINUE;
+}
+
 static GError *
 tell_what_to_do (const GError *failure)
 {
@@ -246,6 +266,8 @@ evbus_spooler_new (EvbusSpool *spool,
   g_mutex_init (&self->lock);
   self->upkeep = evbus_source_new ("[evbus] spool", on_upkeep, self, NULL);
   self->work = evbus_source_new ("[evbus] work on the spool", on_work, self, NULL);
+  self->figures = evbus_source_new ("[evbus] figures of no route", on_figures, self, NULL);
+  g_source_attach (self->figures, g_source_get_context (queue->source));
   g_source_attach (self->work, g_source_get_context (queue->source));
   g_source_attach (self->upkeep, g_source_get_context (queue->source));   /* the listener's */
   evbus_spooler_tend (self);
@@ -270,11 +292,22 @@ evbus_spooler_unref (EvbusSpooler *self)
   g_source_unref (self->upkeep);
   g_source_destroy (self->work);
   g_source_unref (self->work);
+  g_source_destroy (self->figures);
+  g_source_unref (self->figures);
   g_mutex_clear (&self->lock);
   evbus_budget_clear (&self->budget);
   evbus_queue_unref (self->queue);
   evbus_spool_unref (self->spool);
   g_free (self);
+}
+
+void
+evbus_spooler_load_figures (EvbusSpooler *self)
+{
+  EvbusLedger stored;
+
+  evbus_spool_get_rest (self->spool, &stored);
+  evbus_queue_load_figures (self->queue, &stored, self->figures);
 }
 
 gboolean
@@ -312,6 +345,8 @@ evbus_spooler_close (EvbusSpooler *self)
 
   g_source_destroy (self->upkeep);
   g_source_destroy (self->work);
+  g_source_destroy (self->figures);
+  store_figures (self);
   g_mutex_lock (&self->lock);
   self->closed = TRUE;
   g_mutex_unlock (&self->lock);

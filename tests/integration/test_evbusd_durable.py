@@ -62,6 +62,30 @@ def test_what_was_answered_is_delivered_after_a_crash(evbusd, client, held):
     assert [event['body'] for event in held.events()] == list(range(101))
 
 
+def test_what_is_counted_for_no_route_survives_a_crash(evbusd, client, folder):
+    """It has no event with which it would be stored."""
+    spool = folder / 'spool'
+    config, arguments = 'internal: {mine: {}}', ['--session', '--spool', str(spool)]
+    daemon = evbusd(config, arguments=arguments)
+    for _ in range(3):
+        client.put('k', BODY, 'nobodys')
+    assert client.ledger()['unrouted'] == 3
+
+    def stored():
+        with sqlite3.connect(f'file:{spool}/spool.db?mode=ro', uri=True) as db:
+            [(numbers,)] = db.execute('SELECT pending FROM route WHERE route_id = 0').fetchall() or [(b'',)]
+        return numbers[:8] == (3).to_bytes(8, 'little')
+
+    wait_for(stored, 'the count to be stored')
+    crash(daemon)
+    gone(client)
+
+    evbusd(config, arguments=arguments)
+    assert client.ledger()['unrouted'] == 3
+    client.put('k', BODY, 'nobodys')
+    assert client.ledger()['unrouted'] == 4
+
+
 def test_calls_under_way_at_a_crash(evbusd, client, bus, folder):
     """A PutMany is there as a whole or not at all, and there if it was answered."""
     path = folder / 'events.jsonl'

@@ -12,12 +12,13 @@ static void
 test_functions (void)
 {
   EvbusLedger ledger = { .accepted = 15, .delivered = 1, .dead = 2, .expired = 3, .dropped = 4,
-                         .queued = 5, .retried = 6, .unrouted = 7 };
+                         .queued = 5, .retried = 6, .unrouted = 7, .duplicates = 8, .repeated = 9 };
   g_autoptr(EvbusLedger) copy = evbus_ledger_copy (&ledger);
   g_autoptr(GVariant) variant = NULL;
   static const struct { const char *name; guint64 value; } figures[] = {
     { "accepted", 30 }, { "delivered", 2 }, { "dead", 4 }, { "expired", 6 }, { "dropped", 8 },
     { "queued", 10 }, { "retried", 12 }, { "unrouted", 14 },
+    { "duplicates", 16 }, { "repeated", 18 },
   };
 
   g_assert_true (evbus_ledger_balances (copy));
@@ -27,7 +28,8 @@ test_functions (void)
 
   evbus_ledger_add (&ledger, &(EvbusLedger) { .accepted = 15, .delivered = 1, .dead = 2,
                                               .expired = 3, .dropped = 4, .queued = 5,
-                                              .retried = 6, .unrouted = 7 });
+                                              .retried = 6, .unrouted = 7,
+                                              .duplicates = 8, .repeated = 9 });
   g_assert_true (evbus_ledger_balances (&ledger));
   variant = g_variant_ref_sink (evbus_ledger_to_variant (&ledger));
   g_assert_cmpstr (g_variant_get_type_string (variant), ==, "a{st}");
