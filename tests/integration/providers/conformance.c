@@ -133,6 +133,7 @@ one_round (void)
 
   for (guint i = 0; i < N_FEW; i++)
     put_one (broker, get_route (broker, 0), i, FALSE);
+  evbus_test_wait_until (evbus_test_figure (broker, "delivered") == N_FEW);
   evbus_test_stop (broker);
   evbus_test_assert_ledger (broker, "accepted=100 delivered=100");
 }
