@@ -111,6 +111,13 @@ class ProviderServer(Provider, Server):
         """The data of a profile, made to lead to this server and none other."""
         raise NotImplementedError
 
+    # For tests/bench/ingress: what its profiles have beside options().
+    bench_options = {}
+
+    def bench(self):
+        """The environment by which library-NAME.c finds the server."""
+        return {'BENCH_PORT': str(self.port), 'BENCH_PASSWORD': PASSWORD}
+
     @contextlib.contextmanager
     def closes_idle(self, options):
         """For a while the server closes connections that have been idle for a second or

@@ -100,6 +100,7 @@ class Adaptor(ProviderServer):
             tls.update(cert_file=str(self.certificates.client), key_file=str(self.certificates.client_key))
         return {**self.options(destination, self.tls_port, host), 'tls': tls}
 
+    bench_options = {'maxlen': 100000}
     example = 'order1', 'orders'
 
     def localize(self, data):

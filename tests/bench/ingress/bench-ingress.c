@@ -1,0 +1,274 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * A route drains a queue in memory that was filled before, into the real server of a
+ * provider; against the client library of that provider, used directly with the window that
+ * suits it best. Then the same with batches of one event, and what a route takes of memory
+ * beyond a connection of the library. run-ingress starts the server, and us.
+ */
+
+#include <evbus/evbus.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "bench-ingress.h"
+#include "bench-process.h"
+
+#define BODY_SIZE 200
+#define N_EVENTS 50000
+#define N_SINGLE 5000
+#define N_MEMORY 2000
+#define N_MORE 8            /* routes, and connections */
+#define ARRIVAL_TIMEOUT (60 * G_TIME_SPAN_SECOND)
+
+static const guint windows[] = { 64, 256, 1024, 4096 };
+
+typedef struct
+{
+  EvbusBroker *broker;
+  EvbusRoute  *routes[2 + N_MORE];   /* batches of many, of one; the others */
+  GBytes      *body;
+  gpointer     connection;
+  guint        window;
+} Ingress;
+
+enum { MANY, SINGLE, MORE };
+
+static guint64
+get_delivered (EvbusRoute *route)
+{
+  EvbusLedger ledger;
+
+  evbus_route_get_ledger (route, &ledger);
+  return ledger.delivered;
+}
+
+/* Each was delivered, at the first try. */
+static gboolean
+wait_delivered (EvbusRoute  *route,
+                guint64      n,
+                GError     **error)
+{
+  gint64 deadline = g_get_monotonic_time () + ARRIVAL_TIMEOUT;
+  g_autofree char *reason = NULL;
+  EvbusLedger ledger;
+
+  while (get_delivered (route) < n && g_get_monotonic_time () < deadline)
+    g_usleep (200);
+
+  evbus_route_get_ledger (route, &ledger);
+  reason = evbus_route_dup_reason (route);
+  if (ledger.delivered == n && ledger.queued == 0 && ledger.retried == 0 && evbus_ledger_balances (&ledger))
+    return TRUE;
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "ledger: %" G_GUINT64_FORMAT " events should have been "
+               "delivered, not %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " of them again: %s",
+               n, ledger.delivered, ledger.retried, reason != NULL ? reason : "no reason given");
+  return FALSE;
+}
+
+static gboolean
+put (Ingress     *self,
+     EvbusRoute  *route,
+     guint        n,
+     GError     **error)
+{
+  for (guint i = 0; i < n; i++)
+    {
+      g_autofree char *id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (self->broker), "order.created", self->body,
+                                                             "application/octet-stream",
+                                                             evbus_route_get_profile (route), error);
+
+      if (id == NULL)
+        return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+drain (Ingress     *self,
+       guint        which,
+       guint        n,
+       double      *per_second,
+       GError     **error)
+{
+  EvbusRoute *route = self->routes[which];
+  guint64 before = get_delivered (route);
+  gint64 start;
+
+  evbus_route_pause (route);
+  if (!put (self, route, n, error))
+    return FALSE;
+  start = g_get_monotonic_time ();
+  evbus_route_resume (route);
+  if (!wait_delivered (route, before + n, error))
+    return FALSE;
+  *per_second = bench_per_second (n, start, g_get_monotonic_time ());
+  return TRUE;
+}
+
+static gboolean
+run_many (gpointer   data,
+          double    *value,
+          GError   **error)
+{
+  return drain (data, MANY, bench_scale (N_EVENTS), value, error);
+}
+
+static gboolean
+run_single (gpointer   data,
+            double    *value,
+            GError   **error)
+{
+  return drain (data, SINGLE, bench_scale (N_SINGLE), value, error);
+}
+
+static gboolean
+send_directly (Ingress  *self,
+               guint     n,
+               guint     window,
+               double   *per_second,
+               GError  **error)
+{
+  gint64 start = g_get_monotonic_time ();
+
+  if (!bench_library.send (self->connection, n, BODY_SIZE, window, error))
+    return FALSE;
+  *per_second = bench_per_second (n, start, g_get_monotonic_time ());
+  return TRUE;
+}
+
+static gboolean
+run_library (gpointer   data,
+             double    *value,
+             GError   **error)
+{
+  Ingress *self = data;
+
+  return send_directly (self, bench_scale (N_EVENTS), self->window, value, error);
+}
+
+/* Twice, so that the first one does not pay for being the first. */
+static gboolean
+find_window (Ingress  *self,
+             GError  **error)
+{
+  double best = 0;
+
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (windows); i++)
+    {
+      guint window = windows[i % G_N_ELEMENTS (windows)];
+      double rate;
+
+      if (!send_directly (self, bench_scale (N_EVENTS / 2), window, &rate, error))
+        return FALSE;
+      if (rate > best)
+        {
+          best = rate;
+          self->window = window;
+        }
+    }
+  g_debug ("the best window of the library is %u", self->window);
+  return TRUE;
+}
+
+static gboolean
+measure (double  *mib,
+         GError **error)
+{
+  malloc_trim (0);
+  return bench_process_rss ("self", mib, error);
+}
+
+/* MiB that each of some more routes takes once it has delivered, less what each of as
+ * many connections of the library takes. */
+static gboolean
+run_memory (gpointer   data,
+            double    *value,
+            GError   **error)
+{
+  Ingress *self = data;
+  gpointer connections[N_MORE];
+  double start, with_routes, with_connections;
+  double rate;
+
+  if (!measure (&start, error))
+    return FALSE;
+  for (guint i = 0; i < N_MORE; i++)
+    if (!drain (self, MORE + i, N_MEMORY, &rate, error))
+      return FALSE;
+  if (!measure (&with_routes, error))
+    return FALSE;
+  for (guint i = 0; i < N_MORE; i++)
+    {
+      g_autofree char *name = g_strdup_printf ("connection-%u", i);
+
+      connections[i] = bench_library.open (name, error);
+      if (connections[i] == NULL || !bench_library.send (connections[i], N_MEMORY, BODY_SIZE, 256, error))
+        return FALSE;
+    }
+  if (!measure (&with_connections, error))
+    return FALSE;
+  for (guint i = 0; i < N_MORE; i++)
+    bench_library.close (connections[i]);
+
+  *value = ((with_routes - start) - (with_connections - with_routes)) / N_MORE;
+  return TRUE;
+}
+
+/* The routes are opened, and stay so. */
+static gboolean
+start (Ingress     *self,
+       const char  *config,
+       GError     **error)
+{
+  GListModel *routes;
+
+  self->broker = evbus_broker_new ();
+  if (!evbus_broker_load_profiles (self->broker, config, error) || !evbus_broker_start (self->broker, error))
+    return FALSE;
+  routes = evbus_broker_get_routes (self->broker);
+  for (guint i = 0; i < G_N_ELEMENTS (self->routes); i++)
+    {
+      self->routes[i] = g_list_model_get_item (routes, i);
+      if (i >= MORE)
+        continue;
+      if (!put (self, self->routes[i], 1, error) || !wait_delivered (self->routes[i], 1, error))
+        return FALSE;
+    }
+
+  self->body = g_bytes_new_take (g_strnfill (BODY_SIZE, 'x'), BODY_SIZE);
+  self->connection = bench_library.open ("direct", error);
+  return self->connection != NULL && find_window (self, error);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  Ingress self = { .body = g_bytes_new_static ("", 0) };
+  g_autoptr (GError) error = NULL;
+  g_autofree char *names[3] = { NULL };
+
+  bench_init (&argc, &argv);
+  if (argc != 3)
+    {
+      g_printerr ("usage: %s PROVIDER CONFIG, as run-ingress gives them\n", g_get_prgname ());
+      return 2;
+    }
+  names[0] = g_strdup_printf ("ingress-%s-memory", argv[1]);
+  names[1] = g_strdup_printf ("ingress-%s", argv[1]);
+  names[2] = g_strdup_printf ("ingress-%s-batching", argv[1]);
+
+  if (!start (&self, argv[2], &error))
+    {
+      bench_fail (names[1], "start", error->message);
+      return bench_finish ();
+    }
+
+  bench_run (&(Bench) { names[0], "MiB", 1, TRUE, run_memory, NULL, 4, &self });
+  bench_run (&(Bench) { names[1], "events/s", 0.9, FALSE, run_many, run_library, 0, &self });
+  bench_run (&(Bench) { names[2], "events/s", 1, FALSE, run_many, run_single, 0, &self });
+  return bench_finish ();
+}
