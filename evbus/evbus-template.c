@@ -222,7 +222,7 @@ evbus_template_is_fixed (EvbusTemplate *self)
 /**
  * evbus_template_append:
  * @self: a template
- * @event: an event
+ * @event: (nullable): an event; may be %NULL for a template that is fixed
  * @string: where to
  *
  * Appends the text for @event.
@@ -234,7 +234,8 @@ evbus_template_append (EvbusTemplate *self,
                        EvbusEvent    *event,
                        GString       *string)
 {
-  g_return_if_fail (self != NULL && event != NULL && string != NULL);
+  g_return_if_fail (self != NULL && string != NULL);
+  g_return_if_fail (event != NULL || evbus_template_is_fixed (self));
 
   for (guint i = 0; i < self->parts->len; i++)
     {
@@ -249,7 +250,7 @@ evbus_template_append (EvbusTemplate *self,
 /**
  * evbus_template_expand:
  * @self: a template
- * @event: an event
+ * @event: (nullable): an event; may be %NULL for a template that is fixed
  *
  * Makes the text for @event.
  *
@@ -263,7 +264,8 @@ evbus_template_expand (EvbusTemplate *self,
 {
   GString *string;
 
-  g_return_val_if_fail (self != NULL && event != NULL, NULL);
+  g_return_val_if_fail (self != NULL, NULL);
+  g_return_val_if_fail (event != NULL || evbus_template_is_fixed (self), NULL);
 
   string = g_string_new (NULL);
   evbus_template_append (self, event, string);

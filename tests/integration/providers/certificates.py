@@ -20,6 +20,9 @@ class Certificates:
         self.client_pkcs12 = self.folder / 'client.p12'
         self._openssl('pkcs12', '-export', '-in', self.client, '-inkey', self.client_key,
                       '-out', self.client_pkcs12, '-passout', f'pass:{PASSWORD}')
+        self.client_encrypted_key = self.folder / 'client-encrypted.key'
+        self._openssl('pkey', '-in', self.client_key, '-aes256', '-out', self.client_encrypted_key,
+                      '-passout', f'pass:{PASSWORD}')
 
     def _openssl(self, *arguments):
         subprocess.run(['openssl', *map(str, arguments)], cwd=self.folder, check=True, capture_output=True)

@@ -77,10 +77,10 @@ def test_an_idle_connection_is_kept_or_made_anew(trial, adaptor):
 
 
 def test_a_slow_network_is_used_well(trial, adaptor, proxy):
-    """A batch a round trip; one event a round trip would be a fiftieth of that, and two
+    """A batch a round trip; one event a round trip would be a fraction of that, and two
     round trips a batch half of it. The best of some runs counts: the rest is the load
     of this machine."""
-    batch, n_batches = 64, 8
+    batch, n_batches = adaptor.quick_batch, 8
     needed = 0.8 * batch / ROUND_TRIP
     proxy.latency = ROUND_TRIP
     trial.start(adaptor.options(trial.destination, port=proxy.port), delivery={'batch': batch})

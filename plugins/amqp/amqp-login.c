@@ -1,0 +1,220 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "amqp-login.h"
+
+#include <amqp_tcp_socket.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "amqp-errors.h"
+#include "amqp-tls.h"
+
+typedef struct {
+  amqp_connection_state_t  state;     /* NULL once it is the link's */
+  amqp_socket_t           *socket;
+  char                    *host;
+  int                      port;
+  struct timeval           timeout;
+  gboolean                 refused;   /* the client's certificate */
+} Opening;
+
+static void
+opening_free (gpointer data)
+{
+  Opening *self = data;
+
+  g_clear_pointer (&self->state, amqp_destroy_connection);
+  g_free (self->host);
+  g_free (self);
+}
+
+static void
+open_socket (GTask        *task,
+             gpointer      source,
+             gpointer      data,
+             GCancellable *cancellable)
+{
+  Opening *opening = data;
+  int status = amqp_socket_open_noblock (opening->socket, opening->host, opening->port, &opening->timeout);
+
+  opening->refused = status != AMQP_STATUS_OK && amqp_tls_certificate_refused ();
+  g_task_return_int (task, status);
+}
+
+/* Looking up a name and the handshake of TLS cannot be broken off. They have a
+ * thread, which is left to its timeout when nobody waits for it any more. */
+static gboolean
+open_socket_in_thread (AmqpLink       *self,
+                       Opening        *opening,
+                       GCancellable   *cancellable,
+                       GError        **error)
+{
+  g_autoptr(GTask) task = g_task_new (NULL, cancellable, NULL, NULL);
+  g_autoptr(GError) local_error = NULL;
+  int status;
+
+  g_task_set_task_data (task, opening, opening_free);
+  g_task_set_return_on_cancel (task, TRUE);
+  g_task_run_in_thread_sync (task, open_socket);
+  status = g_task_propagate_int (task, &local_error);
+  if (local_error != NULL)
+    return amqp_link_set_cancelled (self, error);
+  if (opening->refused)
+    return amqp_errors_set_refused (self->options, error);
+  if (status != AMQP_STATUS_OK)
+    return amqp_errors_set_status (self->options, status, error);
+
+  self->state = g_steal_pointer (&opening->state);
+  self->fd = amqp_get_sockfd (self->state);
+  return TRUE;
+}
+
+static struct timeval
+to_timeval (gint64 microseconds)
+{
+  return (struct timeval) { microseconds / G_USEC_PER_SEC, microseconds % G_USEC_PER_SEC };
+}
+
+gboolean
+amqp_login_connect (AmqpLink      *self,
+                GCancellable  *cancellable,
+                GError       **error)
+{
+  struct timeval timeout = to_timeval (self->options->timeout);
+  Opening *opening = g_new0 (Opening, 1);
+
+  opening->state = amqp_new_connection ();
+  opening->host = g_strdup (self->options->host);
+  opening->port = self->options->port;
+  opening->timeout = timeout;
+  amqp_set_handshake_timeout (opening->state, &timeout);
+  amqp_set_rpc_timeout (opening->state, &timeout);
+  opening->socket = self->options->tls ? amqp_tls_socket_new (self->options, opening->state, error)
+                                       : amqp_tcp_socket_new (opening->state);
+  if (opening->socket == NULL)
+    {
+      opening_free (opening);
+      return FALSE;
+    }
+  return open_socket_in_thread (self, opening, cancellable, error);
+}
+
+static void
+add_property (GArray     *properties,
+              const char *name,
+              GVariant   *value)
+{
+  amqp_table_entry_t entry = { .key = amqp_cstring_bytes (name) };
+
+  if (!amqp_options_convert (value, &entry.value))
+    {
+      entry.value.kind = AMQP_FIELD_KIND_UTF8;
+      entry.value.value.bytes = amqp_cstring_bytes (g_variant_get_string (value, NULL));
+    }
+  g_array_append_val (properties, entry);
+}
+
+/* Without these the server would not tell that it is full, nor that it lost a
+ * message. */
+static const char * const capabilities[] = { "connection.blocked", "basic.nack", "publisher_confirms" };
+
+static void
+add_capabilities (GArray             *properties,
+                  amqp_table_entry_t *entries)
+{
+  amqp_table_entry_t entry = { .key = amqp_cstring_bytes ("capabilities"), .value.kind = AMQP_FIELD_KIND_TABLE };
+
+  for (guint i = 0; i < G_N_ELEMENTS (capabilities); i++)
+    {
+      entries[i].key = amqp_cstring_bytes (capabilities[i]);
+      entries[i].value.kind = AMQP_FIELD_KIND_BOOLEAN;
+      entries[i].value.value.boolean = TRUE;
+    }
+  entry.value.value.table.num_entries = G_N_ELEMENTS (capabilities);
+  entry.value.value.table.entries = entries;
+  g_array_append_val (properties, entry);
+}
+
+/* The texts are @own's and the options'. */
+static GArray *
+make_properties (AmqpLink *self,
+                 GVariant *own)
+{
+  GArray *properties = g_array_new (FALSE, TRUE, sizeof (amqp_table_entry_t));
+  GVariant *given = self->options->client_properties;
+  GVariantIter iter;
+  const char *name;
+  GVariant *value;
+
+  g_variant_iter_init (&iter, own);
+  while (g_variant_iter_loop (&iter, "{&sv}", &name, &value))
+    {
+      g_autoptr(GVariant) other = given != NULL ? g_variant_lookup_value (given, name, NULL) : NULL;
+
+      if (other == NULL)
+        add_property (properties, name, value);
+    }
+  if (given == NULL)
+    return properties;
+
+  g_variant_iter_init (&iter, given);
+  while (g_variant_iter_loop (&iter, "{&sv}", &name, &value))
+    add_property (properties, name, value);
+  return properties;
+}
+
+gboolean
+amqp_login_authenticate (AmqpLink  *self,
+        GError   **error)
+{
+  const AmqpOptions *options = self->options;
+  g_autoptr(GVariant) own = g_variant_ref_sink (g_variant_new_parsed ("{'product': <'evbus'>, 'connection_name': <%s>}",
+                                                                      options->client_id));
+  g_autoptr(GArray) properties = NULL;
+  amqp_table_entry_t entries[G_N_ELEMENTS (capabilities)];
+  amqp_table_t table;
+  amqp_rpc_reply_t answer;
+
+  /* In serialised form its texts do not move. */
+  g_variant_get_data (own);
+  properties = make_properties (self, own);
+  add_capabilities (properties, entries);
+  table.num_entries = properties->len;
+  table.entries = (amqp_table_entry_t *) (gpointer) properties->data;
+  answer = amqp_login_with_properties (self->state, options->vhost, AMQP_LINK_CHANNEL, AMQP_DEFAULT_FRAME_SIZE,
+                                       options->heartbeat, &table, AMQP_SASL_METHOD_PLAIN,
+                                       options->login, options->password);
+  return answer.reply_type == AMQP_RESPONSE_NORMAL || amqp_errors_set_answer (options, answer, error);
+}
+
+gboolean
+amqp_login_open_channel (AmqpLink  *self,
+              GError   **error)
+{
+  const AmqpOptions *options = self->options;
+  amqp_rpc_reply_t answer;
+
+  amqp_channel_open (self->state, AMQP_LINK_CHANNEL);
+  answer = amqp_get_rpc_reply (self->state);
+  if (answer.reply_type == AMQP_RESPONSE_NORMAL && options->exchange_type != NULL)
+    {
+      g_autofree char *exchange = evbus_template_expand (options->exchange, NULL);
+
+      amqp_exchange_declare (self->state, AMQP_LINK_CHANNEL, amqp_cstring_bytes (exchange),
+                             amqp_cstring_bytes (options->exchange_type), FALSE, TRUE, FALSE, FALSE, amqp_empty_table);
+      answer = amqp_get_rpc_reply (self->state);
+    }
+  if (answer.reply_type == AMQP_RESPONSE_NORMAL)
+    {
+      amqp_confirm_select (self->state, AMQP_LINK_CHANNEL);
+      answer = amqp_get_rpc_reply (self->state);
+    }
+  if (answer.reply_type != AMQP_RESPONSE_NORMAL)
+    return amqp_errors_set_answer (options, answer, error);
+
+  self->channel = TRUE;
+  self->last_tag = 0;
+  return TRUE;
+}

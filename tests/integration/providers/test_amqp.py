@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What only AMQP has: exchanges, messages that come back, a server that is full."""
+
+import json
+import urllib.parse
+
+import pytest
+from pika import spec
+
+from adaptor import PASSWORD
+from adaptor_amqp import USER
+from certificates import PASSWORD as KEY_PASSWORD
+from evbus_service import wait_for
+from fake_amqp import FakeServer
+from trial import body_of
+
+
+def without_key(adaptor, destination, **options):
+    """The profile, with each event's own routing key."""
+    data = adaptor.options(destination)
+    del data['routing_key']
+    return {**data, **options}
+
+
+def take_one(adaptor, queue):
+    with adaptor.channel() as channel:
+        return channel.basic_get(queue, auto_ack=True)
+
+
+def test_what_a_message_has(trial, adaptor):
+    options = without_key(adaptor, trial.destination, exchange=trial.destination, expiration='1h', priority=7,
+                          headers={'shop': 'x-{profile}', 'n': 5, 'share': 2.0, 'good': True, 'evbus-id': 'forged'})
+    trial.start(options)
+    event_id = trial.put_bytes(b'\0', 'image/png', traceparent='00-1', subject='ü', shop='forged', **{'evbus-id': 'forged'})
+    trial.wait_delivered()
+    method, properties, body = take_one(adaptor, trial.destination)
+    assert (method.exchange, method.routing_key, body) == (trial.destination, 'order.created', b'\0')
+    assert (properties.message_id, properties.content_type, properties.delivery_mode) == (event_id, 'image/png', 2)
+    assert (properties.expiration, properties.priority) == ('3600000', 7)
+    headers = properties.headers
+    # (This version of pika makes integers of doubles.)
+    assert len(headers.pop('evbus-time')) == len('2026-01-01T00:00:00.000000Z')
+    assert properties.timestamp > 1700000000
+    assert headers == {'evbus-id': event_id, 'evbus-routing-key': 'order.created', 'evbus-profile': 'default',
+                       'shop': 'x-default', 'n': 5, 'share': 2.0, 'good': True, 'traceparent': '00-1', 'subject': 'ü'}
+    assert type(headers['good']) is bool
+
+
+def test_not_persistent(trial, adaptor):
+    trial.start({**adaptor.options(trial.destination), 'persistent': False})
+    trial.put(1)
+    trial.wait_delivered()
+    assert take_one(adaptor, trial.destination)[1].delivery_mode == 1
+
+
+def test_an_exchange_is_declared(trial, adaptor):
+    name = f'new-{trial.destination}'
+    options = without_key(adaptor, trial.destination, exchange=name, exchange_type='fanout', declare=True)
+    trial.start(options)
+    trial.wait_state('running')
+    with adaptor.channel() as channel:
+        channel.queue_bind(trial.destination, name)
+    trial.put(10)
+    trial.wait_delivered()
+    trial.assert_received_once()
+    trial.reconfigure({**options, 'exchange_type': 'topic'})
+    trial.put(1)
+    reason = trial.wait_state('broken')
+    assert '406 PRECONDITION_FAILED' in reason and "'type'" in reason
+
+
+@pytest.mark.parametrize('options', [{'routing_key': 'nowhere'}, {'exchange': 'nowhere', 'routing_key': 'x'}])
+def test_an_address_of_the_profile_that_is_not_there(trial, adaptor, options):
+    trial.start({**adaptor.options(trial.destination), **options})
+    trial.put(5)
+    assert 'nowhere' in trial.wait_state('broken')
+    trial.wait_ledger(accepted=5, delivered=0, queued=5, dead=0)
+    with adaptor.channel() as channel:
+        if 'exchange' in options:
+            channel.exchange_declare('nowhere', 'fanout', durable=True)
+            channel.queue_bind(trial.destination, 'nowhere')
+        else:
+            channel.queue_declare('nowhere', durable=True)
+    trial.wait_delivered()
+    with adaptor.channel() as channel:
+        channel.exchange_delete('nowhere')
+        channel.queue_delete('nowhere')
+
+
+@pytest.mark.parametrize('options', [{}, {'exchange': '{routing_key}'}])
+def test_an_address_of_an_event_that_is_not_there(trial, adaptor, options):
+    trial.start(without_key(adaptor, trial.destination, **options))
+    for i in range(20):
+        trial.put_bytes(b'%d' % i, key=trial.destination)
+        if i % 7 == 0:
+            trial.put_bytes(b'lost', key='nowhere')
+            trial.sent.pop()
+    trial.wait_ledger(accepted=23, delivered=20, dead=3, queued=0)
+    letters = wait_for(lambda: len(trial.dead_letters()) == 3 and trial.dead_letters(), 'the dead letters')
+    assert all('nowhere' in letter[3] for letter in letters)
+    trial.assert_nothing_lost()
+
+
+def test_nobody_has_to_take_it(trial, adaptor):
+    trial.start({**adaptor.options('nowhere'), 'mandatory': False})
+    trial.put(100)
+    trial.wait_delivered()
+
+
+def test_names_that_are_too_long(trial, adaptor):
+    trial.start(without_key(adaptor, trial.destination, routing_key='{profile}.{routing_key}'))
+    for attributes in {}, {'x' * 256: 'y'}:
+        trial.put_bytes(b'x', key='k' * 255 if not attributes else 'k', **attributes)
+    trial.wait_ledger(accepted=2, delivered=0, dead=2)
+    letters = wait_for(lambda: len(trial.dead_letters()) == 2 and trial.dead_letters(), 'the dead letters')
+    assert all('255 bytes' in letter[3] for letter in letters)
+
+
+def test_a_queue_that_is_full(trial, adaptor):
+    """It does not take more; the server says so, and the event waits."""
+    queue = f'full-{trial.destination}'
+    with adaptor.channel() as channel:
+        channel.queue_declare(queue, durable=True, arguments={'x-max-length': 5, 'x-overflow': 'reject-publish'})
+    trial.start({**adaptor.options(queue)})
+    trial.put(8)
+    assert 'could not keep' in trial.wait_state('retrying')
+    trial.wait_ledger(accepted=8, dead=0)
+    seen = {event.id for event in adaptor.read(queue)}
+    ledger = trial.wait_ledger(accepted=8, delivered=8, dead=0, queued=0)
+    assert ledger['retried'] > 0
+    seen |= {event.id for event in adaptor.read(queue)}
+    assert seen == {event_id for event_id, _ in trial.sent}
+
+
+def test_a_server_that_is_out_of_memory(trial, adaptor):
+    """It takes no messages for a while, and tells why; nothing more is sent to it until then."""
+    adaptor.control('set_vm_memory_high_watermark', '0.00001')
+    try:
+        trial.start(delivery={'timeout': '1s'})
+        trial.put(100)
+        wait_for(lambda: 'low on memory' in trial.route()['reason'], 'the reason')
+        trial.wait_ledger(accepted=100, delivered=0, queued=100)
+    finally:
+        adaptor.control('set_vm_memory_high_watermark', '0.4')
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+    # Once by the first call, which was given up, and once by the last.
+    assert len(trial.received()) <= 200
+
+
+def test_a_url(trial, adaptor):
+    password = urllib.parse.quote(PASSWORD, safe='')
+    url = adaptor.secret(f'amqp://{USER}:{password}@127.0.0.1:{adaptor.port}/%2F')
+    trial.start({'connection': {'url': url}, 'routing_key': trial.destination})
+    trial.put(5)
+    trial.wait_delivered()
+    trial.assert_received_once()
+    for text, reason in [(f'http://127.0.0.1:{adaptor.port}/', 'amqp://LOGIN'),
+                         (f'amqp://{USER}:{password}@127.0.0.1:{adaptor.port}/?heartbeat=3', "'?'"),
+                         (f'amqp://{USER}:{password}@127.0.0.1:{adaptor.port}/nowhere', '530 NOT_ALLOWED')]:
+        trial.reconfigure({'connection': {'url': adaptor.secret(text)}, 'routing_key': trial.destination})
+        trial.put(1)
+        wait_for(lambda: reason in trial.route()['reason'], f'{reason}; it is {trial.route()}')
+        assert trial.route()['state'] == 'broken'
+
+
+def test_a_key_with_a_password(trial, adaptor, certificates):
+    options = adaptor.tls_options(trial.destination)
+    tls = options['connection']['ssl_options']
+    tls.update(keyfile=str(certificates.client_encrypted_key), keyfile_password=adaptor.secret(KEY_PASSWORD))
+    trial.start(options)
+    trial.put(5)
+    trial.wait_delivered()
+    del tls['keyfile_password']
+    trial.reconfigure(options)
+    trial.put(1)
+    assert "'connection.ssl_options.certfile'" in trial.wait_state('broken')
+
+
+@pytest.mark.parametrize('option', ['cafile', 'certfile'])
+def test_a_file_that_is_not_there(trial, adaptor, option):
+    options = adaptor.tls_options(trial.destination)
+    options['connection']['ssl_options'][option] = '/nonexistent'
+    trial.start(options)
+    trial.put(1)
+    assert f"'connection.ssl_options.{option}': cannot use /nonexistent" in trial.wait_state('broken')
+
+
+def test_tls_to_a_port_without_it(trial, adaptor):
+    options = adaptor.tls_options(trial.destination)
+    options['connection']['port'] = adaptor.port
+    trial.start(options)
+    trial.put(1)
+    assert 'the port must be one for TLS' in trial.wait_state('retrying')
+
+
+def close_channel(code, text='SOMETHING'):
+    return spec.Channel.Close(code, text, 60, 40)
+
+
+def close_connection(code):
+    return spec.Connection.Close(code, 'SOMETHING', 60, 40)
+
+
+TOPIC = "ACCESS_REFUSED - access to topic 'x' in exchange 'y' refused"
+
+# What the server answers to a message, what the profile adds, and what comes of it.
+OUTCOMES = [
+    (spec.Basic.Ack(1), {}, 'delivered'),
+    (spec.Basic.Nack(1), {}, 'retrying'),
+    (close_channel(311), {}, 'dead'),
+    (close_channel(313), {}, 'retrying'),
+    (close_connection(320), {}, 'retrying'),
+    (close_connection(402), {}, 'broken'),
+    (close_channel(403), {}, 'broken'),
+    (close_channel(403), {'exchange': '{routing_key}'}, 'dead'),
+    (close_channel(403, TOPIC), {'exchange': 'x', 'routing_key': 'y'}, 'broken'),
+    (close_channel(403, TOPIC), {'exchange': 'x'}, 'dead'),
+    (close_channel(404), {}, 'broken'),
+    (close_channel(404), {'exchange': '{routing_key}'}, 'dead'),
+    (close_channel(405), {}, 'retrying'),
+    (close_channel(406), {}, 'dead'),
+    (close_connection(501), {}, 'retrying'),
+    (close_connection(502), {}, 'retrying'),
+    (close_connection(503), {}, 'retrying'),
+    (close_connection(504), {}, 'retrying'),
+    (close_connection(505), {}, 'retrying'),
+    (close_connection(506), {}, 'retrying'),
+    (close_connection(530), {}, 'broken'),
+    (close_connection(540), {}, 'broken'),
+    (close_connection(541), {}, 'retrying'),
+    (close_connection(999), {}, 'retrying'),
+]
+
+
+def test_every_answer_has_its_outcome(adaptor, evbusd, client):
+    fakes = [FakeServer(answer) for answer, _, _ in OUTCOMES]
+    routes = [{'default': {'connection': {'host': '127.0.0.1', 'port': fake.server_address[1]}, **options,
+                           'delivery': {'name': f'r{i}'}}}
+              for i, (fake, (_, options, _)) in enumerate(zip(fakes, OUTCOMES))]
+    evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
+    client.put('order.created', body_of(1)[0])
+
+    def outcomes():
+        return [next((name for name in ('dead', 'delivered') if route['ledger'][name]), route['state'])
+                for route in client.routes()]
+
+    expected = [outcome for _, _, outcome in OUTCOMES]
+    wait_for(lambda: outcomes() == expected, 'all outcomes', 30)
+    for route, (answer, _, outcome) in zip(client.routes(), OUTCOMES):
+        if outcome in ('broken', 'retrying') and hasattr(answer, 'reply_code'):
+            assert str(answer.reply_code) in route['reason']
+    for fake in fakes:
+        fake.shutdown()
+        fake.server_close()
