@@ -8,9 +8,6 @@
 #include "evbusctl-dbus.h"
 #include "evbusctl-output.h"
 
-#define BUS_NAME    "org.evbus1"
-#define OBJECT_PATH "/org/evbus1"
-
 struct _EvbusctlBus
 {
   GObject parent_instance;
@@ -117,6 +114,12 @@ evbusctl_bus_get_label (void)
   return chosen_bus () == G_BUS_TYPE_SESSION ? "the session bus" : "the system bus";
 }
 
+GDBusConnection *
+evbusctl_bus_get_connection (EvbusctlBus *self)
+{
+  return self->connection;
+}
+
 /* In milliseconds. */
 guint
 evbusctl_bus_get_timeout (void)
@@ -163,7 +166,7 @@ evbusctl_bus_open (GError **error)
   self->broker = evbusctl_broker_proxy_new_sync (self->connection,
                                                  G_DBUS_PROXY_FLAGS_DO_NOT_LOAD_PROPERTIES |
                                                  G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START_AT_CONSTRUCTION,
-                                                 BUS_NAME, OBJECT_PATH, NULL, error);
+                                                 EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH, NULL, error);
   if (self->broker == NULL)
     return NULL;
 
@@ -171,7 +174,7 @@ evbusctl_bus_open (GError **error)
                                                    G_DBUS_PROXY_FLAGS_DO_NOT_LOAD_PROPERTIES |
                                                    G_DBUS_PROXY_FLAGS_DO_NOT_CONNECT_SIGNALS |
                                                    G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START_AT_CONSTRUCTION,
-                                                   BUS_NAME, OBJECT_PATH, NULL, error);
+                                                   EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH, NULL, error);
   if (self->manager == NULL)
     return NULL;
 
@@ -496,9 +499,9 @@ evbusctl_bus_get_properties (EvbusctlBus  *self,
 {
   g_autoptr(GVariant) reply = NULL;
 
-  reply = g_dbus_connection_call_sync (self->connection, BUS_NAME, OBJECT_PATH,
+  reply = g_dbus_connection_call_sync (self->connection, EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH,
                                        "org.freedesktop.DBus.Properties", "GetAll",
-                                       g_variant_new ("(s)", BUS_NAME ".Manager"),
+                                       g_variant_new ("(s)", EVBUSCTL_BUS_NAME ".Manager"),
                                        G_VARIANT_TYPE ("(a{sv})"),
                                        G_DBUS_CALL_FLAGS_NO_AUTO_START,
                                        evbusctl_bus_get_timeout (), NULL, error);
@@ -514,7 +517,7 @@ evbusctl_bus_call_manager (EvbusctlBus  *self,
                            const char   *reply_type,
                            GError      **error)
 {
-  return g_dbus_connection_call_sync (self->connection, BUS_NAME, OBJECT_PATH, BUS_NAME ".Manager",
+  return g_dbus_connection_call_sync (self->connection, EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH, EVBUSCTL_BUS_NAME ".Manager",
                                       method, arguments, G_VARIANT_TYPE (reply_type),
                                       G_DBUS_CALL_FLAGS_NO_AUTO_START,
                                       evbusctl_bus_get_timeout (), NULL, error);

@@ -12,6 +12,9 @@ G_BEGIN_DECLS
  * D-Bus code. Which bus it is on comes from the options --session, --system,
  * --address and --timeout. Everything runs in the main context. */
 
+#define EVBUSCTL_BUS_NAME    "org.evbus1"
+#define EVBUSCTL_OBJECT_PATH "/org/evbus1"
+
 #define EVBUSCTL_TYPE_BUS (evbusctl_bus_get_type ())
 G_DECLARE_FINAL_TYPE (EvbusctlBus, evbusctl_bus, EVBUSCTL, BUS, GObject)
 
@@ -30,6 +33,7 @@ gboolean     evbusctl_bus_check_options   (GError              **error);
 EvbusctlBus *evbusctl_bus_open            (GError              **error);
 int          evbusctl_bus_report          (GError               *error);
 const char  *evbusctl_bus_get_label       (void);
+GDBusConnection *evbusctl_bus_get_connection (EvbusctlBus       *self);
 guint        evbusctl_bus_get_timeout     (void);
 
 gboolean     evbusctl_check_text          (const char           *what,

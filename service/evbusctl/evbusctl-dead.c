@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* `dead` and `forget`. Long work is done in pages, so that no call takes long. */
+/* `dead` and `forget`. What is listed comes in pages, so that no call takes long. */
 
 #include "evbusctl.h"
 #include "evbusctl-bus.h"
 #include "evbusctl-output.h"
+#include "evbusctl-replay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -106,17 +107,17 @@ add_row (GVariant  *letter,
   return TRUE;
 }
 
-static gboolean
-run_list (EvbusctlBus  *bus,
-          GArray       *numbers,
-          GError      **error)
+static int
+run_list (EvbusctlBus *bus,
+          GArray      *numbers)
 {
   g_autoptr(EvbusctlTable) table = evbusctl_table_new (columns, G_N_ELEMENTS (columns));
+  g_autoptr(GError) error = NULL;
 
-  if (!foreach_letter (bus, "ListDead", 0, 0, add_row, table, error))
-    return FALSE;
+  if (!foreach_letter (bus, "ListDead", 0, 0, add_row, table, &error))
+    return evbusctl_bus_report (error);
   evbusctl_table_print (table);
-  return TRUE;
+  return EVBUSCTL_OK;
 }
 
 static void
@@ -212,9 +213,9 @@ print_letter (GVariant  *letter,
 }
 
 static gboolean
-run_export (EvbusctlBus  *bus,
-            GArray       *numbers,
-            GError      **error)
+print_letters (EvbusctlBus  *bus,
+               GArray       *numbers,
+               GError      **error)
 {
   if (numbers->len == 0)
     return foreach_letter (bus, "ReadDead", 0, 0, print_letter, NULL, error);
@@ -234,89 +235,52 @@ run_export (EvbusctlBus  *bus,
   return TRUE;
 }
 
-static gboolean
-add_number (GVariant  *letter,
-            gpointer   data,
-            GError   **error)
+static int
+run_export (EvbusctlBus *bus,
+            GArray      *numbers)
 {
-  gint64 number;
+  g_autoptr(GError) error = NULL;
 
-  g_variant_get_child (letter, 0, "x", &number);
-  g_array_append_val ((GArray *) data, number);
-  return TRUE;
+  return print_letters (bus, numbers, &error) ? EVBUSCTL_OK : evbusctl_bus_report (error);
 }
 
-/* Those that are there now: what dies again meanwhile is not taken once more. */
-static gboolean
-change (EvbusctlBus  *bus,
-        GArray       *numbers,
-        gboolean      replays,
-        guint64      *n_done,
-        GError      **error)
+static int
+run_change (EvbusctlBus *bus,
+            GArray      *numbers,
+            gboolean     drops)
 {
-  if (numbers->len == 0 && !foreach_letter (bus, "ListDead", 0, 0, add_number, numbers, error))
-    return FALSE;
-
-  for (guint i = 0; i < numbers->len; i += PAGE)
-    {
-      GVariant *page = g_variant_new_fixed_array (G_VARIANT_TYPE_INT64, &g_array_index (numbers, gint64, i),
-                                                  MIN (PAGE, numbers->len - i), sizeof (gint64));
-      const char *of = route != NULL ? route : "";
-      g_autoptr(GVariant) reply = NULL;
-      guint64 n;
-
-      if (replays)
-        reply = evbusctl_bus_call_manager (bus, "ReplayDead",
-                                           g_variant_new ("(s@axs)", of, page, profile != NULL ? profile : ""), "(t)", error);
-      else
-        reply = evbusctl_bus_call_manager (bus, "DropDead", g_variant_new ("(s@ax)", of, page), "(t)", error);
-      if (reply == NULL)
-        return FALSE;
-      g_variant_get (reply, "(t)", &n);
-      *n_done += n;
-      if (evbusctl_progress_wanted ())
-        fprintf (stderr, "\r%" G_GUINT64_FORMAT " of %u\033[K", *n_done, numbers->len);
-    }
-  if (evbusctl_progress_wanted ())
-    fputs ("\r\033[K", stderr);
-  return TRUE;
-}
-
-static gboolean
-run_change (EvbusctlBus  *bus,
-            GArray       *numbers,
-            gboolean      replays,
-            GError      **error)
-{
-  guint64 n_done = 0;
-  gboolean done = change (bus, numbers, replays, &n_done, error);
+  const EvbusctlReplay what = { numbers, route, drops, profile };
+  g_autoptr(GError) error = NULL;
+  gboolean interrupted;
+  guint64 n_done;
+  gboolean done = evbusctl_replay (bus, &what, &n_done, &interrupted, &error);
 
   if (done || n_done > 0)
-    printf ("%" G_GUINT64_FORMAT " %s\n", n_done, replays ? "replayed" : "dropped");
-  return done;
+    printf ("%" G_GUINT64_FORMAT " %s\n", n_done, drops ? "dropped" : "replayed");
+  if (interrupted)
+    return EVBUSCTL_INTERRUPTED;
+  return done ? EVBUSCTL_OK : evbusctl_bus_report (error);
 }
 
-static gboolean
-run_replay (EvbusctlBus  *bus,
-            GArray       *numbers,
-            GError      **error)
+static int
+run_replay (EvbusctlBus *bus,
+            GArray      *numbers)
 {
-  return run_change (bus, numbers, TRUE, error);
+  return run_change (bus, numbers, FALSE);
 }
 
-static gboolean
-run_drop (EvbusctlBus  *bus,
-          GArray       *numbers,
-          GError      **error)
+static int
+run_drop (EvbusctlBus *bus,
+          GArray      *numbers)
 {
-  return run_change (bus, numbers, FALSE, error);
+  return run_change (bus, numbers, TRUE);
 }
 
 static const struct {
   const char *name;
   gboolean    takes_numbers;
   gboolean    needs_choice;    /* numbers, --route or --all */
-  gboolean (* run) (EvbusctlBus *bus, GArray *numbers, GError **error);
+  int      (* run) (EvbusctlBus *bus, GArray *numbers);
 } actions[] = {
   { "list", FALSE, FALSE, run_list },
   { "show", TRUE, TRUE, run_export },
@@ -382,9 +346,9 @@ evbusctl_dead (char **arguments)
     }
 
   bus = evbusctl_bus_open (&error);
-  if (bus == NULL || !actions[action].run (bus, numbers, &error))
+  if (bus == NULL)
     return evbusctl_bus_report (error);
-  return EVBUSCTL_OK;
+  return actions[action].run (bus, numbers);
 }
 
 int

@@ -120,6 +120,15 @@ evbusctl_progress (guint64 n_events,
 }
 
 void
+evbusctl_progress_of (guint64 n_done,
+                      guint64 n_total)
+{
+  fprintf (stderr, "\r%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT "\033[K", n_done, n_total);
+  fflush (stderr);
+  progress_shown = TRUE;
+}
+
+void
 evbusctl_progress_clear (void)
 {
   if (!progress_shown)

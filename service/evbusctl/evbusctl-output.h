@@ -52,6 +52,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusctlTable, evbusctl_table_free)
 gboolean       evbusctl_progress_wanted (void);
 void           evbusctl_progress        (guint64            n_events,
                                          gint64             since);
+void           evbusctl_progress_of     (guint64            n_done,
+                                         guint64            n_total);
 void           evbusctl_progress_clear  (void);
 
 G_END_DECLS

@@ -91,6 +91,22 @@ add_route_name (EvbusctlTable *table,
   evbusctl_table_cell (table, state_style (state), state);
 }
 
+/* Beside the balance, and mostly nothing. */
+static void
+add_repeats (EvbusctlTable *table,
+             GVariant      *ledger)
+{
+  guint64 retried = lookup_figure (ledger, "retried");
+  g_autofree char *note = NULL;
+
+  if (retried == 0)
+    return;
+
+  note = g_strdup_printf ("retried %" G_GUINT64_FORMAT ", duplicates %" G_GUINT64_FORMAT, retried,
+                          lookup_figure (ledger, "duplicates"));
+  evbusctl_table_note (table, note);
+}
+
 static void
 print_status_table (GVariant *routes)
 {
@@ -114,6 +130,8 @@ print_status_table (GVariant *routes)
                                     ledger != NULL ? lookup_figure (ledger, figures[i]) : 0);
           evbusctl_table_cell (table, EVBUSCTL_PLAIN, figure);
         }
+      if (ledger != NULL)
+        add_repeats (table, ledger);
       if (*reason != '\0')
         evbusctl_table_note (table, reason);
     }
@@ -154,11 +172,13 @@ print_totals (GVariant *ledger)
   evbusctl_print (EVBUSCTL_BOLD, "accepted");
   printf (" %" G_GUINT64_FORMAT " = delivered %" G_GUINT64_FORMAT " + queued %" G_GUINT64_FORMAT
           " + dead %" G_GUINT64_FORMAT " + expired %" G_GUINT64_FORMAT " + dropped %" G_GUINT64_FORMAT
-          "; unrouted %" G_GUINT64_FORMAT "\n",
+          "\nunrouted %" G_GUINT64_FORMAT ", repeated %" G_GUINT64_FORMAT ", retried %" G_GUINT64_FORMAT
+          ", duplicates %" G_GUINT64_FORMAT "\n",
           lookup_figure (ledger, "accepted"), lookup_figure (ledger, "delivered"),
           lookup_figure (ledger, "queued"), lookup_figure (ledger, "dead"),
           lookup_figure (ledger, "expired"), lookup_figure (ledger, "dropped"),
-          lookup_figure (ledger, "unrouted"));
+          lookup_figure (ledger, "unrouted"), lookup_figure (ledger, "repeated"),
+          lookup_figure (ledger, "retried"), lookup_figure (ledger, "duplicates"));
 }
 
 static void

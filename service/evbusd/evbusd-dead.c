@@ -7,6 +7,15 @@
 
 #include "evbusd-dead.h"
 
+/* Between two signals of a progress. */
+#define PROGRESS_US (G_USEC_PER_SEC / 5)
+
+struct _EvbusdDead
+{
+  EvbusBroker *broker;
+  GPtrArray   *works;      /* Work; borrowed */
+};
+
 /* A reason may quote what a server said; D-Bus wants UTF-8. */
 static void
 return_error (GDBusMethodInvocation *invocation,
@@ -92,21 +101,78 @@ on_list (gpointer               skeleton,
          const char            *route,
          gint64                 after,
          guint                  max,
-         EvbusBroker           *broker)
+         EvbusdDead            *self)
 {
-  evbus_broker_list_dead_async (broker, name_or_null (route), after, max, NULL, answer_list, invocation);
+  evbus_broker_list_dead_async (self->broker, name_or_null (route), after, max, NULL, answer_list, invocation);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
-static void
-answer_count (GDBusMethodInvocation *invocation,
-              guint64                count,
-              GError                *error)
+/* Work that a caller has under way. One reference is the answer's, and one that of
+ * the progress, of which there may be some to tell still when the answer was given. */
+typedef struct {
+  EvbusdDead            *dead;
+  GDBusMethodInvocation *invocation;  /* NULL: it is answered */
+  GCancellable          *cancellable;
+  gint64                 told;        /* monotonic: when it was told of the progress; 0: never */
+} Work;
+
+static const char *
+get_caller (Work *work)
 {
-  if (error != NULL)
-    return_error (invocation, error);
+  return g_dbus_method_invocation_get_sender (work->invocation);
+}
+
+static void
+on_progress (goffset  done,
+             goffset  total,
+             gpointer data)
+{
+  Work *work = data;
+  gint64 now = g_get_monotonic_time ();
+
+  if (work->invocation == NULL || (work->told != 0 && now < work->told + PROGRESS_US))
+    return;
+
+  work->told = now;
+  g_dbus_connection_emit_signal (g_dbus_method_invocation_get_connection (work->invocation), get_caller (work),
+                                 g_dbus_method_invocation_get_object_path (work->invocation),
+                                 g_dbus_method_invocation_get_interface_name (work->invocation), "DeadProgress",
+                                 g_variant_new ("(tt)", (guint64) done, (guint64) total), NULL);
+}
+
+static Work *
+work_new (EvbusdDead            *self,
+          GDBusMethodInvocation *invocation)
+{
+  Work *work = g_rc_box_new0 (Work);
+
+  work->dead = self;
+  work->invocation = invocation;
+  work->cancellable = g_cancellable_new ();
+  g_ptr_array_add (self->works, work);
+  return work;
+}
+
+/* Answers the call. Takes @error. */
+static void
+work_end (Work    *work,
+          guint64  count,
+          GError  *error)
+{
+  if (error == NULL || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    {
+      g_dbus_method_invocation_return_value (work->invocation, g_variant_new ("(t)", count));
+      g_clear_error (&error);
+    }
   else
-    g_dbus_method_invocation_return_value (invocation, g_variant_new ("(t)", count));
+    {
+      return_error (work->invocation, error);
+    }
+
+  g_ptr_array_remove_fast (work->dead->works, work);
+  g_object_unref (work->cancellable);
+  work->invocation = NULL;
+  g_rc_box_release (work);
 }
 
 static void
@@ -118,7 +184,7 @@ answer_replay (GObject      *broker,
   guint64 count;
 
   evbus_broker_replay_dead_finish (EVBUS_BROKER (broker), result, &count, &error);
-  answer_count (data, count, error);
+  work_end (data, count, error);
 }
 
 static gboolean
@@ -127,13 +193,14 @@ on_replay (gpointer               skeleton,
            const char            *route,
            GVariant              *numbers,
            const char            *profile,
-           EvbusBroker           *broker)
+           EvbusdDead            *self)
 {
   gsize n;
   const gint64 *values = g_variant_get_fixed_array (numbers, &n, sizeof (gint64));
+  Work *work = work_new (self, invocation);
 
-  evbus_broker_replay_dead_async (broker, name_or_null (route), values, n, name_or_null (profile),
-                                  NULL, NULL, NULL, NULL, answer_replay, invocation);
+  evbus_broker_replay_dead_async (self->broker, name_or_null (route), values, n, name_or_null (profile),
+                                  on_progress, g_rc_box_acquire (work), g_rc_box_release, work->cancellable, answer_replay, work);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
@@ -146,7 +213,7 @@ answer_drop (GObject      *broker,
   guint64 count;
 
   evbus_broker_drop_dead_finish (EVBUS_BROKER (broker), result, &count, &error);
-  answer_count (data, count, error);
+  work_end (data, count, error);
 }
 
 static gboolean
@@ -154,13 +221,31 @@ on_drop (gpointer               skeleton,
          GDBusMethodInvocation *invocation,
          const char            *route,
          GVariant              *numbers,
-         EvbusBroker           *broker)
+         EvbusdDead            *self)
 {
   gsize n;
   const gint64 *values = g_variant_get_fixed_array (numbers, &n, sizeof (gint64));
+  Work *work = work_new (self, invocation);
 
-  evbus_broker_drop_dead_async (broker, name_or_null (route), values, n,
-                                NULL, NULL, NULL, NULL, answer_drop, invocation);
+  evbus_broker_drop_dead_async (self->broker, name_or_null (route), values, n,
+                                on_progress, g_rc_box_acquire (work), g_rc_box_release, work->cancellable, answer_drop, work);
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+static gboolean
+on_cancel (gpointer               skeleton,
+           GDBusMethodInvocation *invocation,
+           EvbusdDead            *self)
+{
+  for (guint i = 0; i < self->works->len; i++)
+    {
+      Work *work = self->works->pdata[i];
+
+      if (g_str_equal (get_caller (work), g_dbus_method_invocation_get_sender (invocation)))
+        g_cancellable_cancel (work->cancellable);
+    }
+
+  g_dbus_method_invocation_return_value (invocation, NULL);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
@@ -181,15 +266,15 @@ static gboolean
 on_forget (gpointer               skeleton,
            GDBusMethodInvocation *invocation,
            const char            *route,
-           EvbusBroker           *broker)
+           EvbusdDead            *self)
 {
-  evbus_broker_forget_route_async (broker, route, NULL, answer_forget, invocation);
+  evbus_broker_forget_route_async (self->broker, route, NULL, answer_forget, invocation);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
-void
-evbusd_dead_connect (gpointer     manager,
-                     EvbusBroker *broker)
+EvbusdDead *
+evbusd_dead_new (gpointer     manager,
+                 EvbusBroker *broker)
 {
   const struct {
     const char *signal;
@@ -199,9 +284,21 @@ evbusd_dead_connect (gpointer     manager,
     { "handle-read-dead", G_CALLBACK (on_list) },
     { "handle-replay-dead", G_CALLBACK (on_replay) },
     { "handle-drop-dead", G_CALLBACK (on_drop) },
+    { "handle-cancel-dead", G_CALLBACK (on_cancel) },
     { "handle-forget-route", G_CALLBACK (on_forget) },
   };
+  EvbusdDead *self = g_new0 (EvbusdDead, 1);
 
+  self->broker = broker;
+  self->works = g_ptr_array_new ();
   for (guint i = 0; i < G_N_ELEMENTS (handlers); i++)
-    g_signal_connect (manager, handlers[i].signal, handlers[i].handler, broker);
+    g_signal_connect (manager, handlers[i].signal, handlers[i].handler, self);
+  return self;
+}
+
+void
+evbusd_dead_free (EvbusdDead *self)
+{
+  g_ptr_array_unref (self->works);
+  g_free (self);
 }

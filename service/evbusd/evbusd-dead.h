@@ -8,9 +8,12 @@
 
 G_BEGIN_DECLS
 
-/* Answers the calls about dead letters and orphaned routes that come to @manager, an
- * EvbusdManager; both live longer than what is connected. */
-void evbusd_dead_connect (gpointer     manager,
-                          EvbusBroker *broker);
+/* Answers the calls about dead letters and orphaned routes. */
+typedef struct _EvbusdDead EvbusdDead;
+
+/* @manager: an EvbusdManager, which hands on no call once this is freed. */
+EvbusdDead *evbusd_dead_new  (gpointer     manager,
+                              EvbusBroker *broker);
+void        evbusd_dead_free (EvbusdDead  *self);
 
 G_END_DECLS

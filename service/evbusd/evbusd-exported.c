@@ -22,6 +22,7 @@ struct _EvbusdExported
   EvbusBroker   *broker;
   EvbusdFanout  *fanout;
   EvbusdRoutes  *routes;
+  EvbusdDead    *dead;
   EvbusdPace    *pace;      /* of the totals */
   EvbusdReload   reload;
   gpointer       reload_data;
@@ -252,7 +253,7 @@ evbusd_exported_new (GDBusConnection  *connection,
   self->reload = reload;
   self->reload_data = user_data;
   connect_handlers (self);
-  evbusd_dead_connect (self->manager_skeleton, broker);
+  self->dead = evbusd_dead_new (self->manager_skeleton, broker);
   evbusd_control_connect (self->manager_skeleton, broker);
 
   evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
@@ -297,5 +298,6 @@ evbusd_exported_free (EvbusdExported *self)
   g_clear_pointer (&self->pace, evbusd_pace_free);
   skeleton_free (self->broker_skeleton);
   skeleton_free (self->manager_skeleton);
+  g_clear_pointer (&self->dead, evbusd_dead_free);
   g_free (self);
 }

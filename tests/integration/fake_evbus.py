@@ -8,6 +8,7 @@ vanish    takes 300 puts, and leaves the bus at the next
 hostile   sends a subscriber events that are not nice to a terminal
 leave     accepts a subscription, and leaves the bus
 stranger  has no interface of evbus
+long      drops dead letters until that is cancelled, or for ever if the route is "deaf"
 
 Prints "ready" once it has the name."""
 
@@ -61,6 +62,19 @@ class Fake:
             self.put(invocation, parameters)
         elif method == 'Unsubscribe':
             invocation.return_value(None)
+        elif method == 'DropDead':
+            self.held.append((invocation, parameters.unpack()[0]))
+            self.tell_progress(sender, 3)
+        elif method == 'CancelDead':
+            invocation.return_value(None)
+            for held, route in self.held:
+                if route == 'deaf':
+                    self.tell_progress(sender, 4)
+                else:
+                    held.return_value(GLib.Variant('(t)', (4,)))
+
+    def tell_progress(self, receiver, done):
+        self.connection.emit_signal(receiver, PATH, f'{NAME}.Manager', 'DeadProgress', GLib.Variant('(tt)', (done, 10)))
 
     def put(self, invocation, parameters):
         self.n += 1

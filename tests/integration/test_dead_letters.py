@@ -4,9 +4,9 @@
 import json
 
 import pytest
-from gi.repository import GLib
+from gi.repository import Gio, GLib
 
-from evbus_service import ERROR, MANAGER, CallError, wait_for
+from evbus_service import ERROR, MANAGER, NAME, PATH, CallError, assert_balanced, wait_for
 
 BODY = GLib.Variant('a{sv}', {'n': GLib.Variant('i', 1)})
 SICK = "sink: {sick: {mode: poison}}\nfile: {well: {path: %s}}\n"
@@ -56,6 +56,52 @@ def test_replay_and_drop(service, client):
     client.wait_ledger(accepted=6, delivered=2, dead=0, dropped=4)
     with pytest.raises(CallError, match=ERROR + 'NotFound'):
         client.call('DropDead', '(sax)', '', numbers[:1], interface=MANAGER)
+
+
+def count_dead(client):
+    n = after = 0
+    while letters := list_dead(client, '', after, 4096):
+        n, after = n + len(letters), letters[-1][0]
+    return n
+
+
+def die_many(client, n):
+    for _ in range(0, n, 1000):
+        client.call('PutMany', '(a(svs))', [('order.new', BODY, 'sick')] * 1000)
+    wait_for(lambda: count_dead(client) == n, f'{n} dead letters')
+
+
+def watch_progress(client):
+    told = []
+    client.connection.signal_subscribe(NAME, MANAGER, 'DeadProgress', PATH, None, Gio.DBusSignalFlags.NO_MATCH_RULE,
+                                       lambda *arguments: told.append(arguments[5].unpack()))
+    return told
+
+
+def test_long_work_tells_its_caller_of_the_progress(service, client, bus):
+    die_many(client, 1000)
+    told, others = watch_progress(client), watch_progress(bus.client())
+    assert client.finish(client.start('DropDead', '(sax)', ROUTE, [], interface=MANAGER)) == (1000,)
+    assert told and not others
+    assert all(0 < done <= total == 1000 for done, total in told) and told == sorted(told)
+    client.wait_ledger(accepted=1000, dropped=1000)
+
+
+@pytest.mark.parametrize('method, signature, arguments', [
+    ('DropDead', '(sax)', []), ('ReplayDead', '(saxs)', ['well'])])
+def test_long_work_is_cancelled(service, client, bus, method, signature, arguments):
+    # It may be done before it hears of that; then it is tried once more.
+    for _ in range(10):
+        die_many(client, 5000)
+        answer = client.start(method, signature, ROUTE, [], *arguments, interface=MANAGER)
+        bus.client().call('CancelDead', interface=MANAGER)      # of others, of whom there is nothing
+        client.call('CancelDead', interface=MANAGER)
+        (n_done,) = client.finish(answer)
+        if n_done < 5000:
+            break
+    assert n_done < 5000
+    assert assert_balanced(client.ledger())['dead'] == 5000 - n_done
+    assert client.ledger()['dropped'] % 5000 == n_done
 
 
 def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 import pytest
+from gi.repository import GLib
 
 from evbus_service import assert_balanced, program, read_events, source_root, wait_for
 
@@ -105,16 +106,33 @@ def test_status_is_a_table(service, evbusctl):
     lines = result.stdout.splitlines()
     assert re.match(r'evbusd \d+\.\d+\.\d+ on the session bus, up \d+ s$', lines[0])
     assert lines[1] == f'configuration: {service.config}'
-    assert lines[2] == 'accepted 3 = delivered 3 + queued 0 + dead 0 + expired 0 + dropped 0; unrouted 1'
-    assert lines[4].split() == 'PROVIDER PROFILE STATE ACCEPTED DELIVERED QUEUED DEAD EXPIRED DROPPED'.split()
-    assert [line.split() for line in lines[5:9]] == [
+    assert lines[2] == 'accepted 3 = delivered 3 + queued 0 + dead 0 + expired 0 + dropped 0'
+    assert lines[3] == 'unrouted 1, repeated 0, retried 0, duplicates 0'
+    assert lines[5].split() == 'PROVIDER PROFILE STATE ACCEPTED DELIVERED QUEUED DEAD EXPIRED DROPPED'.split()
+    assert [line.split() for line in lines[6:10]] == [
         'internal default running 1 1 0 0 0 0'.split(),
         'file default running 1 1 0 0 0 0'.split(),
         'file audit* running 1 1 0 0 0 0'.split(),
         'absent orders-* failed 0 0 0 0 0 0'.split(),
     ]
-    assert "the provider 'absent' (Never installed) is known, but its plugin is not installed" in lines[9]
+    assert "the provider 'absent' (Never installed) is known, but its plugin is not installed" in lines[10]
     assert not re.search(r'[ \x1b]$|\x1b', result.stdout, re.MULTILINE)
+
+
+def test_status_shows_what_stands_beside_the_balance(evbusd, client, evbusctl):
+    evbusd('sink: {default: {mode: fail-first, count: 2, delivery: {retry: {min: 1ms, max: 1ms}}}}')
+    client.put('k', GLib.Variant('i', 1))
+    client.wait_ledger(delivered=1)
+    status = json.loads(evbusctl('status', '--json').stdout)
+    for ledger in (status['ledger'], status['routes'][0]['ledger']):
+        assert set(assert_balanced(ledger)) == {'accepted', 'delivered', 'dead', 'expired', 'dropped', 'queued', 'retried',
+                                                'duplicates', 'unrouted', 'repeated'}
+        assert ledger['retried'] == 2
+    duplicates, repeated = status['ledger']['duplicates'], status['ledger']['repeated']
+    assert status['routes'][0]['queued-bytes'] == 0
+    lines = evbusctl('status').stdout.splitlines()
+    assert lines[3] == f'unrouted 0, repeated {repeated}, retried 2, duplicates {duplicates}'
+    assert lines[7].strip() == f'retried 2, duplicates {duplicates}'
 
 
 def test_status_as_json_balances(service, evbusctl):

@@ -2,7 +2,9 @@
 """evbusctl and a service that is not there, or misbehaves."""
 
 import json
+import os
 import pathlib
+import pty
 import re
 import signal
 import subprocess
@@ -226,3 +228,30 @@ def test_monitor_writes_a_line_of_json_for_each_event(fake, environment):
         {**common, 'routing_key': 'unsayable', 'body': '\0'},
         {**common, 'routing_key': 'last', 'body': 1},
     ]
+
+
+# ---- Long work ----
+
+def read_until(descriptor, text):
+    """What a program writes to a terminal, until that has come."""
+    output = b''
+    while text not in output:
+        output += os.read(descriptor, 4096)
+    return output
+
+
+@pytest.mark.parametrize('route, shown, stdout', [('sick', [b'3 of 10'], '4 dropped\n'),
+                                                  ('deaf', [b'3 of 10', b'4 of 10'], '')])
+def test_long_work_shows_its_progress_and_is_interrupted(fake, environment, route, shown, stdout):
+    """The first Ctrl-C ends the work, the second does not wait for that."""
+    fake('long')
+    master, slave = pty.openpty()
+    process = subprocess.Popen([program('evbusctl'), 'dead', 'drop', '--route', route], env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    for progress in shown:
+        read_until(master, progress)
+        process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    os.close(master)
+    assert (process.returncode, output) == (130, stdout)

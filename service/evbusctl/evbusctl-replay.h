@@ -1,0 +1,26 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "evbusctl-bus.h"
+
+G_BEGIN_DECLS
+
+/* Which dead letters, and what of them: by their numbers, or if there are none all of
+ * @route, or if that is NULL all there are. */
+typedef struct {
+  GArray     *numbers;   /* gint64 */
+  const char *route;     /* or NULL; whose they are, also where there are numbers */
+  gboolean    drops;     /* else they are replayed … */
+  const char *profile;   /* … under this profile; NULL: by their route */
+} EvbusctlReplay;
+
+gboolean evbusctl_replay (EvbusctlBus           *bus,
+                          const EvbusctlReplay  *what,
+                          guint64               *n_done,
+                          gboolean              *interrupted,
+                          GError               **error);
+
+G_END_DECLS
