@@ -14,7 +14,7 @@ typedef struct {
   EvbusNotifier *notifier;   /* one more, of the test's own */
   GObject *object;
   GThread *thread;           /* where signals must come */
-  guint n_failed, n_states, n_changes, n_notifies;
+  guint n_failed, n_states, n_figures, n_changes, n_notifies;
   guint64 n_missed;
   gboolean posting;          /* the next failure makes a change of state */
 } Fixture;
@@ -45,9 +45,16 @@ on_state (GObject         *object,
   current->n_states++;
 }
 
+static void
+on_figures (GObject *object)
+{
+  current->n_figures++;
+}
+
 static const EvbusNotifierFuncs funcs = {
   .event_failed = on_failed,
   .state_changed = on_state,
+  .figures_moved = on_figures,
 };
 
 static void
@@ -155,6 +162,7 @@ test_at_once (Fixture       *fixture,
   iterate ();
   g_assert_cmpuint (fixture->n_failed, ==, 1);
   g_assert_cmpuint (fixture->n_states, ==, 1);
+  g_assert_cmpuint (fixture->n_figures, >=, 1);
 }
 
 static gpointer
