@@ -37,6 +37,7 @@ logging.getLogger('pika').setLevel(logging.CRITICAL)
 class Adaptor(ProviderServer):
     name = 'amqp'
     wrong_password = 'ACCESS_REFUSED'
+    start_deadline = 180
     # It does some 10,000 a second.
     quick_batch = 16
 
@@ -120,6 +121,9 @@ class Adaptor(ProviderServer):
             tls.update(certfile=str(self.certificates.client), keyfile=str(self.certificates.client_key))
         return {'connection': {**self.connection_options(host, self.tls_port), 'ssl': True, 'ssl_options': tls},
                 'routing_key': destination}
+
+    def bench(self):
+        return {**super().bench(), 'BENCH_USER': USER}
 
     # An exchange that the profile declares, with a queue of the same name.
     example = 'order1', 'orders'
