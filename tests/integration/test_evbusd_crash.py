@@ -12,42 +12,15 @@ import pytest
 from gi.repository import GLib
 
 import disk
-from evbus_service import CallError, ERROR, iterate_until, program, wait_for
+from evbus_service import CallError, ERROR, program, wait_for
+from producers import Producer, work
 from spool_store import scaled
 
 CONFIG = '''
 file: {{'*': {{path: {folder}/out.jsonl}}}}
 sink: {{'*': {{mode: confirm}}}}
 '''
-WINDOW = 12        # puts that a producer has under way
 PRODUCERS = 3
-
-
-class Producer:
-    """Keeps some puts under way; each body is a number of its own."""
-
-    numbers = iter(range(1 << 60))
-
-    def __init__(self, client, answered):
-        self.client = client
-        self.answered = answered       # id: number
-        self.waiting = []              # (number, what start() returned)
-
-    def put(self):
-        while len(self.waiting) < WINDOW:
-            number = next(self.numbers)
-            self.waiting.append((number, self.client.start('Put', '(svs)', 'k', GLib.Variant('t', number), '')))
-
-    def collect(self):
-        """Takes what was answered; returns whether a put failed."""
-        failed = False
-        for number, answer in [waiting for waiting in self.waiting if waiting[1]]:
-            if isinstance(answer[0], CallError):
-                failed = True
-            else:
-                self.answered[answer[0][0]] = number
-        self.waiting = [waiting for waiting in self.waiting if not waiting[1]]
-        return failed
 
 
 def whole_length(content):
@@ -88,17 +61,12 @@ class Service:
         producers = [Producer(self.bus.client(), self.answered) for _ in range(PRODUCERS)]
         failed = False
         while not failed and daemon.process.poll() is None:
-            for producer in producers:
-                producer.put()
-            waiting = [answer for producer in producers for _number, answer in producer.waiting]
-            iterate_until(lambda: any(waiting), 'an answer')
-            failed = any([producer.collect() for producer in producers])
+            failed = work(producers)
         daemon.wait()
         assert daemon.process.returncode == -9, daemon.log()
         wait_for(lambda: not client.owner(), 'the name to be free')
         for producer in producers:
-            iterate_until(lambda: all(answer for _number, answer in producer.waiting), 'the last answers')
-            producer.collect()
+            producer.finish()
         self.bus.close_clients()
         self.lives.append(whole_length(self.out.read_bytes() if self.out.exists() else b''))
 
