@@ -540,12 +540,14 @@ evbus_broker_get_serializer (EvbusBroker *self)
 /**
  * evbus_broker_set_serializer:
  * @self: a broker
- * @name: "json", "gvariant", "msgpack" or "str"
+ * @name: "json", "gvariant", "msgpack", "str", or the name of one that was
+ *   registered or that a plugin has
  * @error: return location for a #GError
  *
  * Chooses how bodies are serialised from now on.
  *
- * Errors: %EVBUS_ERROR_NOT_FOUND if there is no such serializer.
+ * Errors: %EVBUS_ERROR_NOT_FOUND if there is no such serializer, %EVBUS_ERROR_PLUGIN if
+ * its plugin does not load.
  *
  * Returns: %TRUE if there is
  *

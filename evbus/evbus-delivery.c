@@ -64,7 +64,7 @@ static const Field delivery_fields[] = {
 
 static const Field settings_fields[] = {
   { { "serializer", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
-      "How bodies are written: json, gvariant, msgpack or str; without it, json" }, SETTING (FIELD_TEXT, serializer) },
+      "How bodies are written: json, gvariant, msgpack, str, or the name of one that a plugin has; without it, json" }, SETTING (FIELD_TEXT, serializer) },
   { { "reject_unrouted", EVBUS_OPTION_BOOLEAN, FALSE, 0, 0, NULL,
       "Refuse an event that no route wants, instead of counting it" }, SETTING (FIELD_BOOLEAN, reject_unrouted) },
   { { "queue.events", EVBUS_OPTION_INTEGER, EVBUS_DEFAULT_QUEUE_EVENTS, 1, 1 << 24, NULL,

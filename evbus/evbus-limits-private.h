@@ -15,6 +15,7 @@
 #define EVBUS_MAX_NESTING           64u                      /* containers in a body */
 #define EVBUS_MAX_HOPS              8u                       /* puts caused by a delivery caused by … */
 #define EVBUS_MAX_ROUTES            1024u
+#define EVBUS_MAX_SERIALIZERS       64u                      /* that are registered */
 #define EVBUS_MAX_ATTRIBUTES        64u                      /* of one event */
 #define EVBUS_MAX_ATTRIBUTE_BYTES   (16u * 1024u)            /* of one event, serialised */
 

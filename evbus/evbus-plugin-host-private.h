@@ -9,6 +9,11 @@
 
 G_BEGIN_DECLS
 
+/* Loads the plugin with that .plugin file, if it is not loaded yet. It may have
+ * anything in it. */
+gboolean      evbus_plugin_host_load           (const char     *filename,
+                                                GError        **error);
+
 /* Loads the plugin of @provider if it is not loaded yet and makes one ingress
  * object of it. Called on a route's own thread; any number of threads may.
  * EVBUS_ERROR_PLUGIN says what went wrong, in which file. */

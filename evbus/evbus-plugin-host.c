@@ -271,8 +271,6 @@ static gboolean
 ensure_loaded_locked (Plugin  *plugin,
                       GError **error)
 {
-  g_autoptr(PeasEngine) engine = NULL;
-
   if (plugin->engine != NULL)
     return TRUE;
 
@@ -283,42 +281,56 @@ ensure_loaded_locked (Plugin  *plugin,
   if (g_str_equal (plugin->loader, PYTHON_LOADER) && !prepare_python (plugin, error))
     return FALSE;
 
-  engine = load_module (plugin, error);
-  if (engine == NULL)
-    return FALSE;
-
-  if (!peas_engine_provides_extension (engine, plugin->info, EVBUS_TYPE_INGRESS))
-    return set_plugin_error (plugin, error,
-                             "the plugin provides no EvbusIngress; it must %s",
-                             g_str_equal (plugin->loader, C_LOADER)
-                             ? "register its type for EVBUS_TYPE_INGRESS in peas_register_types()"
-                             : "define a class that derives from GObject.Object and Evbus.Ingress");
-
-  plugin->engine = g_steal_pointer (&engine);
-  return TRUE;
+  plugin->engine = load_module (plugin, error);
+  return plugin->engine != NULL;
 }
 
+static Plugin *
+load (const char  *filename,
+      GError     **error)
+{
+  Plugin *plugin = find_plugin (filename);
+  gboolean loaded;
+
+  g_mutex_lock (&plugin->lock);
+  loaded = ensure_loaded_locked (plugin, error);
+  g_mutex_unlock (&plugin->lock);
+
+  return loaded ? plugin : NULL;
+}
+
+gboolean
+evbus_plugin_host_load (const char  *filename,
+                        GError     **error)
+{
+  return load (filename, error) != NULL;
+}
+
+/* Under no lock: a constructor that never returns holds up no other route. What is
+ * loaded stays as it is, and libpeas only reads it here; Python has a lock of its own. */
 EvbusIngress *
 evbus_plugin_host_create_ingress (EvbusProvider  *provider,
                                   GError        **error)
 {
   Plugin *plugin;
   PeasExtension *ingress;
-  gboolean loaded;
 
   g_return_val_if_fail (EVBUS_IS_PROVIDER (provider), NULL);
 
-  plugin = find_plugin (evbus_provider_get_filename (provider));
-
-  g_mutex_lock (&plugin->lock);
-  loaded = ensure_loaded_locked (plugin, error);
-  g_mutex_unlock (&plugin->lock);
-  if (!loaded)
+  plugin = load (evbus_provider_get_filename (provider), error);
+  if (plugin == NULL)
     return NULL;
 
-  /* Outside of the lock: a constructor that never returns holds up no other route.
-   * What is loaded stays as it is, and libpeas only reads it here; Python has a
-   * lock of its own. */
+  if (!peas_engine_provides_extension (plugin->engine, plugin->info, EVBUS_TYPE_INGRESS))
+    {
+      set_plugin_error (plugin, error,
+                        "the plugin provides no EvbusIngress; it must %s",
+                        g_str_equal (plugin->loader, C_LOADER)
+                        ? "register its type for EVBUS_TYPE_INGRESS in peas_register_types()"
+                        : "define a class that derives from GObject.Object and Evbus.Ingress");
+      return NULL;
+    }
+
   ingress = peas_engine_create_extension (plugin->engine, plugin->info, EVBUS_TYPE_INGRESS, NULL);
   if (ingress == NULL)
     {

@@ -9,9 +9,11 @@
 G_BEGIN_DECLS
 
 /* @installed: of a .plugin file, not a .provider one. NULL without an error: a
- * plugin, but no provider's. */
+ * plugin, but no provider's. @serializer: the name of the one that the plugin has,
+ * or NULL. */
 EvbusProvider *evbus_provider_new_from_file   (const char     *filename,
                                                gboolean        installed,
+                                               char          **serializer,
                                                GError        **error);
 
 /* The folders, in their order. */
@@ -21,6 +23,9 @@ char         **evbus_provider_search_path     (void);
  * that stands twice is there once, as the first folder has it. Shared: not to
  * be changed. */
 GPtrArray     *evbus_provider_scan            (void);
+
+/* The serializers of its plugins: name → .plugin file. Shared: not to be changed. */
+GHashTable    *evbus_provider_scan_serializers (void);
 
 EvbusProvider *evbus_provider_find_by_name    (GPtrArray      *providers,
                                                const char     *name);

@@ -30,6 +30,7 @@ typedef struct
   char            *path;        /* the search path */
   GArray          *stamps;      /* of all that was looked at, before it was */
   GPtrArray       *providers;
+  GHashTable      *serializers; /* name → the file of the plugin that has it */
   gboolean         settled;     /* a change from now on shows in a stamp */
 } Scan;
 
@@ -53,6 +54,7 @@ scan_new (char **folders)
   scan->stamps = g_array_new (FALSE, TRUE, sizeof (Stamp));
   g_array_set_clear_func (scan->stamps, stamp_clear);
   scan->providers = g_ptr_array_new_with_free_func (g_object_unref);
+  scan->serializers = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   return scan;
 }
 
@@ -64,6 +66,7 @@ scan_unref (Scan *scan)
   g_free (scan->path);
   g_array_unref (scan->stamps);
   g_ptr_array_unref (scan->providers);
+  g_hash_table_unref (scan->serializers);
   g_free (scan);
 }
 
@@ -196,13 +199,16 @@ scan_file (Scan       *scan,
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(EvbusProvider) provider = NULL;
+  g_autofree char *serializer = NULL;
 
   remember (scan, filename);
-  provider = evbus_provider_new_from_file (filename, installed, &error);
+  provider = evbus_provider_new_from_file (filename, installed, &serializer, &error);
   if (error != NULL)
     warn_once (filename, error->message);
   if (provider != NULL && evbus_provider_find_by_name (scan->providers, evbus_provider_get_name (provider)) == NULL)
     g_ptr_array_add (scan->providers, g_steal_pointer (&provider));
+  if (serializer != NULL && !g_hash_table_contains (scan->serializers, serializer))
+    g_hash_table_insert (scan->serializers, g_steal_pointer (&serializer), g_strdup (filename));
 }
 
 static void
@@ -270,12 +276,12 @@ set_last (Scan *scan)
   scan_unref (before);
 }
 
-GPtrArray *
-evbus_provider_scan (void)
+/* Returns: (transfer full): what the search path holds now */
+static Scan *
+scan_now (void)
 {
   g_auto(GStrv) folders = evbus_provider_search_path ();
   Scan *scan = get_last ();
-  GPtrArray *providers;
 
   if (scan == NULL || !is_current (scan, folders))
     {
@@ -285,7 +291,25 @@ evbus_provider_scan (void)
       g_atomic_ref_count_inc (&scan->ref_count);
       set_last (scan);
     }
-  providers = g_ptr_array_ref (scan->providers);
+  return scan;
+}
+
+GPtrArray *
+evbus_provider_scan (void)
+{
+  Scan *scan = scan_now ();
+  GPtrArray *providers = g_ptr_array_ref (scan->providers);
+
   scan_unref (scan);
   return providers;
+}
+
+GHashTable *
+evbus_provider_scan_serializers (void)
+{
+  Scan *scan = scan_now ();
+  GHashTable *serializers = g_hash_table_ref (scan->serializers);
+
+  scan_unref (scan);
+  return serializers;
 }

@@ -192,6 +192,7 @@ fill_from_file (EvbusProvider  *self,
 EvbusProvider *
 evbus_provider_new_from_file (const char  *filename,
                               gboolean     installed,
+                              char       **serializer,
                               GError     **error)
 {
   g_autoptr(EvbusProvider) self = NULL;
@@ -200,6 +201,10 @@ evbus_provider_new_from_file (const char  *filename,
   if (!load_key_file (file, filename, error))
     return NULL;
   if (!g_key_file_has_group (file, "Evbus"))
+    return NULL;
+  if (installed)
+    *serializer = g_key_file_get_string (file, "Evbus", "Serializer", NULL);
+  if (*serializer != NULL && !g_key_file_has_key (file, "Evbus", "Provider", NULL))
     return NULL;
 
   self = g_object_new (EVBUS_TYPE_PROVIDER, NULL);

@@ -2,14 +2,13 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "evbus-serializer.h"
+#include "evbus-serializer-private.h"
 
 #include <string.h>
 
 #include "evbus-error.h"
 #include "evbus-json-writer-private.h"
 #include "evbus-msgpack-private.h"
-#include "evbus-nearest-private.h"
 #include "evbus-number-private.h"
 #include "evbus-variant-walk-private.h"
 
@@ -25,7 +24,10 @@
  * | `msgpack` | `application/vnd.msgpack` | MessagePack: `ay` becomes bin, dictionaries become maps with keys of their own type, an empty maybe nil |
  * | `str` | `text/plain;charset=utf-8` | a string as it is, any other basic value as its plain text, a container as GVariant text, which g_variant_parse() reads |
  *
- * All of them refuse a body with a handle (type `h`), with a key twice in one
+ * A program adds others with [func@Serializer.register], a plugin does so when it is
+ * loaded: `[Evbus] Serializer=NAME` in its `.plugin` file says of which name.
+ *
+ * All of them, also the added ones, refuse a body with a handle (type `h`), with a key twice in one
  * dictionary, or nested deeper than 64 containers. Each array, tuple, maybe and
  * variant counts as one container, a dictionary together with its entries too.
  * Data that was not vouched for is brought to normal form first.
@@ -42,8 +44,11 @@
  * @get_content_type: returns the content type of what it makes
  * @serialize: appends the bytes of the body to the buffer; what it has appended
  *   when it fails is taken back by the caller
+ * @to_bytes: returns the bytes of the body
  *
- * What a serializer implements.
+ * What a serializer implements: one of @serialize, which copies nothing, and
+ * @to_bytes, which other languages can implement too. The body is in normal form, and
+ * has no handle in it, no key twice in a dictionary and not too much nesting.
  *
  * Since: 1.0
  */
@@ -207,9 +212,31 @@ evbus_builtin_serializer_init (EvbusBuiltinSerializer *self)
 {
 }
 
+/* For those that implement the other one. */
+static gboolean
+serialize_by_bytes (EvbusSerializer  *self,
+                    GVariant         *body,
+                    GByteArray       *buffer,
+                    GError          **error)
+{
+  GBytes *(* to_bytes) (EvbusSerializer *, GVariant *, GError **) = EVBUS_SERIALIZER_GET_IFACE (self)->to_bytes;
+  g_autoptr(GBytes) bytes = to_bytes != NULL ? to_bytes (self, body, error) : NULL;
+  gconstpointer data;
+  gsize size;
+
+  if (bytes == NULL)
+    return FALSE;
+
+  data = g_bytes_get_data (bytes, &size);
+  if (size > 0)
+    g_byte_array_append (buffer, data, size);
+  return TRUE;
+}
+
 static void
 evbus_serializer_default_init (EvbusSerializerInterface *iface)
 {
+  iface->serialize = serialize_by_bytes;
 }
 
 static EvbusSerializer *
@@ -227,42 +254,23 @@ get_builtin (gsize index)
   return g_object_ref (EVBUS_SERIALIZER (instances[index]));
 }
 
-/**
- * evbus_serializer_lookup:
- * @name: (nullable): the name of a serializer, %NULL for the default, `json`
- * @error: return location for a #GError
- *
- * Finds a serializer by its name. There is one of each in a process.
- *
- * Returns: (transfer full): the serializer, or %NULL with
- *   %EVBUS_ERROR_NOT_FOUND, which lists the names there are
- *
- * Since: 1.0
- */
 EvbusSerializer *
-evbus_serializer_lookup (const char  *name,
-                         GError     **error)
+evbus_serializer_lookup_builtin (const char *name)
 {
-  g_autoptr(GString) names = g_string_new (NULL);
-  const char *known[G_N_ELEMENTS (formats) + 1] = { NULL };
-  g_autofree char *hint = NULL;
-  gsize i;
-
-  if (name == NULL)
-    return get_builtin (0);
-
-  for (i = 0; i < G_N_ELEMENTS (formats); i++)
+  for (gsize i = 0; i < G_N_ELEMENTS (formats); i++)
     {
       if (strcmp (name, formats[i].name) == 0)
         return get_builtin (i);
-      known[i] = formats[i].name;
-      g_string_append_printf (names, "%s%s", i == 0 ? "" : ", ", formats[i].name);
     }
 
-  hint = evbus_nearest_hint (name, known);
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
-               "no serializer is called '%s'; there are %s%s", name, names->str, hint);
   return NULL;
+}
+
+void
+evbus_serializer_list_builtin (GPtrArray *names)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS (formats); i++)
+    g_ptr_array_add (names, (gpointer) formats[i].name);
 }
 
 /**
@@ -271,7 +279,8 @@ evbus_serializer_lookup (const char  *name,
  *
  * The content type of what it makes, which events carry to their receivers.
  *
- * Returns: (transfer none): a media type, as `application/json`
+ * Returns: (transfer none) (nullable): a media type, as `application/json`; %NULL for
+ *   one that was not registered
  *
  * Since: 1.0
  */
@@ -280,7 +289,8 @@ evbus_serializer_get_content_type (EvbusSerializer *self)
 {
   g_return_val_if_fail (EVBUS_IS_SERIALIZER (self), NULL);
 
-  return EVBUS_SERIALIZER_GET_IFACE (self)->get_content_type (self);
+  return EVBUS_IS_BUILTIN_SERIALIZER (self) ? builtin_get_content_type (self)
+                                            : evbus_serializer_get_registered_type (self);
 }
 
 /**
@@ -305,6 +315,8 @@ evbus_serializer_serialize (EvbusSerializer  *self,
                             GError          **error)
 {
   g_autoptr(GVariant) held = NULL;
+  g_autoptr(GVariant) checked = NULL;
+  g_autoptr(GError) local_error = NULL;
   guint before;
 
   g_return_val_if_fail (EVBUS_IS_SERIALIZER (self), FALSE);
@@ -313,10 +325,18 @@ evbus_serializer_serialize (EvbusSerializer  *self,
 
   held = g_variant_ref_sink (body);
   before = buffer->len;
-  if (EVBUS_SERIALIZER_GET_IFACE (self)->serialize (self, held, buffer, error))
+  if (EVBUS_IS_BUILTIN_SERIALIZER (self))
+    checked = g_variant_ref (held);
+  else
+    checked = begin_checked (held, &local_error);
+  if (checked != NULL && EVBUS_SERIALIZER_GET_IFACE (self)->serialize (self, checked, buffer, &local_error))
     return TRUE;
 
   g_byte_array_set_size (buffer, before);
+  if (local_error == NULL)
+    g_set_error (&local_error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
+                 "the serializer %s failed without saying why", G_OBJECT_TYPE_NAME (self));
+  g_propagate_error (error, g_steal_pointer (&local_error));
   return FALSE;
 }
 

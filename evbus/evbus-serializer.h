@@ -27,11 +27,18 @@ struct _EvbusSerializerInterface
                                      GVariant         *body,
                                      GByteArray       *buffer,
                                      GError          **error);
+  GBytes *     (* to_bytes)         (EvbusSerializer  *self,
+                                     GVariant         *body,
+                                     GError          **error);
 
   /*< private >*/
   gpointer padding[4];
 };
 
+EVBUS_AVAILABLE_IN_1_0
+gboolean         evbus_serializer_register         (const char       *name,
+                                                    EvbusSerializer  *serializer,
+                                                    GError          **error);
 EVBUS_AVAILABLE_IN_1_0
 EvbusSerializer *evbus_serializer_lookup           (const char       *name,
                                                     GError          **error);

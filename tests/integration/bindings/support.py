@@ -6,7 +6,7 @@ import time
 import gi
 
 gi.require_version('Evbus', '1')
-from gi.repository import Evbus, GLib  # noqa: E402
+from gi.repository import Evbus, GLib, GObject  # noqa: E402
 
 DEADLINE = 30
 

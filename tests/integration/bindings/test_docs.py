@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The examples of the documentation do what the text beside them says."""
 
+import base64
 import os
 import re
 import shlex
@@ -110,6 +111,19 @@ def test_plugin_in_python_of_the_guide(folder, bare):
     bare['EVBUS_PLUGIN_PATH'] = f'{plugins}:{build_root()}/plugins'     # the build's, as it is not installed
     event_id = run([build_root() / 'doc/examples/evbus-example-put', folder / 'evbus.yaml'], folder, bare).strip()
     assert (folder / 'journal.txt').read_text(encoding='utf-8') == f'{event_id} order.created\n'
+
+
+def test_serializer_in_python_of_the_guide(folder, evbusd, client):
+    (folder / 'text.py').write_text(block('doc/writing-plugins.md', 'python', 'class Text'), encoding='utf-8')
+    (folder / 'text.plugin').write_text(
+        '[Plugin]\nModule=text\nLoader=python3\nName=text\n[Evbus]\nSerializer=text\n', encoding='utf-8')
+    evbusd(config=f'evbus: {{serializer: text}}\n{CONFIG.format(folder=folder)}',
+           env={'EVBUS_PLUGIN_PATH': f'{folder}:{build_root()}/plugins'})
+    client.put('key', GLib.Variant('a{sv}', {'id': GLib.Variant('i', 42)}))
+    client.wait_ledger(accepted=2, delivered=2)
+    event = read_events(folder / 'events.jsonl')[0]
+    assert event['content_type'] == 'text/x-gvariant'
+    assert base64.b64decode(event['body_base64']) == b"{'id': <42>}"
 
 
 def test_plugin_in_c_of_the_guide(folder, bare, evbusd, client):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from support import Evbus, GLib, ledger_of, stop, wait_until
+from support import Evbus, GLib, GObject, ledger_of, stop, wait_until
 
 BODY = GLib.Variant('a{sv}', {'id': GLib.Variant('i', 42)})
 
@@ -149,3 +149,31 @@ def test_profiles_name_the_place_of_a_mistake():
         Evbus.Profiles.new_for_data(b'file:\n  "*": {pth: /x}\n', 'mine.yaml')
     assert refused.value.matches(Evbus.error_quark(), Evbus.Error.INVALID_CONFIG)
     assert 'mine.yaml:2:' in refused.value.message and "'path'" in refused.value.message
+
+
+class Text(GObject.Object, Evbus.Serializer):
+    """A serializer of this program."""
+
+    def do_get_content_type(self):
+        return 'text/x-gvariant'
+
+    def do_to_bytes(self, body):
+        if body.get_type_string() == 'i':
+            raise GLib.Error('no numbers', 'evbus-error-quark', Evbus.Error.INVALID_BODY)
+        if body.get_type_string() == 'd':
+            raise ValueError('a mistake in the serializer')
+        return GLib.Bytes.new(body.print_(True).encode())
+
+
+def test_a_serializer_of_its_own(broker, route):
+    Evbus.Serializer.register('text', Text())
+    broker.set_serializer('text')
+    for _ in range(100):
+        broker.put_nowait('k', BODY, 'orders')
+        event = route.get_mailbox().get(None, None)
+        assert event.get_content_type() == 'text/x-gvariant'
+        assert event.get_body().get_data() == b"{'id': <42>}"
+    for body, expected in ((GLib.Variant('i', 1), 'no numbers'), (GLib.Variant('d', 1), 'failed without saying why')):
+        with pytest.raises(GLib.Error, match=expected) as refused:
+            broker.put_nowait('k', body, 'orders')
+        assert refused.value.matches(Evbus.error_quark(), Evbus.Error.INVALID_BODY)
