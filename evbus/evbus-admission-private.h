@@ -38,6 +38,36 @@ EvbusVerdict evbus_admission_decide_locked (EvbusQueue  *self,
 void         evbus_queue_push_locked (EvbusQueue  *self,
                                       EvbusPut    *put);
 
+/* evbus-queue-follow.c, where the put is accepted: of an event that has routes, before
+ * it is pushed; of one that has none; and where its id is known already. */
+void         evbus_queue_follow_locked (EvbusQueue *self,
+                                      EvbusPut    *put,
+                                      EvbusEvent  *event);
+void         evbus_queue_follow_unrouted_locked (EvbusQueue *self,
+                                      EvbusPut    *put,
+                                      EvbusEvent  *event);
+void         evbus_queue_repeat_locked (EvbusQueue *self,
+                                      EvbusPut    *put);
+/* Whether it could be. */
+gboolean     evbus_queue_can_follow_locked (EvbusQueue *self,
+                                      EvbusPut    *put,
+                                      GError     **error);
+/* The event is in the spool, or (@refusal) is not accepted after all. Puts that are to be
+ * answered now go into @answers. */
+void         evbus_queue_settle_event_locked (EvbusQueue *self,
+                                      EvbusEvent    *event,
+                                      EvbusRouteSet *set,
+                                      const GError  *refusal,
+                                      GQueue        *answers);
+/* Ends the waiting of a put whose event was accepted. FALSE: it has ended already, or is
+ * answered once the event is stored. */
+gboolean     evbus_queue_unfollow_locked (EvbusQueue *self,
+                                      EvbusPut      *put,
+                                      gboolean       cancelled);
+void         evbus_queue_report_locked (EvbusQueue *self,
+                                      EvbusRoute    *route,
+                                      const EvbusLeft *left);
+
 /* Gives back the routes of a put that is not accepted. */
 void         evbus_admission_release_locked (EvbusQueue  *self,
                                       EvbusPut    *put);

@@ -454,15 +454,21 @@ static gboolean
 is_repeated (EvbusQueue *self,
              EvbusPut   *put)
 {
+  const EvbusKnownId *known;
   const char *id;
 
   if (!put->has_id || self->closed)
     return FALSE;
   id = put->events[0]->id;
-  if (!evbus_known_ids_contains (&self->known_ids, id))
+  known = evbus_known_ids_find (&self->known_ids, id);
+  if (known == NULL)
     return FALSE;
 
-  if (!evbus_known_ids_is_settled (&self->known_ids, id) && put->task != NULL && !put->at_once)
+  if (evbus_put_follows (put))
+    {
+      evbus_queue_repeat_locked (self, put);
+    }
+  else if (!known->settled && put->task != NULL && !put->at_once)
     {
       evbus_known_ids_repeat (&self->known_ids, id, evbus_put_ref (put));
       put->has_receipt = TRUE;
@@ -491,6 +497,8 @@ evbus_admission_decide_locked (EvbusQueue  *self,
   verdict = check_put (self, put, &n_routed, &weight, error);
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     return verdict;
+  if (!evbus_queue_can_follow_locked (self, put, error))
+    return EVBUS_VERDICT_REFUSED;
 
   if (n_routed > 0)
     verdict = ask_for_room (self, put, n_routed, weight, &full);
@@ -504,7 +512,7 @@ evbus_admission_decide_locked (EvbusQueue  *self,
 
   if (put->has_id)
     evbus_known_ids_add (&self->known_ids, put->events[0]->id,
-                         !self->durable || put->events[0]->set->n_routes == 0);
+                         !self->durable || put->events[0]->set->n_routes == 0, 0);
   evbus_queue_push_locked (self, put);
   evbus_admission_release_locked (self, put);   /* of the unrouted ones */
 

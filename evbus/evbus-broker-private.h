@@ -40,6 +40,7 @@ struct _EvbusBroker
   EvbusSpooler    *spooler;
 };
 
+/* Their numbers are bits of what the notifier tells; bit 0 is for the followers. */
 enum {
   EVBUS_BROKER_PROP_LEDGER = 1,
   EVBUS_BROKER_PROP_REJECT_UNROUTED,
@@ -72,6 +73,11 @@ gboolean   evbus_broker_claim_locked      (EvbusBroker  *self,
 void       evbus_broker_orphan_locked     (EvbusBroker  *self,
                                            GPtrArray    *removed,
                                            GPtrArray    *added);
+
+/* evbus-broker-follow.c, in the broker's context: tells of what became of followed
+ * events. */
+void       evbus_broker_install_follow    (EvbusBrokerClass *klass);
+void       evbus_broker_tell_followers    (EvbusBroker      *self);
 
 /* evbus-broker-routes.c */
 GPtrArray *evbus_broker_dup_routes (EvbusBroker *self);

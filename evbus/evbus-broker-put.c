@@ -260,6 +260,8 @@ put_events (EvbusBroker            *self,
   put->has_id = options->id != NULL;
   put->timeout = options->timeout;
   put->at_once = options->wait == EVBUS_WAIT_ACCEPTED;
+  put->to_be_delivered = options->wait == EVBUS_WAIT_DELIVERED;
+  put->follower = g_strdup (options->follower);
 
   if (g_cancellable_set_error_if_cancelled (cancellable, &error))
     evbus_put_answer (put, error);

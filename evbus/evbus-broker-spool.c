@@ -186,6 +186,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
                                 GQueue       *done,
                                 GError      **error)
 {
+  g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr(GPtrArray) ids = NULL;
 
   if (self->spool_directory == NULL || self->spool != NULL)
@@ -208,8 +209,8 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
 
   orphan_unclaimed (self);
   evbus_spooler_load_figures (self->spooler);
-  ids = evbus_spool_load_known_ids (self->spool);
-  evbus_queue_load_known_ids (self->queue, ids, done);
+  ids = evbus_spool_load_known_ids (self->spool, seqs);
+  evbus_queue_load_known_ids (self->queue, ids, seqs, done);
   evbus_listener_set_spooler (self->listener, self->spooler);
   evbus_notifier_totals_moved (self->notifier);
   return TRUE;

@@ -74,6 +74,8 @@ static void
 emit_changed (GObject *object,
               guint    changes)
 {
+  if (changes & 1u)
+    evbus_broker_tell_followers (EVBUS_BROKER (object));
   if (changes & 1u << EVBUS_BROKER_PROP_ROUTES)
     evbus_broker_sync_model (EVBUS_BROKER (object));
 
@@ -321,6 +323,7 @@ evbus_broker_class_init (EvbusBrokerClass *klass)
 
   install_properties (object_class);
   install_signals (object_class);
+  evbus_broker_install_follow (klass);
 }
 
 static void

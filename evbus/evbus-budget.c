@@ -111,20 +111,39 @@ expire_dead (EvbusBudget *self,
   return n;
 }
 
+/* Of a route that nobody has: for those who follow its events. */
+static void
+report_expired (EvbusBudget     *self,
+                EvbusSpoolRoute *spool_route,
+                GPtrArray       *expired)
+{
+  const EvbusLeft left = {
+    .events = (EvbusEvent **) expired->pdata, .n_events = expired->len,
+    .fate = EVBUS_FATE_EXPIRED, .reason = "the route's backlog is over its share of the spool",
+  };
+
+  evbus_queue_report (self->queue, spool_route, &left);
+}
+
 static guint
 expire_queued (EvbusBudget *self,
                const Share *share,
                guint64      max_weight)
 {
+  g_autoptr(GPtrArray) expired = NULL;
   guint n = 0;
 
   if (share->route != NULL)
     return evbus_admission_couples (share->route) ? 0 : evbus_route_expire_backlog (share->route, max_weight);
 
+  if (evbus_queue_is_followed (self->queue))
+    expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   g_mutex_lock (&self->claiming);
   if (evbus_spool_route_is_orphan (share->spool_route))
-    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, NULL, NULL);
+    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, expired, NULL);
   g_mutex_unlock (&self->claiming);
+  if (expired != NULL)
+    report_expired (self, share->spool_route, expired);
   return n;
 }
 

@@ -172,6 +172,7 @@ static gboolean
 forget_some_locked (EvbusBroker    *broker,
                     EvbusDeadWork  *self,
                     gboolean       *more,
+                    GQueue         *answers,
                     GError        **error)
 {
   guint n_dropped;
@@ -194,19 +195,26 @@ forget_some_locked (EvbusBroker    *broker,
                               EVBUS_SPOOL_STEP_LETTERS, G_MAXUINT64, &n_dropped, error))
     return FALSE;
   *more = n_dropped > 0;
-  return *more || evbus_spool_forget_route (self->spool, self->route, error);
+  if (*more)
+    return TRUE;
+  if (!evbus_spool_forget_route (self->spool, self->route, error))
+    return FALSE;
+
+  evbus_queue_drop_followed (broker->queue, self->route, G_MAXINT64, NULL, "the route was forgotten", answers);
+  return TRUE;
 }
 
 static gboolean
 do_some (EvbusBroker    *broker,
          EvbusDeadWork  *self,
          gboolean       *more,
+         GQueue         *answers,
          GError        **error)
 {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&broker->lock);
 
   if (self->kind == EVBUS_DEAD_FORGET)
-    return forget_some_locked (broker, self, more, error);
+    return forget_some_locked (broker, self, more, answers, error);
   return move_some_locked (broker, self, more, error);
 }
 
@@ -222,6 +230,7 @@ on_step (gboolean open,
 {
   g_autoptr(GTask) task = data;
   EvbusDeadWork *self = g_task_get_task_data (task);
+  GQueue answers = G_QUEUE_INIT;
   GError *error = NULL;
   gboolean more = FALSE;
 
@@ -231,11 +240,12 @@ on_step (gboolean open,
       return;
     }
   if (g_cancellable_set_error_if_cancelled (g_task_get_cancellable (task), &error) ||
-      !do_some (g_task_get_source_object (task), self, &more, &error))
+      !do_some (g_task_get_source_object (task), self, &more, &answers, &error))
     {
       g_task_return_error (task, error);
       return;
     }
+  evbus_put_answer_all (&answers);
 
   /* The space of what is gone is given back. */
   evbus_spooler_tend (self->spooler);

@@ -36,6 +36,8 @@
  * @EVBUS_ERROR_SPOOL_FAILED: reading or writing the spool failed; after a put it
  *   is not known whether the event was accepted
  * @EVBUS_ERROR_BUSY: another process has the spool
+ * @EVBUS_ERROR_UNDELIVERED: from a put that waits for its delivery: the event was
+ *   accepted, and a route gave it up; the message names both
  *
  * The errors of evbus. Each is known on D-Bus as `org.evbus1.Error.` and its
  * name in camel case, such as `org.evbus1.Error.QueueFull`.
@@ -66,9 +68,10 @@ static const GDBusErrorEntry entries[] = {
   { EVBUS_ERROR_SPOOL_FULL,       "org.evbus1.Error.SpoolFull" },
   { EVBUS_ERROR_SPOOL_FAILED,     "org.evbus1.Error.SpoolFailed" },
   { EVBUS_ERROR_BUSY,             "org.evbus1.Error.Busy" },
+  { EVBUS_ERROR_UNDELIVERED,      "org.evbus1.Error.Undelivered" },
 };
 
-G_STATIC_ASSERT (G_N_ELEMENTS (entries) == EVBUS_ERROR_BUSY + 1);
+G_STATIC_ASSERT (G_N_ELEMENTS (entries) == EVBUS_ERROR_UNDELIVERED + 1);
 
 /**
  * evbus_error_quark:

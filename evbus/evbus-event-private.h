@@ -21,6 +21,7 @@ struct _EvbusEvent
   EvbusRouteSet *set;           /* until it is accepted, under the queue's lock */
   gboolean       has_receipt;   /* its put is answered once it is in the spool; under the queue's lock */
   gboolean       known_id;      /* the producer gave the id */
+  gboolean       followed;      /* somebody waits for what becomes of it; under the queue's lock */
   GVariant      *attributes;    /* a{ss} or NULL */
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;

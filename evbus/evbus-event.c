@@ -71,6 +71,7 @@ evbus_event_new (const EvbusEventInit *init)
   self->set = NULL;
   self->seq = 0;
   self->has_receipt = FALSE;
+  self->followed = FALSE;
   self->known_id = init->id != NULL;
   self->attributes = init->attributes != NULL ? g_variant_ref_sink (init->attributes) : NULL;
   self->bytes = share ? g_bytes_ref (init->bytes) : NULL;

@@ -8,10 +8,16 @@
 
 G_BEGIN_DECLS
 
+/* What is known of one. */
+typedef struct {
+  gboolean settled;     /* its event's acceptance is final (in the spool, where there is one); those who
+                         * repeat it before have to wait for that */
+  gboolean delivered;   /* there is nothing to be waited for any more */
+  gint64   seq;         /* of the event in the spool; 0: it is not there, or not yet */
+} EvbusKnownId;
+
 /* The last ids that producers gave, so that a repeated put makes no second
- * event. Bounded: the oldest is forgotten first. An id is *settled* once its
- * event's acceptance is final (in the spool, where there is one); those who repeat
- * it before have to wait for that. */
+ * event. Bounded: the oldest is forgotten first. */
 typedef struct {
   GHashTable     *ids;       /* id → its entry */
   GQueue          by_age;    /* entries */
@@ -23,22 +29,27 @@ void     evbus_known_ids_init       (EvbusKnownIds  *self,
                                      guint           max,
                                      GDestroyNotify  free_repeat);
 void     evbus_known_ids_clear      (EvbusKnownIds  *self);
-gboolean evbus_known_ids_contains   (EvbusKnownIds  *self,
+/* NULL: it is not known. */
+const EvbusKnownId *
+         evbus_known_ids_find       (EvbusKnownIds  *self,
                                      const char     *id);
 void     evbus_known_ids_add        (EvbusKnownIds  *self,
                                      const char     *id,
-                                     gboolean        settled);
-gboolean evbus_known_ids_is_settled (EvbusKnownIds  *self,
+                                     gboolean        settled,
+                                     gint64          seq);
+/* Of one that may be forgotten by now. */
+void     evbus_known_ids_set_delivered (EvbusKnownIds *self,
                                      const char     *id);
 /* Keeps @repeat (taken over) with an id that is not settled. */
 void     evbus_known_ids_repeat     (EvbusKnownIds  *self,
                                      const char     *id,
                                      gpointer        repeat);
-/* The id is settled, or (@accepted FALSE) its event was not accepted after all
- * and it is forgotten. What was kept with it is moved to @repeats. */
+/* The id is settled, with the event's @seq, or (@accepted FALSE) its event was not
+ * accepted after all and it is forgotten. What was kept with it is moved to @repeats. */
 void     evbus_known_ids_settle     (EvbusKnownIds  *self,
                                      const char     *id,
                                      gboolean        accepted,
+                                     gint64          seq,
                                      GQueue         *repeats);
 
 G_END_DECLS

@@ -7,10 +7,10 @@
 #include <string.h>
 
 typedef struct {
-  GList    link;       /* in @by_age */
-  gboolean settled;
-  GQueue   repeats;
-  char     id[];
+  GList        link;       /* in @by_age */
+  EvbusKnownId known;
+  GQueue       repeats;
+  char         id[];
 } Entry;
 
 static Entry *
@@ -52,11 +52,13 @@ evbus_known_ids_clear (EvbusKnownIds *self)
   g_clear_pointer (&self->ids, g_hash_table_unref);
 }
 
-gboolean
-evbus_known_ids_contains (EvbusKnownIds *self,
-                          const char    *id)
+const EvbusKnownId *
+evbus_known_ids_find (EvbusKnownIds *self,
+                      const char    *id)
 {
-  return find (self, id) != NULL;
+  Entry *entry = find (self, id);
+
+  return entry != NULL ? &entry->known : NULL;
 }
 
 /* One that is not settled stays, or nobody would answer those who wait for it;
@@ -66,14 +68,15 @@ make_room (EvbusKnownIds *self)
 {
   Entry *oldest = g_queue_peek_head (&self->by_age);
 
-  if (self->by_age.length >= self->max && oldest->settled)
+  if (self->by_age.length >= self->max && oldest->known.settled)
     forget (self, oldest);
 }
 
 void
 evbus_known_ids_add (EvbusKnownIds *self,
                      const char    *id,
-                     gboolean       settled)
+                     gboolean       settled,
+                     gint64         seq)
 {
   gsize size = strlen (id) + 1;
   Entry *entry;
@@ -82,18 +85,22 @@ evbus_known_ids_add (EvbusKnownIds *self,
 
   entry = g_malloc0 (sizeof *entry + size);
   memcpy (entry->id, id, size);
-  entry->settled = settled;
+  entry->known.settled = settled;
+  entry->known.seq = seq;
   entry->link.data = entry;
   g_queue_init (&entry->repeats);
   g_hash_table_insert (self->ids, entry->id, entry);
   g_queue_push_tail_link (&self->by_age, &entry->link);
 }
 
-gboolean
-evbus_known_ids_is_settled (EvbusKnownIds *self,
-                            const char    *id)
+void
+evbus_known_ids_set_delivered (EvbusKnownIds *self,
+                               const char    *id)
 {
-  return find (self, id)->settled;
+  Entry *entry = find (self, id);
+
+  if (entry != NULL)
+    entry->known.delivered = TRUE;
 }
 
 void
@@ -108,6 +115,7 @@ void
 evbus_known_ids_settle (EvbusKnownIds *self,
                         const char    *id,
                         gboolean       accepted,
+                        gint64         seq,
                         GQueue        *repeats)
 {
   Entry *entry = find (self, id);
@@ -118,7 +126,8 @@ evbus_known_ids_settle (EvbusKnownIds *self,
 
   while ((repeat = g_queue_pop_head (&entry->repeats)) != NULL)
     g_queue_push_tail (repeats, repeat);
-  entry->settled = TRUE;
+  entry->known.settled = TRUE;
+  entry->known.seq = seq;
   if (!accepted)
     forget (self, entry);
 }

@@ -40,6 +40,7 @@
 #define EVBUS_MATCH_CACHE_NAMES     4096u                    /* profile names of which the routes are remembered */
 #define EVBUS_KNOWN_IDS             65536u                   /* ids given by producers that are remembered */
 #define EVBUS_MAX_WAITING           4096u                    /* puts that wait for space, and at most the queue's bytes */
+#define EVBUS_MAX_FOLLOWED          65536u                   /* copies of events that are followed, and puts that wait for them */
 #define EVBUS_UNROUTED_NAMES        1024u                    /* unrouted profile names that are logged */
 #define EVBUS_EXPIRE_EVENTS         4096u                    /* that are expired at a time, where a backlog is over its share */
 #define EVBUS_MAX_FAILURES_PENDING  1024u                    /* event-failed emissions under way */

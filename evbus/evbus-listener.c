@@ -142,20 +142,23 @@ static gboolean
 on_queue (gpointer data)
 {
   EvbusListener *self = data;
+  gboolean more = TRUE;
 
-  for (guint i = 0; i < TAKES_IN_A_ROW; i++)
+  for (guint i = 0; i < TAKES_IN_A_ROW && more; i++)
     {
       guint64 before = self->queue->n_taken;
 
-      if (!take_and_hand_on (self))
-        return G_SOURCE_CONTINUE;
+      more = take_and_hand_on (self);
       /* One event is no flow; to wait and look again would cost more than the
        * next wake-up. */
       if (self->queue->n_taken - before > 1)
         g_usleep (TAKE_INTERVAL_US);
     }
 
-  evbus_source_wake (self->source);
+  if (self->spooler != NULL)
+    evbus_spooler_look_up (self->spooler);
+  if (more)
+    evbus_source_wake (self->source);
   return G_SOURCE_CONTINUE;
 }
 
@@ -242,6 +245,7 @@ end_thread_if_done (EvbusListener *self)
 
   if (self->spooler != NULL)
     evbus_spooler_close (self->spooler);
+  evbus_queue_end_follows (self->queue);
   evbus_stops_answer_all (&self->stops);
   g_main_loop_quit (self->loop);
 }
@@ -529,6 +533,7 @@ evbus_listener_discard (EvbusListener *self)
 
   while (evbus_queue_take (self->queue, &self->take))
     discard_take (self);
+  evbus_queue_end_follows (self->queue);
 
   /* The routes have references of the queue, and it has of them. */
   evbus_queue_clear_table (self->queue);

@@ -61,6 +61,10 @@ void           evbus_notifier_totals_moved (EvbusNotifier     *self);
 void           evbus_notifier_changed (EvbusNotifier          *self,
                                        guint                   changes);
 
+/* The same, but never at once, and no reference is needed. */
+void           evbus_notifier_changed_later (EvbusNotifier    *self,
+                                             guint             changes);
+
 /* The object is going: what is pending is dropped. */
 void           evbus_notifier_close (EvbusNotifier            *self);
 

@@ -308,6 +308,19 @@ enter_context (EvbusNotifier *self)
 }
 
 void
+evbus_notifier_changed_later (EvbusNotifier *self,
+                              guint          changes)
+{
+  g_mutex_lock (&self->lock);
+  if (!self->closed)
+    {
+      self->changes |= changes;
+      arm_locked (self);
+    }
+  g_mutex_unlock (&self->lock);
+}
+
+void
 evbus_notifier_changed (EvbusNotifier *self,
                         guint          changes)
 {
@@ -315,10 +328,7 @@ evbus_notifier_changed (EvbusNotifier *self,
 
   if (!enter_context (self))
     {
-      g_mutex_lock (&self->lock);
-      self->changes |= changes;
-      arm_locked (self);
-      g_mutex_unlock (&self->lock);
+      evbus_notifier_changed_later (self, changes);
       return;
     }
 

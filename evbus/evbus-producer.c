@@ -159,9 +159,26 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  * - `attributes` (`a{ss}`): at most 64 of at most 16 KiB together.
  * - `max-age` (`t`): milliseconds after which the event is not delivered any
  *   more.
- * - `wait` (`s`): when to answer: "accepted", or "durable", once it is in the
- *   spool, which is the default where there is one, and an error without.
- * - `timeout` (`u`): milliseconds to wait for space; 0 not to wait.
+ * - `wait` (`s`): when to answer: "accepted"; or "durable", once it is in the
+ *   spool, which is the default where there is one, and an error without; or
+ *   "delivered", once all the routes that it matched have delivered it, at once if
+ *   there are none.
+ * - `timeout` (`u`): milliseconds to wait for space, and for the delivery; 0 not to
+ *   wait.
+ * - `follow` (`s`): 1 to 255 bytes that the signal [signal@Broker::event-settled] gives
+ *   back with what becomes of the event at each of its routes.
+ *
+ * Of a put that waits for its delivery %EVBUS_ERROR_UNDELIVERED says that a route gave
+ * the event up (it is dead, expired or was dropped), as soon as one does;
+ * %EVBUS_ERROR_TIMED_OUT and %G_IO_ERROR_CANCELLED that the waiting is over, and
+ * %EVBUS_ERROR_CLOSED, with a spool, that the broker is: the event stays accepted, which
+ * the message says with its id. Before it was accepted these errors are those of a
+ * put that waits for space. Who puts the same id again joins what is still under
+ * way. Of an event that was settled before anybody waited for it, only what stands among
+ * the newest 256 dead letters is known: else it counts as delivered.
+ *
+ * At most 65,536 copies of events (an event counts once a route) and puts that wait for them
+ * are followed at a time: more are %EVBUS_ERROR_QUEUE_FULL.
  *
  * An option that is unknown or of another type is
  * %EVBUS_ERROR_INVALID_ARGUMENT.

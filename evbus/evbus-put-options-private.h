@@ -13,6 +13,7 @@ typedef enum {
   EVBUS_WAIT_DEFAULT,       /* durable where there is a spool, else accepted */
   EVBUS_WAIT_ACCEPTED,
   EVBUS_WAIT_DURABLE,
+  EVBUS_WAIT_DELIVERED,
 } EvbusWait;
 
 /* The options of evbus_producer_put_with_options_async(). */
@@ -23,6 +24,7 @@ typedef struct {
   guint64     max_age;      /* milliseconds */
   guint       timeout;      /* milliseconds; G_MAXUINT: none */
   EvbusWait   wait;
+  const char *follower;     /* or NULL */
 } EvbusPutOptions;
 
 #define EVBUS_PUT_NO_OPTIONS { .timeout = G_MAXUINT }

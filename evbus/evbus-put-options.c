@@ -55,6 +55,7 @@ read_wait (EvbusPutOptions  *options,
   } waits[] = {
     { "accepted", EVBUS_WAIT_ACCEPTED },
     { "durable", EVBUS_WAIT_DURABLE },
+    { "delivered", EVBUS_WAIT_DELIVERED },
   };
   const char *wait = g_variant_get_string (value, NULL);
 
@@ -68,7 +69,21 @@ read_wait (EvbusPutOptions  *options,
     }
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-               "option 'wait': there is no '%s'; use 'accepted' or 'durable'", wait);
+               "option 'wait': there is no '%s'; use 'accepted', 'durable' or 'delivered'", wait);
+  return FALSE;
+}
+
+static gboolean
+read_follower (EvbusPutOptions  *options,
+               GVariant         *value,
+               GError          **error)
+{
+  options->follower = g_variant_get_string (value, NULL);
+  if (strlen (options->follower) <= EVBUS_MAX_NAME_BYTES && *options->follower != '\0')
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+               "option 'follow' must have 1 to %u bytes", EVBUS_MAX_NAME_BYTES);
   return FALSE;
 }
 
@@ -109,6 +124,9 @@ read_option (EvbusPutOptions  *options,
       return TRUE;
     }
 
+  if (strcmp (name, "follow") == 0)
+    return read_follower (options, value, error);
+
   return read_wait (options, value, error);
 }
 
@@ -118,6 +136,7 @@ static const struct {
 } option_types[] = {
   { "attributes", "a{ss}" },
   { "content-type", "s" },
+  { "follow", "s" },
   { "id", "s" },
   { "max-age", "t" },
   { "timeout", "u" },
@@ -155,8 +174,8 @@ evbus_put_options_read (EvbusPutOptions  *options,
       if (i == G_N_ELEMENTS (option_types))
         {
           g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                       "unknown option '%s'; there are attributes, content-type, id, max-age, timeout and wait",
-                       name);
+                       "unknown option '%s'; there are attributes, content-type, follow, id, max-age, "
+                       "timeout and wait", name);
           return FALSE;
         }
       if (!g_variant_is_of_type (value, G_VARIANT_TYPE (option_types[i].type)))

@@ -53,7 +53,14 @@ evbus_put_unref (EvbusPut *self)
   g_clear_object (&self->task);
   g_clear_pointer (&self->queue, evbus_queue_unref);
   g_clear_error (&self->refusal);
+  g_free (self->follower);
   g_free (self);
+}
+
+gboolean
+evbus_put_follows (EvbusPut *self)
+{
+  return self->to_be_delivered || self->follower != NULL;
 }
 
 void
@@ -61,6 +68,9 @@ evbus_put_answer (EvbusPut *self,
                   GError   *error)
 {
   g_autoptr(GTask) task = g_steal_pointer (&self->task);
+
+  if (error == NULL)
+    error = g_steal_pointer (&self->refusal);
 
   /* Not g_cancellable_disconnect(), which waits for the handler: this may be
    * called from it. The handler finds the put done if it still runs. */
@@ -73,4 +83,16 @@ evbus_put_answer (EvbusPut *self,
     g_task_return_error (task, error);
   else
     g_task_return_pointer (task, g_steal_pointer (&self->result), self->free_result);
+}
+
+void
+evbus_put_answer_all (GQueue *puts)
+{
+  EvbusPut *put;
+
+  while ((put = g_queue_pop_head (puts)) != NULL)
+    {
+      evbus_put_answer (put, NULL);
+      evbus_put_unref (put);
+    }
 }

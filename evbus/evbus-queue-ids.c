@@ -9,25 +9,28 @@
 
 #include "evbus-route-private.h"
 
-/* Adds the ids. Returns those, borrowed, that are in the queue already, or NULL. */
+/* Adds the ids. Returns those, borrowed, that are in the queue already, with their
+ * events' numbers, borrowed, or NULL. */
 static GHashTable *
 add_ids_locked (EvbusQueue *self,
-                GPtrArray  *ids)
+                GPtrArray  *ids,
+                GArray     *seqs)
 {
   GHashTable *repeated = NULL;
 
   for (guint i = 0; i < ids->len; i++)
     {
       char *id = ids->pdata[i];
+      gint64 *seq = &g_array_index (seqs, gint64, i);
 
-      if (!evbus_known_ids_contains (&self->known_ids, id))
+      if (evbus_known_ids_find (&self->known_ids, id) == NULL)
         {
-          evbus_known_ids_add (&self->known_ids, id, TRUE);
+          evbus_known_ids_add (&self->known_ids, id, TRUE, *seq);
           continue;
         }
       if (repeated == NULL)
         repeated = g_hash_table_new (g_str_hash, g_str_equal);
-      g_hash_table_add (repeated, id);
+      g_hash_table_insert (repeated, id, seq);
     }
 
   return repeated;
@@ -38,8 +41,11 @@ static void
 take_event_back_locked (EvbusQueue *self,
                         EvbusChunk *chunk,
                         EvbusEvent *event,
+                        gint64      seq,
                         GQueue     *answers)
 {
+  EvbusFollow *follow = evbus_follows_find (&self->follows, event->id);
+
   for (guint i = 0; i < chunk->set->n_routes; i++)
     {
       EvbusRoute *route = chunk->set->routes[i];
@@ -54,7 +60,9 @@ take_event_back_locked (EvbusQueue *self,
   self->n_taken++;
   self->repeated++;
   self->figures_moved = self->totals_moved = TRUE;
-  evbus_known_ids_settle (&self->known_ids, event->id, TRUE, answers);
+  if (follow != NULL)
+    evbus_follows_refuse (&self->follows, follow, NULL, answers);
+  evbus_known_ids_settle (&self->known_ids, event->id, TRUE, seq, answers);
   evbus_event_unref (event);
 }
 
@@ -69,9 +77,10 @@ drop_repeats_locked (EvbusQueue *self,
   for (guint i = 0; i < chunk->n_events; i++)
     {
       EvbusEvent *event = chunk->events[i];
+      const gint64 *seq = event->known_id ? g_hash_table_lookup (repeated, event->id) : NULL;
 
-      if (event->known_id && g_hash_table_contains (repeated, event->id))
-        take_event_back_locked (self, chunk, event, answers);
+      if (seq != NULL)
+        take_event_back_locked (self, chunk, event, *seq, answers);
       else
         chunk->events[n_kept++] = event;
     }
@@ -111,27 +120,44 @@ drop_all_repeats_locked (EvbusQueue *self,
     }
 }
 
+/* None that the listener would have to answer any more; but it looks up what became of
+ * the event of one that wants to know. */
+static void
+answer_later_locked (EvbusQueue *self,
+                     EvbusPut   *put,
+                     GQueue     *done)
+{
+  if (!evbus_put_follows (put) || put->refusal != NULL)
+    {
+      put->has_receipt = FALSE;
+      put->state = EVBUS_PUT_DONE;
+      g_queue_push_tail (done, put);
+      return;
+    }
+
+  put->state = EVBUS_PUT_FOLLOWS;
+  put->seq = evbus_known_ids_find (&self->known_ids, put->result)->seq;
+  g_queue_push_tail (&self->to_find, put);
+}
+
 void
 evbus_queue_load_known_ids (EvbusQueue *self,
                             GPtrArray  *ids,
+                            GArray     *seqs,
                             GQueue     *done)
 {
   g_autoptr(GHashTable) repeated = NULL;
   GQueue answers = G_QUEUE_INIT;
 
   evbus_queue_lock (self);
-  repeated = add_ids_locked (self, ids);
+  repeated = add_ids_locked (self, ids, seqs);
   if (repeated != NULL)
     {
       drop_all_repeats_locked (self, repeated, &answers);
       evbus_waiting_ask_again_locked (self, done);
     }
-  /* None that the listener would have to answer any more. */
   for (GList *link = answers.head; link != NULL; link = link->next)
-    {
-      ((EvbusPut *) link->data)->has_receipt = FALSE;
-      g_queue_push_tail (done, link->data);
-    }
+    answer_later_locked (self, link->data, done);
   evbus_queue_unlock (self);
 
   g_queue_clear (&answers);

@@ -6,9 +6,11 @@
 
 #include <gio/gio.h>
 
+#include "evbus-follows-private.h"
 #include "evbus-known-ids-private.h"
 #include "evbus-ledger.h"
 #include "evbus-limits-private.h"
+#include "evbus-notifier-private.h"
 #include "evbus-put-private.h"
 #include "evbus-route-table-private.h"
 #include "evbus-spool-private.h"
@@ -59,6 +61,9 @@ typedef struct _EvbusQueue {
   guint64          n_looks;        /* at puts of @waiting, whether they can come in; for the tests */
   guint64          tally;          /* number of the put that was added up last */
   EvbusKnownIds    known_ids;
+  EvbusFollows     follows;
+  GQueue           to_find;        /* EvbusPut that repeat an event which is in the spool; a reference of each */
+  gboolean         told;           /* the notifier, that there is news for followers, which nobody has taken yet */
   GHashTable      *unrouted_names; /* profile names that were logged */
   GPtrArray       *to_log;         /* of those, the ones to be logged outside the lock */
   GPtrArray       *garbage;        /* route sets to be freed outside the lock */
@@ -99,19 +104,33 @@ gboolean    evbus_queue_take        (EvbusQueue       *self,
 void        evbus_queue_stored      (EvbusQueue       *self,
                                      EvbusTake        *take,
                                      GQueue           *answers);
-/* They could not be stored. Those whose put is to be answered were never
- * accepted; the others are booked as dropped. */
+/* They could not be stored, because of @refusal. Those whose put is to be answered
+ * were never accepted; the others are booked as dropped. */
 void        evbus_queue_take_back   (EvbusQueue       *self,
                                      EvbusTake        *take,
+                                     const GError     *refusal,
                                      GQueue           *answers);
 
+/* Which events have left a route, for those who follow them. */
+typedef struct {
+  EvbusEvent            **events;     /* all of these … */
+  guint                   n_events;
+  const guint8           *keep;       /* … but for those whose byte is set; NULL: for none */
+  EvbusFate               fate;
+  const char             *reason;     /* or NULL */
+  const EvbusSpoolDeath  *lost;       /* and these, which may be among the others, for a reason each */
+  guint                   n_lost;
+  EvbusFate               lost_fate;
+} EvbusLeft;
+
 /* Books @n_events of @weight that have left @route: as @n_delivered and so on
- * in @outcome, whose `queued` and `accepted` are not looked at. */
+ * in @outcome, whose `queued` and `accepted` are not looked at. @left: (nullable). */
 void        evbus_queue_settle      (EvbusQueue        *self,
                                      EvbusRoute        *route,
                                      const EvbusLedger *outcome,
                                      guint              n_events,
-                                     gsize              weight);
+                                     gsize              weight,
+                                     const EvbusLeft   *left);
 
 /* Puts @table in place. Returns how many events were pushed before. The puts that
  * this has decided go into @done: their owner calls evbus_waiting_answer(), under
@@ -180,11 +199,36 @@ gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
 /* A reference of each. */
 GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 /* evbus-queue-ids.c, before the listener is started: ids (char *) that are in the
- * spool from before. A put that waits for the start and repeats one goes into @done, as
- * above. */
+ * spool from before, with their events' @seqs (gint64) in step. A put that waits for the
+ * start and repeats one goes into @done, as above. */
 void        evbus_queue_load_known_ids (EvbusQueue     *self,
                                      GPtrArray         *ids,
+                                     GArray            *seqs,
                                      GQueue            *done);
+
+/* evbus-queue-follow.c. EvbusNews, of which the notifier was told (change 0); the caller
+ * frees it. */
+GQueue      evbus_queue_steal_news  (EvbusQueue        *self);
+/* What has left a part of the spool that no route has. */
+void        evbus_queue_report      (EvbusQueue        *self,
+                                     gpointer           spool_route,
+                                     const EvbusLeft   *left);
+/* Whether there is anything to be reported. */
+gboolean    evbus_queue_is_followed (EvbusQueue        *self);
+/* All that is in that part of the spool up to @until is gone, but for those in @present
+ * (gint64; nullable). The puts that this answers go into @answers, for
+ * evbus_put_answer_all(). */
+void        evbus_queue_drop_followed (EvbusQueue      *self,
+                                     gpointer           spool_route,
+                                     gint64             until,
+                                     GArray            *present,
+                                     const char        *reason,
+                                     GQueue            *answers);
+/* On the listener's thread: what became of events in the spool that were put again. */
+void        evbus_queue_look_up     (EvbusQueue        *self,
+                                     EvbusSpool        *spool);
+/* Nothing more is delivered: the puts that wait for a delivery are answered. */
+void        evbus_queue_end_follows (EvbusQueue        *self);
 
 /* Snapshots; these and what concerns dead letters are in evbus-queue-ledger.c. */
 void        evbus_queue_get_ledger  (EvbusQueue       *self,

@@ -90,6 +90,7 @@ evbus_queue_push_locked (EvbusQueue *self,
       if (event->set->n_routes == 0)
         {
           count_unrouted (self, event);
+          evbus_queue_follow_unrouted_locked (self, put, event);
           continue;
         }
 
@@ -98,9 +99,11 @@ evbus_queue_push_locked (EvbusQueue *self,
       self->n_pushed++;
       self->weight += event->weight;
       event->has_receipt = receipt;
+      evbus_queue_follow_locked (self, put, event);
       append_event (self, event, n_pushed++ > 0);
     }
 
-  if (receipt && n_pushed > 0)
+  /* One that waits for the delivery is with what it follows. */
+  if (receipt && n_pushed > 0 && !put->to_be_delivered)
     leave_receipt (self, put);
 }

@@ -27,6 +27,8 @@ evbus_queue_new (GSource *source)
   g_queue_init (&self->waiting);
   g_queue_init (&self->for_space);
   evbus_known_ids_init (&self->known_ids, EVBUS_KNOWN_IDS, (GDestroyNotify) evbus_put_unref);
+  evbus_follows_init (&self->follows, &self->known_ids);
+  g_queue_init (&self->to_find);
   self->unrouted_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->routes = g_ptr_array_new ();
   self->to_log = g_ptr_array_new_with_free_func (g_free);
@@ -57,7 +59,9 @@ evbus_queue_unref (EvbusQueue *self)
     }
   evbus_route_table_forget (self->table, self->garbage);
   evbus_route_table_unref (self->table);
+  evbus_follows_clear (&self->follows);
   evbus_known_ids_clear (&self->known_ids);
+  g_clear_pointer (&self->notifier, evbus_notifier_unref);
   g_ptr_array_unref (self->garbage);
   g_ptr_array_unref (self->to_log);
   g_ptr_array_unref (self->routes);
@@ -65,7 +69,6 @@ evbus_queue_unref (EvbusQueue *self)
   g_async_queue_unref (self->chunks);
   g_clear_pointer (&self->figures, g_source_unref);
   g_source_unref (self->source);
-  g_clear_pointer (&self->notifier, evbus_notifier_unref);
   g_free (self);
 }
 
@@ -92,9 +95,10 @@ log_unrouted (GPtrArray *profiles)
 void
 evbus_queue_unlock (EvbusQueue *self)
 {
-  gboolean wake = self->n_events > 0 && !self->awake;
+  gboolean wake = (self->n_events > 0 || self->to_find.length > 0) && !self->awake;
   gboolean totals_moved = self->totals_moved && self->notifier != NULL;
   gboolean tell = self->figures_moved && !self->figures_told && self->figures != NULL;
+  gboolean news = self->follows.news.length > 0 && !self->told && self->notifier != NULL;
   g_autoptr(GPtrArray) garbage = NULL;
   g_autoptr(GPtrArray) to_log = NULL;
 
@@ -103,6 +107,8 @@ evbus_queue_unlock (EvbusQueue *self)
     self->awake = TRUE;
   if (tell)
     self->figures_told = TRUE;
+  if (news)
+    self->told = TRUE;
   if (self->garbage->len > 0)
     {
       garbage = self->garbage;
@@ -120,6 +126,8 @@ evbus_queue_unlock (EvbusQueue *self)
     evbus_source_wake (self->source);
   if (tell)
     g_source_set_ready_time (self->figures, g_get_monotonic_time () + FIGURES_US);
+  if (news)
+    evbus_notifier_changed_later (self->notifier, 1);
   if (to_log != NULL)
     log_unrouted (to_log);
   if (totals_moved)
@@ -191,16 +199,29 @@ evbus_queue_take (EvbusQueue *self,
 }
 
 static void
-settle_ids_locked (EvbusQueue *self,
-                   EvbusChunk *chunk,
-                   gboolean    accepted,
-                   GQueue     *answers)
+settle_chunk_locked (EvbusQueue    *self,
+                     EvbusChunk    *chunk,
+                     EvbusRouteSet *set,
+                     const GError  *refusal,
+                     GQueue        *answers)
 {
   for (guint i = 0; i < chunk->n_events; i++)
     {
-      if (chunk->events[i]->known_id)
-        evbus_known_ids_settle (&self->known_ids, chunk->events[i]->id, accepted, answers);
+      if (chunk->events[i]->known_id || chunk->events[i]->followed)
+        evbus_queue_settle_event_locked (self, chunk->events[i], set, refusal, answers);
     }
+}
+
+/* Puts that were settled on the way. */
+static void
+take_answers_locked (EvbusQueue *self,
+                     GQueue     *answers)
+{
+  GQueue settled = evbus_follows_steal_answers (&self->follows);
+  EvbusPut *put;
+
+  while ((put = g_queue_pop_head (&settled)) != NULL)
+    g_queue_push_tail (answers, put);
 }
 
 void
@@ -210,7 +231,8 @@ evbus_queue_stored (EvbusQueue *self,
 {
   evbus_queue_lock (self);
   for (guint i = 0; i < take->chunks->len; i++)
-    settle_ids_locked (self, take->chunks->pdata[i], TRUE, answers);
+    settle_chunk_locked (self, take->chunks->pdata[i], take->sets->pdata[i], NULL, answers);
+  take_answers_locked (self, answers);
   evbus_queue_unlock (self);
 }
 
@@ -239,9 +261,10 @@ have_room_locked (EvbusQueue    *self,
 }
 
 void
-evbus_queue_take_back (EvbusQueue *self,
-                       EvbusTake  *take,
-                       GQueue     *answers)
+evbus_queue_take_back (EvbusQueue   *self,
+                       EvbusTake    *take,
+                       const GError *refusal,
+                       GQueue       *answers)
 {
   GQueue done = G_QUEUE_INIT;
 
@@ -251,7 +274,7 @@ evbus_queue_take_back (EvbusQueue *self,
       EvbusChunk *chunk = take->chunks->pdata[i];
       EvbusRouteSet *set = take->sets->pdata[i];
 
-      settle_ids_locked (self, chunk, FALSE, answers);
+      settle_chunk_locked (self, chunk, set, refusal, answers);
       for (guint j = 0; j < chunk->n_events; j++)
         {
           for (guint k = 0; k < set->n_routes; k++)
@@ -270,9 +293,11 @@ evbus_queue_settle (EvbusQueue        *self,
                     EvbusRoute        *route,
                     const EvbusLedger *outcome,
                     guint              n_events,
-                    gsize              weight)
+                    gsize              weight,
+                    const EvbusLeft   *left)
 {
   GQueue done = G_QUEUE_INIT;
+  GQueue answers;
 
   evbus_queue_lock (self);
   route->ledger.delivered += outcome->delivered;
@@ -283,10 +308,14 @@ evbus_queue_settle (EvbusQueue        *self,
   route->ledger.duplicates += outcome->duplicates;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
+  if (left != NULL)
+    evbus_queue_report_locked (self, route, left);
   if (route->waiting.length > 0 && n_events > 0)
     evbus_waiting_route_has_room_locked (self, route, &done);
+  answers = evbus_follows_steal_answers (&self->follows);
   evbus_queue_unlock (self);
 
+  evbus_put_answer_all (&answers);
   evbus_waiting_answer (&done);
 }
 

@@ -126,6 +126,28 @@ fill_window (EvbusWorker *self,
   return live;
 }
 
+/* Who follows an event that is neither read nor still to be read waits in vain. */
+static void
+report_damaged (EvbusWorker *self,
+                gint64       read_to)
+{
+  EvbusRoute *route = self->route;
+  g_autoptr(GArray) present = g_array_new (FALSE, FALSE, sizeof (gint64));
+  GQueue answers;
+
+  if (!evbus_queue_is_followed (route->queue))
+    return;
+
+  g_mutex_lock (&route->lock);
+  evbus_window_list_until (&route->window, read_to, present);
+  g_mutex_unlock (&route->lock);
+  if (self->reader != NULL)
+    evbus_spool_reader_list_pending (self->reader, present);
+  evbus_queue_drop_followed (route->queue, route->spool_route, read_to, present,
+                             "its record in the spool is damaged", &answers);
+  evbus_put_answer_all (&answers);
+}
+
 /* @read_to: what was read ends there, and with it what is damaged: none of it is
  * read again, or it were dropped twice. */
 static void
@@ -142,6 +164,7 @@ drop_damaged (EvbusWorker *self,
                     route->label, n_damaged);
   self->resume_to = MAX (self->resume_to, read_to);
   evbus_worker_settle (self, 0, NULL, &outcome, 0, NULL, 0);
+  report_damaged (self, read_to);
 }
 
 gboolean
@@ -270,10 +293,14 @@ evbus_worker_settle (EvbusWorker           *self,
 {
   EvbusRoute *route = self->route;
   guint n_left = outcome->delivered + outcome->dead + outcome->expired + outcome->dropped;
+  const EvbusLeft left = {
+    .events = (EvbusEvent **) route->hand.events->pdata, .n_events = n, .keep = keep, .fate = EVBUS_FATE_DELIVERED,
+    .lost = lost, .n_lost = n_lost, .lost_fate = outcome->expired > 0 ? EVBUS_FATE_EXPIRED : EVBUS_FATE_DEAD,
+  };
 
   if (route->spool != NULL)
     tell_spool (self, n, keep, outcome, weight, lost, n_lost);
-  evbus_route_settle (route, outcome, n_left, weight);
+  evbus_route_settle (route, outcome, n_left, weight, &left);
   for (guint i = 0; i < n_lost; i++)
     evbus_notifier_event_failed (route->notifier, route, lost[i].event, lost[i].reason);
 }
@@ -284,6 +311,9 @@ evbus_route_expire_backlog (EvbusRoute *self,
                             guint64     max_weight)
 {
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  EvbusLeft left = {
+    .fate = EVBUS_FATE_EXPIRED, .reason = "the route's backlog is over its share of the spool",
+  };
   EvbusLedger outcome = { 0 };
   guint64 weight = 0;
   gboolean behind;
@@ -303,10 +333,11 @@ evbus_route_expire_backlog (EvbusRoute *self,
                                                  EVBUS_EXPIRE_EVENTS, expired, &weight);
   g_mutex_unlock (&self->backlog_lock);
 
+  left.events = (EvbusEvent **) expired->pdata;
+  left.n_events = expired->len;
   if (outcome.expired > 0)
-    evbus_route_settle (self, &outcome, outcome.expired, weight);
+    evbus_route_settle (self, &outcome, outcome.expired, weight, &left);
   for (guint i = 0; i < expired->len; i++)
-    evbus_notifier_event_failed (self->notifier, self, expired->pdata[i],
-                                 "the route's backlog is over its share of the spool");
+    evbus_notifier_event_failed (self->notifier, self, expired->pdata[i], left.reason);
   return outcome.expired;
 }

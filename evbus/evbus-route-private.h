@@ -134,7 +134,8 @@ void        evbus_route_leave_over   (EvbusRoute      *self,
 void        evbus_route_settle       (EvbusRoute        *self,
                                       const EvbusLedger *outcome,
                                       guint              n_events,
-                                      gsize              weight);
+                                      gsize              weight,
+                                      const EvbusLeft   *left);
 
 /* evbus-route-backlog.c. Binds it to its part of the spool; before an event can
  * come. Another route may have that part still, which closes first. */

@@ -317,9 +317,10 @@ void
 evbus_route_settle (EvbusRoute        *self,
                     const EvbusLedger *outcome,
                     guint              n_events,
-                    gsize              weight)
+                    gsize              weight,
+                    const EvbusLeft   *left)
 {
-  evbus_queue_settle (self->queue, self, outcome, n_events, weight);
+  evbus_queue_settle (self->queue, self, outcome, n_events, weight, left);
   evbus_notifier_figures_moved (self->notifier, self);
 }
 
@@ -330,13 +331,18 @@ evbus_route_give_up (EvbusRoute *self,
                      const char *reason)
 {
   EvbusLedger outcome = { 0 };
+  const EvbusLeft left = {
+    .events = (EvbusEvent **) events->pdata, .n_events = events->len,
+    .fate = count == G_STRUCT_OFFSET (EvbusLedger, expired) ? EVBUS_FATE_EXPIRED : EVBUS_FATE_DROPPED,
+    .reason = reason,
+  };
   gsize weight = 0;
 
   for (guint i = 0; i < events->len; i++)
     weight += ((EvbusEvent *) events->pdata[i])->weight;
 
   G_STRUCT_MEMBER (guint64, &outcome, count) = events->len;
-  evbus_route_settle (self, &outcome, events->len, weight);
+  evbus_route_settle (self, &outcome, events->len, weight, &left);
 
   for (guint i = 0; i < events->len; i++)
     evbus_notifier_event_failed (self->notifier, self, events->pdata[i], reason);

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "evbus-event-private.h"
+#include "evbus-fate.h"
 #include "evbus-ledger.h"
 
 G_BEGIN_DECLS
@@ -155,8 +156,23 @@ gboolean     evbus_spool_has_settled   (EvbusSpool      *self);
 guint64      evbus_spool_get_weight    (EvbusSpool      *self);
 
 /* The ids that producers gave, oldest first (GPtrArray of char *, transfer
- * full): at most %EVBUS_KNOWN_IDS. */
-GPtrArray   *evbus_spool_load_known_ids (EvbusSpool     *self);
+ * full): at most %EVBUS_KNOWN_IDS. @seqs: (out): of their events (gint64), in step. */
+GPtrArray   *evbus_spool_load_known_ids (EvbusSpool     *self,
+                                        GArray          *seqs);
+
+/* evbus-spool-find.c. Writer, outside of a transaction. The routes (EvbusSpoolRoute) for
+ * which event @seq was stored, as far as that can be told still. FALSE: error. */
+gboolean     evbus_spool_find_routes    (EvbusSpool      *self,
+                                         gint64           seq,
+                                         GPtrArray       *routes,
+                                         GError         **error);
+/* What became of it at one of them. FALSE: the route has it still. @reason: (out)
+ * (transfer full) (nullable). */
+gboolean     evbus_spool_find_fate      (EvbusSpool      *self,
+                                         EvbusSpoolRoute *route,
+                                         gint64           seq,
+                                         EvbusFate       *fate,
+                                         char           **reason);
 
 /* ---- Routes: from any thread */
 

@@ -400,7 +400,8 @@ evbus_spool_get_condition (EvbusSpool  *self,
 }
 
 GPtrArray *
-evbus_spool_load_known_ids (EvbusSpool *self)
+evbus_spool_load_known_ids (EvbusSpool *self,
+                            GArray     *seqs)
 {
   GPtrArray *newest = g_ptr_array_new_with_free_func (g_free);
   sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LOAD_KNOWN_IDS, NULL);
@@ -411,17 +412,23 @@ evbus_spool_load_known_ids (EvbusSpool *self)
   while (evbus_sql_step (self->sql, rows, NULL) > 0)
     {
       const char *id = (const char *) sqlite3_column_text (rows, 0);
+      gint64 seq = sqlite3_column_int64 (rows, 1);
 
-      if (id != NULL)
-        g_ptr_array_add (newest, g_strdup (id));
+      if (id == NULL)
+        continue;
+      g_ptr_array_add (newest, g_strdup (id));
+      g_array_append_val (seqs, seq);
     }
 
   for (guint i = 0; i < newest->len / 2; i++)
     {
       gpointer other = newest->pdata[newest->len - 1 - i];
+      gint64 other_seq = g_array_index (seqs, gint64, newest->len - 1 - i);
 
       newest->pdata[newest->len - 1 - i] = newest->pdata[i];
       newest->pdata[i] = other;
+      g_array_index (seqs, gint64, newest->len - 1 - i) = g_array_index (seqs, gint64, i);
+      g_array_index (seqs, gint64, i) = other_seq;
     }
   return newest;
 }

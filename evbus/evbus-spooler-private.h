@@ -25,6 +25,9 @@ void          evbus_spooler_unref  (EvbusSpooler *self);
 gboolean      evbus_spooler_store  (EvbusSpooler *self,
                                     EvbusTake    *take);
 
+/* What became of events in the spool that were put again, for who wants to know. */
+void          evbus_spooler_look_up (EvbusSpooler *self);
+
 /* From any thread: gives the route its part of the spool. Returns whether there is,
  * or may be, something in it. */
 gboolean      evbus_spooler_bind   (EvbusSpooler    *self,

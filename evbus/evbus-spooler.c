@@ -109,7 +109,7 @@ refuse (EvbusQueue   *queue,
 {
   GQueue repeats = G_QUEUE_INIT;
 
-  evbus_queue_take_back (queue, take, &repeats);
+  evbus_queue_take_back (queue, take, error, &repeats);
   answer_receipts (take, &repeats, error);
   tell_of_dropped (take, error);
   for (guint i = 0; i < take->chunks->len; i++)
@@ -203,6 +203,12 @@ evbus_spooler_store (EvbusSpooler *self,
   if (self->stored >= UPKEEP_BYTES)
     keep_up (self);
   return TRUE;
+}
+
+void
+evbus_spooler_look_up (EvbusSpooler *self)
+{
+  evbus_queue_look_up (self->queue, self->spool);
 }
 
 /* NULL: there is none. */

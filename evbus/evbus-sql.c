@@ -40,7 +40,7 @@ static const char *const texts[] = {
   /* All columns there are: fewer in a file of an older format. */
   [EVBUS_SQL_LOAD_ROUTES] = "SELECT * FROM route ORDER BY route_id",
   [EVBUS_SQL_PUT_KNOWN_ID] = "INSERT OR REPLACE INTO known_id (seq, id) VALUES (?1, ?2)",
-  [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id FROM known_id ORDER BY seq DESC LIMIT ?1",
+  [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id, seq FROM known_id ORDER BY seq DESC LIMIT ?1",
   [EVBUS_SQL_LOAD_KNOWN_ID_ROWS] = "SELECT seq, id FROM known_id ORDER BY seq",
   [EVBUS_SQL_COUNT_KNOWN_IDS] = "SELECT count(*) FROM known_id",
   [EVBUS_SQL_TRIM_KNOWN_IDS] =
@@ -51,6 +51,7 @@ static const char *const texts[] = {
     "SELECT number, route_id, record FROM dead WHERE number > ?1 ORDER BY number LIMIT ?2",
   [EVBUS_SQL_LIST_DEAD_OF_ROUTE] =
     "SELECT number, route_id, record FROM dead WHERE number > ?1 AND route_id = ?3 ORDER BY number LIMIT ?2",
+  [EVBUS_SQL_NEWEST_DEAD] = "SELECT route_id, record FROM dead ORDER BY number DESC LIMIT ?1",
   [EVBUS_SQL_DEAD_NUMBERS] =
     "SELECT number FROM dead WHERE route_id = ?1 AND number > ?2 AND number <= ?3 ORDER BY number LIMIT ?4",
   [EVBUS_SQL_LAST_DEAD] = "SELECT ifnull(max(number), 0) FROM dead WHERE route_id = ?1",

@@ -91,7 +91,9 @@ end_waiting_locked (EvbusQueue *self,
                     EvbusPut   *put)
 {
   g_queue_delete_link (&self->waiting, g_steal_pointer (&put->waiting_link));
-  put->state = EVBUS_PUT_DONE;
+  /* It may go on to wait for its delivery. */
+  if (put->state == EVBUS_PUT_WAITING)
+    put->state = EVBUS_PUT_DONE;
 }
 
 /* What a large put waits for is known without adding it up again. The other
@@ -267,25 +269,39 @@ evbus_waiting_answer (GQueue *done)
   while ((put = g_queue_pop_head (done)) != NULL)
     {
       if (!put->has_receipt)
-        evbus_put_answer (put, g_steal_pointer (&put->refusal));
+        evbus_put_answer (put, NULL);
       evbus_put_unref (put);
     }
+}
+
+static GError *
+new_no_space (EvbusPut *put,
+              gboolean  cancelled)
+{
+  if (cancelled)
+    return g_error_new_literal (G_IO_ERROR, G_IO_ERROR_CANCELLED, "the put was cancelled before there was space");
+
+  return g_error_new (EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
+                      "no space within %u ms; the event was not accepted", put->timeout);
 }
 
 /* Ends the waiting of one put, unless it has ended already. */
 static void
 give_up (EvbusPut *put,
-         GError   *error)
+         gboolean  cancelled)
 {
   EvbusQueue *self = put->queue;
   GQueue ready = G_QUEUE_INIT;
   GQueue done = G_QUEUE_INIT;
 
   evbus_queue_lock (self);
-  if (put->state == EVBUS_PUT_DONE)
+  if (put->state == EVBUS_PUT_DONE || put->state == EVBUS_PUT_ACCEPTED || put->state == EVBUS_PUT_FOLLOWS)
     {
+      gboolean over = evbus_queue_unfollow_locked (self, put, cancelled);
+
       evbus_queue_unlock (self);
-      g_error_free (error);
+      if (over)
+        evbus_put_answer (put, NULL);
       return;
     }
 
@@ -300,7 +316,7 @@ give_up (EvbusPut *put,
   evbus_admission_release_locked (self, put);
   evbus_queue_unlock (self);
 
-  evbus_put_answer (put, error);
+  evbus_put_answer (put, new_no_space (put, cancelled));
   evbus_waiting_answer (&done);
 }
 
@@ -308,17 +324,13 @@ static void
 on_cancelled (GCancellable *cancellable,
               gpointer      data)
 {
-  give_up (data, g_error_new_literal (G_IO_ERROR, G_IO_ERROR_CANCELLED,
-                                      "the put was cancelled before there was space"));
+  give_up (data, TRUE);
 }
 
 static gboolean
 on_timeout (gpointer data)
 {
-  EvbusPut *put = data;
-
-  give_up (put, g_error_new (EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-                             "no space within %u ms; the event was not accepted", put->timeout));
+  give_up (data, FALSE);
   return G_SOURCE_REMOVE;
 }
 
@@ -364,6 +376,16 @@ connect_cancellable (EvbusQueue *self,
     g_signal_handler_disconnect (put->cancellable, id);
 }
 
+/* The put may be cancelled, and answered, as soon as this begins. */
+static void
+watch (EvbusQueue *self,
+       EvbusPut   *put)
+{
+  put->queue = evbus_queue_ref (self);
+  arm_timeout (put);
+  connect_cancellable (self, put);
+}
+
 static EvbusVerdict
 decide_at_once_locked (EvbusQueue  *self,
                        EvbusPut    *put,
@@ -371,7 +393,8 @@ decide_at_once_locked (EvbusQueue  *self,
 {
   EvbusVerdict verdict = EVBUS_VERDICT_REFUSED;
 
-  if (evbus_admission_resolve_locked (self, put, TRUE, error))
+  /* The first gives the lock up now and then. */
+  if (evbus_admission_resolve_locked (self, put, TRUE, error) && put->state != EVBUS_PUT_DONE)
     verdict = evbus_admission_decide_locked (self, put, error);
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     evbus_admission_release_locked (self, put);
@@ -419,31 +442,48 @@ join_locked (EvbusQueue  *self,
   return TRUE;
 }
 
+/* FALSE: it has to wait for space. */
+static gboolean
+try_at_once (EvbusQueue *self,
+             EvbusPut   *put)
+{
+  GError *error = NULL;
+  EvbusVerdict verdict;
+  gboolean mine;
+
+  evbus_queue_lock (self);
+  verdict = decide_at_once_locked (self, put, &error);
+  mine = put->state != EVBUS_PUT_DONE && !put->has_receipt;
+  if (mine && (verdict == EVBUS_VERDICT_FULL_QUEUE || verdict == EVBUS_VERDICT_FULL_ROUTE) && put->timeout > 0)
+    {
+      evbus_queue_unlock (self);
+      g_error_free (error);
+      return FALSE;
+    }
+  if (mine)
+    put->state = EVBUS_PUT_DONE;
+  evbus_queue_unlock (self);
+
+  if (mine)
+    evbus_put_answer (put, error);
+  else
+    g_clear_error (&error);
+  return TRUE;
+}
+
 void
 evbus_queue_put (EvbusQueue *self,
                  EvbusPut   *put)
 {
   GQueue done = G_QUEUE_INIT;
   GError *error = NULL;
-  EvbusVerdict verdict;
 
-  evbus_queue_lock (self);
-  verdict = decide_at_once_locked (self, put, &error);
-  evbus_queue_unlock (self);
-
-  if (put->has_receipt)
+  if (put->to_be_delivered)
+    watch (self, put);
+  if (try_at_once (self, put))
     return;
-  if (verdict == EVBUS_VERDICT_ACCEPTED || verdict == EVBUS_VERDICT_REFUSED ||
-      put->timeout == 0)
-    {
-      evbus_put_answer (put, error);
-      return;
-    }
-  g_clear_error (&error);
-
-  put->queue = evbus_queue_ref (self);
-  arm_timeout (put);
-  connect_cancellable (self, put);
+  if (!put->to_be_delivered)
+    watch (self, put);
 
   evbus_queue_lock (self);
   if (put->state == EVBUS_PUT_DONE || join_locked (self, put, &done, &error))

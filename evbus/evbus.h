@@ -15,6 +15,7 @@
 #include <evbus/evbus-error.h>
 #include <evbus/evbus-event.h>
 #include <evbus/evbus-explanation.h>
+#include <evbus/evbus-fate.h>
 #include <evbus/evbus-ingress.h>
 #include <evbus/evbus-json.h>
 #include <evbus/evbus-ledger.h>

@@ -11,6 +11,7 @@
 #include "evbusd-bus.h"
 #include "evbusd-config.h"
 #include "evbusd-exported.h"
+#include "evbusd-follow.h"
 #include "evbusd-intake.h"
 #include "evbusd-memory.h"
 #include "evbusd-notify.h"
@@ -279,6 +280,7 @@ start (Daemon  *self,
   evbusd_exported_set_configuration (self->exported, path);
   self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker), is_durable (self));
   evbusd_report_watch (self->broker);
+  evbusd_follow_watch (self->broker, self->connection);
   evbusd_memory_watch (evbus_broker_get_routes (self->broker));
 
   watch_signals (self);

@@ -135,19 +135,13 @@ has_descriptors (GDBusMessage  *message,
 }
 
 static void
-take (Filter             *filter,
-      GDBusConnection    *connection,
-      const EvbusdMethod *method,
-      GDBusMessage       *message)
+serve (Filter             *filter,
+       GDBusConnection    *connection,
+       const EvbusdMethod *method,
+       GDBusMessage       *message)
 {
   g_autoptr (GError) error = NULL;
   GVariant *results = NULL;
-
-  if (has_descriptors (message, &error))
-    {
-      answer (connection, message, NULL, error);
-      return;
-    }
 
   if (filter->durable && method->start != NULL)
     {
@@ -158,12 +152,36 @@ take (Filter             *filter,
   if (evbusd_lines_join (filter->lines, method, message, FALSE))
     return;
 
+  /* Its sender's next calls do not wait for that. */
+  if (evbusd_method_waits_for_delivery (g_dbus_message_get_body (message)))
+    {
+      evbusd_pipeline_call (filter->pipeline, method, message);
+      return;
+    }
+
   if (!method->attempt (filter->producer, g_dbus_message_get_body (message), &results, &error) &&
       method->start != NULL &&
       (error == NULL || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL)))
     evbusd_lines_join (filter->lines, method, message, TRUE);
   else
     answer (connection, message, results, error);
+}
+
+static void
+take (Filter             *filter,
+      GDBusConnection    *connection,
+      const EvbusdMethod *method,
+      GDBusMessage       *message)
+{
+  g_autoptr (GDBusMessage) prepared = NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (!has_descriptors (message, &error))
+    prepared = evbusd_method_prepare (message, &error);
+  if (prepared == NULL)
+    answer (connection, message, NULL, error);
+  else
+    serve (filter, connection, method, prepared);
 }
 
 static gboolean

@@ -173,6 +173,44 @@ on_put (GObject      *source,
     run_line (line);
 }
 
+/* A call that has left its line, though it is not answered yet. */
+typedef struct {
+  EvbusdLines        *lines;
+  const EvbusdMethod *method;
+  GDBusMessage       *message;
+} Detached;
+
+static void
+on_delivered (GObject      *source,
+              GAsyncResult *result,
+              gpointer      user_data)
+{
+  g_autoptr (GError) error = NULL;
+  Detached *detached = user_data;
+  EvbusdLines *lines = detached->lines;
+  GVariant *results = detached->method->finish (EVBUS_PRODUCER (source), result, &error);
+
+  lines->answer (lines->connection, detached->message, results, error);
+  g_object_unref (detached->message);
+  evbusd_lines_unref (lines);
+  g_free (detached);
+}
+
+/* One that waits for its delivery waited here for its turn alone: the producer has its
+ * event's place now, and the sender's next calls need not wait until it is delivered. */
+static void
+detach (Call *call)
+{
+  EvbusdLines *lines = call->line->lines;
+  Detached *detached = g_new (Detached, 1);
+
+  g_atomic_ref_count_inc (&lines->ref_count);
+  detached->lines = lines;
+  detached->method = call->method;
+  detached->message = g_object_ref (call->message);
+  call->method->start (lines->producer, g_dbus_message_get_body (call->message), NULL, on_delivered, detached);
+}
+
 /* A call of the kind that never waits waited for its turn alone. */
 static void
 attempt (Call *call)
@@ -193,13 +231,20 @@ run_line (Line *line)
   do
     {
       call = peek_head (line);
-      if (call->method->start != NULL)
+      if (evbusd_method_waits_for_delivery (g_dbus_message_get_body (call->message)))
+        {
+          detach (call);
+        }
+      else if (call->method->start != NULL)
         {
           call->method->start (line->lines->producer, g_dbus_message_get_body (call->message),
                                call->cancellable, on_put, call);
           return;
         }
-      attempt (call);
+      else
+        {
+          attempt (call);
+        }
     }
   while (pop_head (line));
 }

@@ -194,6 +194,98 @@ evbusd_method_lookup (const char *name,
   return NULL;
 }
 
+static gboolean
+is_to_be_delivered (GVariant *options)
+{
+  const char *wait = "";
+
+  return options != NULL && g_variant_lookup (options, "wait", "&s", &wait) && strcmp (wait, "delivered") == 0;
+}
+
+/* Whether a call with these arguments may be answered long after its event is accepted. */
+gboolean
+evbusd_method_waits_for_delivery (GVariant *arguments)
+{
+  g_autoptr (GVariant) options = get_options (arguments);
+
+  return is_to_be_delivered (options);
+}
+
+/* On the bus a sender says whether it follows; the library is told who. */
+static gboolean
+set_follower (GVariantDict *dict,
+              const char   *sender,
+              GError      **error)
+{
+  g_autoptr (GVariant) follow = g_variant_dict_lookup_value (dict, "follow", NULL);
+
+  if (follow == NULL)
+    return TRUE;
+  if (!g_variant_is_of_type (follow, G_VARIANT_TYPE_BOOLEAN))
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "option 'follow' is of type %s, and must be b", g_variant_get_type_string (follow));
+      return FALSE;
+    }
+
+  if (g_variant_get_boolean (follow))
+    g_variant_dict_insert (dict, "follow", "s", sender);
+  else
+    g_variant_dict_remove (dict, "follow");
+  return TRUE;
+}
+
+/* The arguments with options as the library has them. */
+static GVariant *
+translate (GVariant    *arguments,
+           GVariant    *options,
+           const char  *sender,
+           GError     **error)
+{
+  GVariantDict dict;
+  GVariant *children[4];
+
+  g_variant_dict_init (&dict, options);
+  if (!set_follower (&dict, sender, error))
+    {
+      g_variant_dict_clear (&dict);
+      return NULL;
+    }
+  /* Both the waiting for space and that for the delivery are the library's. */
+  if (is_to_be_delivered (options) && !g_variant_dict_contains (&dict, "timeout"))
+    g_variant_dict_insert (&dict, "timeout", "u", DEFAULT_TIMEOUT_MS);
+
+  for (guint i = 0; i < 3; i++)
+    children[i] = g_variant_get_child_value (arguments, i);
+  children[3] = g_variant_ref_sink (g_variant_dict_end (&dict));
+  arguments = g_variant_new_tuple (children, 4);
+  for (guint i = 0; i < 4; i++)
+    g_variant_unref (children[i]);
+  return arguments;
+}
+
+/* Returns the message to be served, a reference: @message itself, or one with options
+ * that it could not have; NULL: error. */
+GDBusMessage *
+evbusd_method_prepare (GDBusMessage  *message,
+                       GError       **error)
+{
+  GVariant *arguments = g_dbus_message_get_body (message);
+  g_autoptr (GVariant) options = get_options (arguments);
+  g_autoptr (GVariant) follow = options != NULL ? g_variant_lookup_value (options, "follow", NULL) : NULL;
+  GDBusMessage *prepared;
+
+  if (follow == NULL && !is_to_be_delivered (options))
+    return g_object_ref (message);
+
+  arguments = translate (arguments, options, g_dbus_message_get_sender (message), error);
+  if (arguments == NULL)
+    return NULL;
+  prepared = g_dbus_message_copy (message, NULL);
+  g_dbus_message_set_body (prepared, arguments);
+  return prepared;
+}
+
 /* How long (milliseconds) a call with these arguments may wait. */
 guint
 evbusd_method_get_timeout (GVariant *arguments)
@@ -201,6 +293,9 @@ evbusd_method_get_timeout (GVariant *arguments)
   g_autoptr (GVariant) options = get_options (arguments);
   guint32 timeout = DEFAULT_TIMEOUT_MS;
 
+  /* Then the producer ends it. */
+  if (is_to_be_delivered (options))
+    return G_MAXUINT;
   if (options != NULL)
     g_variant_lookup (options, "timeout", "u", &timeout);
 

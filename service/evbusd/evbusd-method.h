@@ -33,6 +33,9 @@ typedef struct {
 
 const EvbusdMethod *evbusd_method_lookup      (const char *name,
                                                const char *signature);
+GDBusMessage       *evbusd_method_prepare     (GDBusMessage *message,
+                                               GError      **error);
+gboolean            evbusd_method_waits_for_delivery (GVariant *arguments);
 guint               evbusd_method_get_timeout (GVariant   *arguments);
 
 /* What a call is told that waited too long, or that came when too many did. */

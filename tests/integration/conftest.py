@@ -17,7 +17,7 @@ import tempfile
 
 import pytest
 
-from evbus_service import WRAPPER, Bus, Daemon, build_root, plugin_path, program
+from evbus_service import WRAPPER, Bus, Daemon, build_root, plugin_path, program, read_events
 
 FORGET = ('EVBUS_CONFIG', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'JOURNAL_STREAM', 'INVOCATION_ID',
           'G_MESSAGES_DEBUG', 'DBUS_STARTER_ADDRESS', 'DBUS_STARTER_BUS_TYPE', 'CREDENTIALS_DIRECTORY')
@@ -95,6 +95,24 @@ def evbusd(folder, environment, bus):
     finally:
         for daemon in daemons:
             daemon.kill()
+
+
+@pytest.fixture
+def held(folder):
+    """A configuration whose route cannot deliver yet; let() makes it so that it can."""
+    target = folder / 'out'
+    target.write_text('in the way')
+
+    class Held:
+        config = f'file: {{default: {{path: {target}/events.jsonl}}}}'
+        events = staticmethod(lambda: read_events(target / 'events.jsonl'))
+
+        @staticmethod
+        def let():
+            target.unlink()
+            target.mkdir()
+
+    return Held
 
 
 @pytest.fixture

@@ -20,24 +20,6 @@ def raises(name):
     return pytest.raises(CallError, match='^' + (ERROR + name).replace('.', r'\.') + ':')
 
 
-@pytest.fixture
-def held(folder):
-    """A configuration whose route cannot deliver yet; let() makes it so that it can."""
-    target = folder / 'out'
-    target.write_text('in the way')
-
-    class Held:
-        config = f'file: {{default: {{path: {target}/events.jsonl}}}}'
-        events = staticmethod(lambda: read_events(target / 'events.jsonl'))
-
-        @staticmethod
-        def let():
-            target.unlink()
-            target.mkdir()
-
-    return Held
-
-
 def crash(daemon):
     daemon.signal(signal.SIGKILL)
     assert daemon.wait() == -signal.SIGKILL

@@ -99,7 +99,7 @@ settle_one (Fixture    *fixture,
   EvbusLedger outcome = { .delivered = 1 };
   guint64 before = fixture->broker->queue->n_looks;
 
-  evbus_queue_settle (fixture->broker->queue, route, &outcome, 1, route->queued_weight / 4);
+  evbus_queue_settle (fixture->broker->queue, route, &outcome, 1, route->queued_weight / 4, NULL);
   return fixture->broker->queue->n_looks - before;
 }
 

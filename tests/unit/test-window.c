@@ -156,7 +156,7 @@ assert_window (Fixture   *fixture,
   for (guint i = 0; i < kept->len; i++)
     g_assert_true (hand.events->pdata[i] == kept->pdata[i]);
   g_assert_cmpuint (route->window.weight, ==, 0);
-  evbus_route_settle (route, &outcome, kept->len, hand.weight);
+  evbus_route_settle (route, &outcome, kept->len, hand.weight, NULL);
   evbus_hand_drop (&hand);
   evbus_hand_clear (&hand);
 }

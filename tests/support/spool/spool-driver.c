@@ -511,7 +511,8 @@ say_ledger (Driver *self,
 static void
 say_rest (Driver *self)
 {
-  g_autoptr (GPtrArray) known = evbus_spool_load_known_ids (self->spool);
+  g_autoptr (GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr (GPtrArray) known = evbus_spool_load_known_ids (self->spool, seqs);
   g_autoptr (GPtrArray) letters = NULL;
   g_autoptr (GError) error = NULL;
   guint i;
