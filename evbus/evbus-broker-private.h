@@ -28,6 +28,7 @@ struct _EvbusBroker
   int              reject_unrouted; /* atomic, a copy of the queue's */
 
   GMutex           reload_lock;     /* one reload at a time; taken before @lock */
+  char            *profiles_spool;  /* what the configuration in place says of it; under @reload_lock */
   GMutex           lock;
   /* Under @lock. */
   GPtrArray       *routes;          /* a reference of each, in their order */

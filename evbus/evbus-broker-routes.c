@@ -264,6 +264,29 @@ change_settings (EvbusBroker         *self,
                                               ? NULL : settings->spool_directory);
 }
 
+/* What was accepted is where it is: a spool does not move while the broker runs. One
+ * that the application has set is none of the configuration's business. */
+static gboolean
+check_spool (EvbusBroker          *self,
+             const EvbusSettings  *settings,
+             GError              **error)
+{
+  gboolean started;
+
+  g_mutex_lock (&self->lock);
+  started = self->started;
+  g_mutex_unlock (&self->lock);
+  if (!started || g_strcmp0 (self->profiles_spool, settings->spool_directory) == 0)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+               "'evbus.spool.directory' was %s and is %s now: the spool does not move while its broker runs; "
+               "set it back, or stop and start again",
+               self->profiles_spool != NULL ? self->profiles_spool : "not set",
+               settings->spool_directory != NULL ? settings->spool_directory : "not set");
+  return FALSE;
+}
+
 /* Under @reload_lock, so that the routes and settings of a broker are always
  * those of one configuration; calls nobody back. */
 static gboolean
@@ -281,10 +304,13 @@ commit (EvbusBroker    *self,
       if (serializer == NULL)
         return FALSE;
     }
-  if (!change_routes (self, evbus_profiles_get_specs (profiles), change, error))
+  if (!check_spool (self, settings, error) ||
+      !change_routes (self, evbus_profiles_get_specs (profiles), change, error))
     return FALSE;
 
   change_settings (self, settings, change);
+  g_free (self->profiles_spool);
+  self->profiles_spool = g_strdup (settings->spool_directory);
   return TRUE;
 }
 
@@ -326,7 +352,8 @@ conclude (EvbusBroker   *self,
  * %EVBUS_ROUTE_STATE_FAILED.
  *
  * Errors, after which nothing is changed: %EVBUS_ERROR_INVALID_CONFIG if there
- * are more than 1,024 routes, %EVBUS_ERROR_NOT_FOUND for a serializer that is
+ * are more than 1,024 routes, or `spool.directory` is another one than before and the
+ * broker runs, %EVBUS_ERROR_NOT_FOUND for a serializer that is
  * not there, %EVBUS_ERROR_CLOSED.
  *
  * Returns: %TRUE if it was done

@@ -132,6 +132,7 @@ evbus_broker_finalize (GObject *object)
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
   g_free (self->spool_directory);
+  g_free (self->profiles_spool);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
 }

@@ -87,7 +87,7 @@ GVariant    *evbusctl_bus_call_manager    (EvbusctlBus          *self,
 GVariant    *evbusctl_bus_explain         (EvbusctlBus          *self,
                                            const char           *profile,
                                            GError              **error);
-gboolean     evbusctl_bus_reload          (EvbusctlBus          *self,
+char       **evbusctl_bus_reload          (EvbusctlBus          *self,
                                            GError              **error);
 
 G_END_DECLS

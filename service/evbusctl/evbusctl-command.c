@@ -35,7 +35,8 @@ static const EvbusctlCommand commands[] = {
     NULL,
     1, 1, TRUE, evbusctl_explain_entries, evbusctl_explain },
   { "reload", "", "Make the service read its configuration anew",
-    "A configuration with a mistake changes nothing; every mistake is shown.",
+    "A configuration with a mistake changes nothing; every mistake is shown. If a route\n"
+    "that is new or was changed does not run, it says so, and the exit code is 1.",
     0, 0, TRUE, NULL, evbusctl_reload },
   { "pause", "[ROUTE]", "Have a route deliver nothing until it is resumed",
     "ROUTE is its name, or PROVIDER 'PATTERN'; without one, all routes. What a route has,\n"

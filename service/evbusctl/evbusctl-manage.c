@@ -102,13 +102,23 @@ int
 evbusctl_reload (char **arguments)
 {
   g_autoptr(EvbusctlBus) bus = NULL;
+  g_auto(GStrv) not_running = NULL;
   g_autoptr(GError) error = NULL;
 
   bus = evbusctl_bus_open (&error);
   if (bus == NULL)
     return evbusctl_bus_report (error);
-  if (evbusctl_bus_reload (bus, &error))
+
+  not_running = evbusctl_bus_reload (bus, &error);
+  if (not_running != NULL && not_running[0] == NULL)
     return EVBUSCTL_OK;
+  if (not_running != NULL)
+    {
+      g_autofree char *lines = g_strjoinv ("\n", not_running);
+
+      evbusctl_error ("the new configuration is in place, but not all of its routes run\n%s", lines);
+      return EVBUSCTL_FAILED;
+    }
 
   if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG))
     {

@@ -17,6 +17,7 @@
 #include "evbusd-notify.h"
 #include "evbusd-pump.h"
 #include "evbusd-report.h"
+#include "evbusd-swap.h"
 #include "evbusd-watchdog.h"
 
 /* How long (milliseconds) the last messages may take to leave. */
@@ -27,6 +28,7 @@ typedef struct {
   GMainLoop           *loop;
   GDBusConnection     *connection;
   EvbusBroker         *broker;
+  EvbusdSwap          *swap;
   EvbusdFanout        *fanout;
   EvbusdPump          *pump;
   EvbusdIntake        *intake;
@@ -77,56 +79,93 @@ is_durable (Daemon *self)
   return directory != NULL;
 }
 
-/* Checks the whole configuration before anything changes. */
-static gboolean
-load_configuration (Daemon  *self,
-                    char   **path,
-                    GError **error)
+static void
+say_configuration (EvbusProfiles *profiles,
+                   const char    *path)
 {
-  g_autoptr (EvbusProfiles) profiles = NULL;
-
-  *path = find_configuration (self);
-  profiles = evbusd_config_load (*path, error);
-  if (profiles == NULL || !evbus_broker_apply_profiles (self->broker, profiles, error))
-    return FALSE;
-
   g_message ("%u route(s) from %s", evbus_profiles_get_n_routes (profiles),
-             *path != NULL ? *path : "the embedded default: every event goes to the subscribers");
-  return TRUE;
+             path != NULL ? path : "the embedded default: every event goes to the subscribers");
 }
 
-static gboolean
-reload (gpointer   user_data,
-        GError   **error)
+/* A reload that is under way. */
+typedef struct {
+  Daemon                *daemon;
+  EvbusProfiles         *profiles;     /* NULL: there is a mistake in it */
+  char                  *path;         /* NULL: the embedded default */
+  GDBusMethodInvocation *invocation;   /* NULL: nobody waits for the answer */
+} Reload;
+
+/* Takes @error. */
+static void
+reload_end (Reload    *reload,
+            GPtrArray *not_running,
+            GError    *error)
+{
+  if (!reload->daemon->stopping)
+    evbusd_notify ("READY=1");
+  if (error != NULL)
+    {
+      g_warning ("the new configuration is not used, the old one stays:\n%s", error->message);
+    }
+  else
+    {
+      say_configuration (reload->profiles, reload->path);
+      evbusd_exported_set_configuration (reload->daemon->exported, reload->path);
+      for (guint i = 0; i < not_running->len; i++)
+        g_warning ("after the reload: %s", (char *) not_running->pdata[i]);
+    }
+
+  if (reload->invocation != NULL)
+    evbusd_exported_answer_reload (reload->invocation, not_running, error);
+  g_clear_error (&error);
+  g_clear_object (&reload->profiles);
+  g_free (reload->path);
+  g_free (reload);
+}
+
+static void
+on_swapped (GObject      *source,
+            GAsyncResult *result,
+            gpointer      user_data)
+{
+  Reload *reload = user_data;
+  g_autoptr (GPtrArray) not_running = NULL;
+  GError *error = NULL;
+
+  not_running = evbusd_swap_finish (reload->daemon->swap, result, &error);
+  reload_end (reload, not_running, error);
+}
+
+/* Checks the whole configuration before anything changes. */
+static void
+start_reload (gpointer               user_data,
+              GDBusMethodInvocation *invocation)
 {
   Daemon *self = user_data;
-  g_autofree char *path = NULL;
-  gboolean loaded;
+  Reload *reload = g_new0 (Reload, 1);
+  GError *error = NULL;
 
+  reload->daemon = self;
+  reload->invocation = invocation;
   if (self->stopping)
     {
-      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the service is stopping");
-      return FALSE;
+      reload_end (reload, NULL, g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the service is stopping"));
+      return;
     }
 
   evbusd_notify_reloading ();
-  loaded = load_configuration (self, &path, error);
-  evbusd_notify ("READY=1");
-
-  if (loaded)
-    evbusd_exported_set_configuration (self->exported, path);
+  reload->path = find_configuration (self);
+  reload->profiles = evbusd_config_load (reload->path, &error);
+  if (reload->profiles == NULL)
+    reload_end (reload, NULL, error);
   else
-    g_warning ("the new configuration is not used, the old one stays:\n%s", (*error)->message);
-
-  return loaded;
+    evbusd_swap_async (self->swap, reload->profiles, on_swapped, reload);
 }
 
 static gboolean
 on_sighup (gpointer user_data)
 {
-  g_autoptr (GError) error = NULL;
-
-  reload (user_data, &error);
+  start_reload (user_data, NULL);
   return G_SOURCE_CONTINUE;
 }
 
@@ -260,11 +299,14 @@ static gboolean
 start (Daemon  *self,
        GError **error)
 {
-  g_autofree char *path = NULL;
+  g_autofree char *path = find_configuration (self);
+  g_autoptr (EvbusProfiles) profiles = NULL;
 
   set_default_spool (self);
-  if (!load_configuration (self, &path, error))
+  profiles = evbusd_config_load (path, error);
+  if (profiles == NULL || !evbusd_swap_begin (self->swap, profiles, error))
     return FALSE;
+  say_configuration (profiles, path);
   set_given_spool (self);
 
   self->connection = evbusd_bus_connect (self->options->bus, self->options->address, error);
@@ -273,7 +315,7 @@ start (Daemon  *self,
 
   self->fanout = evbusd_fanout_new (self->connection);
   self->pump = evbusd_pump_new (evbus_broker_get_routes (self->broker), self->fanout);
-  self->exported = evbusd_exported_new (self->connection, self->broker, self->fanout, reload, self, error);
+  self->exported = evbusd_exported_new (self->connection, self->broker, self->fanout, start_reload, self, error);
   if (self->exported == NULL)
     return FALSE;
 
@@ -298,6 +340,7 @@ clear (Daemon *self)
   g_clear_pointer (&self->exported, evbusd_exported_free);
   g_clear_pointer (&self->pump, evbusd_pump_free);
   g_clear_pointer (&self->fanout, evbusd_fanout_free);
+  g_clear_pointer (&self->swap, evbusd_swap_free);
   g_clear_object (&self->broker);
   g_clear_object (&self->connection);
   g_clear_object (&self->hurry);
@@ -315,6 +358,7 @@ evbusd_daemon_run (const EvbusdOptions *options)
   self.loop = g_main_loop_new (NULL, FALSE);
   self.hurry = g_cancellable_new ();
   self.broker = evbus_broker_new ();
+  self.swap = evbusd_swap_new (self.broker);
 
   if (start (&self, &error))
     {

@@ -206,14 +206,28 @@ on_reload (EvbusdManager         *skeleton,
            GDBusMethodInvocation *invocation,
            EvbusdExported        *self)
 {
-  g_autoptr (GError) error = NULL;
-
-  if (self->reload (self->reload_data, &error))
-    evbusd_manager_complete_reload (skeleton, invocation);
-  else
-    return_error (invocation, error);
-
+  self->reload (self->reload_data, invocation);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+void
+evbusd_exported_answer_reload (GDBusMethodInvocation *invocation,
+                               GPtrArray             *not_running,
+                               const GError          *error)
+{
+  GVariantBuilder lines;
+
+  if (error != NULL)
+    {
+      return_error (invocation, error);
+      return;
+    }
+
+  /* A reason is UTF-8 already. */
+  g_variant_builder_init (&lines, G_VARIANT_TYPE_STRING_ARRAY);
+  for (guint i = 0; i < not_running->len; i++)
+    g_variant_builder_add (&lines, "s", (char *) not_running->pdata[i]);
+  g_dbus_method_invocation_return_value (invocation, g_variant_new ("(as)", &lines));
 }
 
 static void

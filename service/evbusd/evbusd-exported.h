@@ -10,8 +10,9 @@ G_BEGIN_DECLS
 
 typedef struct _EvbusdExported EvbusdExported;
 
-typedef gboolean (* EvbusdReload) (gpointer   user_data,
-                                   GError   **error);
+/* Answers the call with evbusd_exported_answer_reload(), now or later. */
+typedef void (* EvbusdReload) (gpointer               user_data,
+                               GDBusMethodInvocation *invocation);
 
 EvbusdExported *evbusd_exported_new  (GDBusConnection  *connection,
                                       EvbusBroker      *broker,
@@ -23,6 +24,11 @@ void            evbusd_exported_free (EvbusdExported   *self);
 
 void            evbusd_exported_set_configuration (EvbusdExported *self,
                                                    const char     *path);
+
+/* @not_running: (element-type char*), NULL with an @error. */
+void            evbusd_exported_answer_reload (GDBusMethodInvocation *invocation,
+                                               GPtrArray             *not_running,
+                                               const GError          *error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusdExported, evbusd_exported_free)
 

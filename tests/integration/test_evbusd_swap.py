@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A reload: it says what came of it, and takes back what cannot be."""
+
+import pytest
+from gi.repository import GLib
+
+from evbus_service import (DEADLINE, ERROR, MANAGER, CallError, assert_balanced, build_root, iterate_until, plugin_path,
+                           read_events, wait_for)
+
+BODY = GLib.Variant('i', 1)
+
+
+def reload(daemon, client, config):
+    daemon.config.write_text(config)
+    return client.call('Reload', interface=MANAGER)[0]
+
+
+def names(client):
+    return [route['name'] for route in client.routes()]
+
+
+def test_it_is_answered_when_the_new_routes_run(evbusd, client, folder):
+    daemon = evbusd('internal: {default: {}}')
+    client.wait_running(1)
+    assert reload(daemon, client, f'internal: {{default: {{}}}}\nfile: {{new: {{path: {folder}/new.jsonl}}}}') == []
+    assert [route['state'] for route in client.routes()] == ['running', 'running']
+    # Nothing to wait for.
+    assert reload(daemon, client, 'internal: {default: {}}') == []
+
+
+def test_what_does_not_run_is_said_with_the_reason(evbusd, client, folder, evbusctl):
+    bad = f'file: {{bad: {{path: {folder}/missing/bad.jsonl}}}}\n'
+    daemon = evbusd('internal: {default: {}}')
+    (line,) = reload(daemon, client, 'internal: {default: {}}\n' + bad)
+    route = client.routes()[1]
+    assert route['state'] in ('broken', 'retrying') and str(folder) in route['reason']
+    assert line == f"file 'bad': {route['state']}: {route['reason']}"
+    assert f'after the reload: {line}' in daemon.log()
+    # It is in place; and one that is not touched is not told of.
+    daemon.config.write_text(f'{bad}internal: {{default: {{}}, other: {{}}}}')
+    result = evbusctl('reload')
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+    daemon.config.write_text(f'file: {{worse: {{path: {folder}/missing/worse.jsonl}}}}')
+    result = evbusctl('reload')
+    assert result.returncode == 1 and result.stdout == ''
+    assert 'the new configuration is in place, but not all of its routes run' in result.stderr
+    assert "file 'worse': " in result.stderr
+    assert names(client) == ["file 'worse'"]
+
+
+def test_a_provider_that_is_not_installed_is_no_reason_to_go_back(evbusd, client):
+    daemon = evbusd('internal: {default: {}}')
+    (line,) = reload(daemon, client, 'internal: {default: {}}\nabsent: {default: {topic: t}}')
+    assert line.startswith("absent 'default': failed: ") and 'not installed' in line
+    assert len(names(client)) == 2
+
+
+@pytest.mark.parametrize('provider', ['broken-symbol', 'broken-nothing'])
+def test_a_route_that_cannot_be_made_takes_the_reload_back(evbusd, client, folder, provider):
+    path = f'{plugin_path()}:{build_root()}/tests/support/broken-plugins'
+    kept, changed = f'file: {{kept: {{path: {folder}/kept.jsonl}}}}\n', 'internal: {changed: {max_events: %d}%s}\n'
+    daemon = evbusd(kept + changed % (1000, ''), env={'EVBUS_PLUGIN_PATH': path})
+    client.wait_running(2)
+    client.put('k', BODY, 'kept')
+    client.put('k', BODY, 'changed')
+    client.wait_ledger(delivered=2)
+    (managed,) = client.call('GetManagedObjects', interface='org.freedesktop.DBus.ObjectManager')
+    with pytest.raises(CallError, match=ERROR + 'Plugin') as caught:
+        reload(daemon, client, kept + changed % (2000, ', new: {}') + f'{provider}: {{sick: {{}}}}\n')
+    assert 'the old one was put back' in caught.value.message and f"{provider} 'sick'" in caught.value.message
+    daemon.wait_log('the old one stays')
+    wait_for(lambda: names(client) == ["file 'kept'", "internal 'changed'"], 'the old routes')
+    client.wait_running(2)
+    # The route that was the same in both is the one it was.
+    (after,) = client.call('GetManagedObjects', interface='org.freedesktop.DBus.ObjectManager')
+    assert len(set(managed) & set(after)) == 1
+    for profile in ('kept', 'changed'):
+        client.put('k', BODY, profile)
+    assert client.wait_ledger(delivered=4)['dropped'] == 0
+    assert len(read_events(folder / 'kept.jsonl')) == 2
+
+
+SLOW = 'evbus: {stop_timeout: 1h}\nsink: {default: {mode: %s, delivery: {timeout: 1h}}}\n'
+
+
+@pytest.fixture
+def slow(evbusd, client):
+    """A route that does not close: one that takes its place cannot open."""
+    daemon = evbusd(SLOW % 'block')
+    client.put('k', BODY)
+    wait_for(lambda: client.routes()[0]['ledger']['queued'] == 1, 'the event')
+    yield daemon
+    daemon.kill()
+
+
+def test_it_does_not_wait_for_ever(slow, client):
+    slow.config.write_text(SLOW % 'confirm')
+    answer = client.start('Reload', '()', interface=MANAGER)
+    # Meanwhile the service answers.
+    for _ in range(10):
+        assert_balanced(client.ledger())
+    assert not answer
+    assert client.finish(answer) == (["sink 'default': it has not opened yet"],)
+
+
+def test_the_next_one_ends_its_wait(slow, client):
+    slow.config.write_text(SLOW % 'confirm')
+    answers = [client.start('Reload', '()', interface=MANAGER)]
+    client.ledger()
+    slow.config.write_text('internal: {default: {}}')
+    answers.append(client.start('Reload', '()', interface=MANAGER))
+    iterate_until(lambda: answers[1], 'the second answer', DEADLINE)
+    assert client.finish(answers[0]) == (["sink 'default': it has not opened yet"],)
+    assert client.finish(answers[1]) == ([],)
+
+
+def test_the_spool_does_not_move(evbusd, client, folder):
+    config = 'evbus: {spool: {directory: %s}}\ninternal: {%s: {}}'
+    daemon = evbusd(config % (folder / 'first', 'default'))
+    for text in (config % (folder / 'second', 'other'), config % ('none', 'other'), 'internal: {other: {}}'):
+        with pytest.raises(CallError, match=ERROR + 'InvalidConfig') as caught:
+            reload(daemon, client, text)
+        assert 'spool.directory' in caught.value.message and str(folder / 'first') in caught.value.message
+        assert names(client) == ["internal 'default'"]
+    assert reload(daemon, client, config % (folder / 'first', 'other')) == []
+    assert not (folder / 'second').exists()
+
+
+def test_the_spool_of_the_command_line_is_not_the_configuration_s(evbusd, client, folder):
+    daemon = evbusd('internal: {default: {}}', arguments=['--session', '--spool', str(folder / 'given')])
+    assert reload(daemon, client, 'internal: {other: {}}') == []
+    assert names(client) == ["internal 'other'"]
