@@ -176,12 +176,19 @@ count_files (void)
   return n;
 }
 
+static gsize
+get_growth (gsize heap)
+{
+  gsize now = mallinfo2 ().uordblks;
+
+  return MAX (now, heap) - heap;
+}
+
 static void
 leave_nothing (guint n_rounds)
 {
   guint n_threads, n_files;
   gsize heap;
-  gsize growth;
 
   for (guint i = 0; i < N_WARM; i++)
     one_round ();
@@ -195,11 +202,11 @@ leave_nothing (guint n_rounds)
     one_round ();
   evbus_test_wait_until (count_threads ("evbus-") == 0);
   evbus_test_clear_logs ();
-  growth = MAX (mallinfo2 ().uordblks, heap) - heap;
   g_assert_cmpuint (count_threads (NULL), <=, n_threads);
   g_assert_cmpuint (count_files (), <=, n_files);
-  printf ("heap: %" G_GSIZE_FORMAT " bytes more after %u rounds\n", growth, n_rounds);
-  g_assert_cmpuint (growth, <=, n_rounds * MAX_HEAP_A_ROUND);
+  /* Some client libraries free what was received on a thread of their own. */
+  evbus_test_wait_until (get_growth (heap) <= n_rounds * MAX_HEAP_A_ROUND);
+  printf ("heap: %" G_GSIZE_FORMAT " bytes more after %u rounds\n", get_growth (heap), n_rounds);
 }
 
 static void

@@ -45,8 +45,9 @@ def test_a_line_that_is_cut_in_the_middle_of_a_batch(trial, adaptor, proxy, how)
 
 
 def test_a_server_that_is_not_there_yet_is_no_mistake(trial, adaptor, proxy):
+    adaptor.prepare(trial.destination)
     adaptor.kill()
-    trial.start(adaptor.options(trial.destination, port=adaptor.port))
+    trial.start(adaptor.options(trial.destination, port=adaptor.port), prepare=False)
     trial.put(10)
     assert str(adaptor.port) in trial.wait_state('retrying')
     adaptor.start()

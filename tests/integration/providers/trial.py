@@ -36,11 +36,13 @@ class Trial:
         broker = {'stop_timeout': '100ms', **(broker or {})}
         return json.dumps({'evbus': broker, self.adaptor.name: {'default': {**options, 'delivery': delivery}}})
 
-    def start(self, options=None, **settings):
-        """Starts evbusd; options: of the profile, else those of the plain port."""
+    def start(self, options=None, prepare=True, **settings):
+        """Starts evbusd; options: of the profile, else those of the plain port; prepare: not
+        where the destination is there already, and the server is not."""
         if options is None:
             options = self.adaptor.options(self.destination)
-        self.adaptor.prepare(self.destination)
+        if prepare:
+            self.adaptor.prepare(self.destination)
         self.daemon = self._evbusd(self.config(options, **settings),
                                    arguments=['--session', '--spool', str(self._spool)])
         return self

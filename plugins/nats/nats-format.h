@@ -1,0 +1,30 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <evbus/evbus.h>
+#include <nats/nats.h>
+
+G_BEGIN_DECLS
+
+/* How events become messages. */
+typedef struct _NatsFormat NatsFormat;
+
+NatsFormat *nats_format_new             (EvbusContext  *ctx,
+                                         GError       **error);
+void        nats_format_free            (NatsFormat    *self);
+gboolean    nats_format_is_fixed        (NatsFormat    *self);
+const char *nats_format_get_subject     (NatsFormat    *self,
+                                         EvbusEvent    *event);
+natsMsg    *nats_format_make            (NatsFormat    *self,
+                                         EvbusEvent    *event,
+                                         const char    *reply,
+                                         gsize          max_payload,
+                                         EvbusOutcome  *outcome,
+                                         char         **reason);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatsFormat, nats_format_free)
+
+G_END_DECLS
