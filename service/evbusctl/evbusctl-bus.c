@@ -18,7 +18,8 @@ struct _EvbusctlBus
 
   guint64 subscription;
   EvbusctlEventFunc on_event;
-  GFunc on_lost;
+  EvbusctlSettledFunc on_settled;
+  GFunc on_lost;                    /* NULL: nobody minds any more */
   gpointer user_data;
 };
 
@@ -423,11 +424,24 @@ on_owner (GObject    *broker,
   EvbusctlBus *self = user_data;
   g_autofree char *owner = g_dbus_proxy_get_name_owner (G_DBUS_PROXY (broker));
 
-  if (self->subscription != 0 && owner == NULL)
+  if (self->on_lost != NULL && owner == NULL)
     {
+      GFunc lost = self->on_lost;
+
       self->subscription = 0;
-      self->on_lost (self, self->user_data);
+      self->on_lost = NULL;
+      lost (self, self->user_data);
     }
+}
+
+static void
+watch_service (EvbusctlBus *self,
+               GFunc        lost,
+               gpointer     user_data)
+{
+  self->on_lost = lost;
+  self->user_data = user_data;
+  g_signal_connect_object (self->broker, "notify::g-name-owner", G_CALLBACK (on_owner), self, 0);
 }
 
 /* @lost is called with the bus once the service is gone, and the subscription
@@ -441,11 +455,8 @@ evbusctl_bus_subscribe (EvbusctlBus        *self,
                         GError            **error)
 {
   self->on_event = callback;
-  self->on_lost = lost;
-  self->user_data = user_data;
-
+  watch_service (self, lost, user_data);
   g_signal_connect_object (self->broker, "event", G_CALLBACK (on_event), self, 0);
-  g_signal_connect_object (self->broker, "notify::g-name-owner", G_CALLBACK (on_owner), self, 0);
 
   return evbusctl_broker_call_subscribe_sync (self->broker, options, G_DBUS_CALL_FLAGS_NONE,
                                               evbusctl_bus_get_timeout (), &self->subscription,
@@ -463,7 +474,35 @@ evbusctl_bus_unsubscribe (EvbusctlBus *self)
   evbusctl_broker_call_unsubscribe (self->broker, self->subscription,
                                     G_DBUS_CALL_FLAGS_NO_AUTO_START, -1, NULL, NULL, NULL);
   self->subscription = 0;
+  self->on_lost = NULL;
   g_dbus_connection_flush_sync (self->connection, NULL, NULL);
+}
+
+static void
+on_settled (EvbusctlBroker *broker,
+            const char     *id,
+            const char     *route,
+            const char     *fate,
+            const char     *reason,
+            guint           left,
+            gpointer        user_data)
+{
+  EvbusctlBus *self = user_data;
+
+  self->on_settled (id, route, fate, reason, left, self->user_data);
+}
+
+/* What becomes of the events that are put with the option "follow" from now on. @lost is
+ * called with the bus once the service is gone. */
+void
+evbusctl_bus_follow (EvbusctlBus         *self,
+                     EvbusctlSettledFunc  callback,
+                     GFunc                lost,
+                     gpointer             user_data)
+{
+  self->on_settled = callback;
+  watch_service (self, lost, user_data);
+  g_signal_connect_object (self->broker, "settled", G_CALLBACK (on_settled), self, 0);
 }
 
 /* ---- Asking ---- */

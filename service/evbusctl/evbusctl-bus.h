@@ -29,6 +29,13 @@ typedef void (* EvbusctlEventFunc) (guint64     subscription,
                                     GVariant   *attributes,
                                     gpointer    user_data);
 
+typedef void (* EvbusctlSettledFunc) (const char *id,
+                                      const char *route,
+                                      const char *fate,
+                                      const char *reason,
+                                      guint       left,
+                                      gpointer    user_data);
+
 gboolean     evbusctl_bus_check_options   (GError              **error);
 EvbusctlBus *evbusctl_bus_open            (GError              **error);
 int          evbusctl_bus_report          (GError               *error);
@@ -71,6 +78,10 @@ gboolean     evbusctl_bus_subscribe       (EvbusctlBus          *self,
                                            GFunc                 lost,
                                            gpointer              user_data,
                                            GError              **error);
+void         evbusctl_bus_follow          (EvbusctlBus          *self,
+                                           EvbusctlSettledFunc   callback,
+                                           GFunc                 lost,
+                                           gpointer              user_data);
 void         evbusctl_bus_unsubscribe     (EvbusctlBus          *self);
 
 GVariant    *evbusctl_bus_list_routes     (EvbusctlBus          *self,

@@ -17,7 +17,9 @@ static const EvbusctlCommand commands[] = {
     "line of the standard input. Prints the id of each event, in order.\n"
     "With - every line is tried: a refused one is reported with its number, and the\n"
     "exit code is 1. Blank lines are skipped. A BODY that begins with a dash goes\n"
-    "after --, as in: evbusctl put temperature -- -5",
+    "after --, as in: evbusctl put temperature -- -5\n"
+    "With --wait it ends when all routes have delivered the event: exit code 0; 5: a\n"
+    "route gave it up; 6: the SECONDS are over, and a route has it still.",
     2, 2, TRUE, evbusctl_put_entries, evbusctl_put },
   { "generate", "", "Put random events at a rate, to try a configuration",
     "Ends after --count events, or with Ctrl-C, and says how many were put.",
@@ -49,6 +51,11 @@ static const EvbusctlCommand commands[] = {
     "ROUTE is its name, or PROVIDER 'PATTERN'; without one, all routes. It waits neither\n"
     "for the next try after a failure nor for a batch to fill. A paused one stays paused.",
     0, 1, TRUE, NULL, evbusctl_flush },
+  { "test-route", "PROFILE", "Put a test event, and show whether it arrives, and how soon",
+    "The event has the routing key evbus.test and the attribute evbus-test. Exit code 0:\n"
+    "all routes that match have delivered it; 5: one gave it up; 6: one has it still,\n"
+    "with its state and the reason; 1: no route matches, and nothing was put.",
+    1, 1, TRUE, evbusctl_test_entries, evbusctl_test_route },
   { "dead", "list|show|replay|drop|export [NUMBER...]", "Show, replay or drop dead letters",
     "Dead letters are events that a route has given up on, by their numbers: all of a\n"
     "route with --route, all there are with --all, as list and export do without either.\n"
@@ -252,6 +259,38 @@ usage_error (const EvbusctlCommand *command,
   return EVBUSCTL_USAGE;
 }
 
+static gboolean
+may_have_value (const EvbusctlCommand *command,
+                const char            *word)
+{
+  const GOptionEntry *entry;
+
+  for (entry = command->entries; entry != NULL && entry->long_name != NULL; entry++)
+    if ((entry->flags & G_OPTION_FLAG_OPTIONAL_ARG) != 0 &&
+        g_str_has_prefix (word, "--") && strcmp (word + 2, entry->long_name) == 0)
+      return TRUE;
+
+  return FALSE;
+}
+
+/* GOption takes the next word for the value of an option that may have one, whatever
+ * it is: such a value comes with = alone, and none is an empty one. */
+static void
+mark_missing_values (const EvbusctlCommand  *command,
+                     char                  **words)
+{
+  guint i;
+
+  for (i = 1; words[0] != NULL && words[i] != NULL && strcmp (words[i], "--") != 0; i++)
+    if (may_have_value (command, words[i]))
+      {
+        char *word = g_strconcat (words[i], "=", NULL);
+
+        g_free (words[i]);
+        words[i] = word;
+      }
+}
+
 static int
 run_command (const EvbusctlCommand   *command,
              char                  ***strv)
@@ -260,6 +299,7 @@ run_command (const EvbusctlCommand   *command,
   g_autoptr(GError) error = NULL;
   guint n;
 
+  mark_missing_values (command, *strv);
   if (!g_option_context_parse_strv (context, strv, &error))
     return usage_error (command, error->message);
   if (show_help)

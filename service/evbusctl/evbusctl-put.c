@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "evbusctl.h"
-#include "evbusctl-bus.h"
+#include "evbusctl-follow.h"
 #include "evbusctl-output.h"
 
 #include <errno.h>
@@ -14,10 +13,34 @@
 
 static char *profile;
 static gboolean gvariant;
+static gboolean wants_wait;
+static int wait_seconds;           /* 0: as long as it takes */
+
+static gboolean
+parse_wait (const char  *name,
+            const char  *value,
+            gpointer     data,
+            GError     **error)
+{
+  guint64 seconds = 0;
+
+  wants_wait = TRUE;
+  if (*value == '\0' || g_ascii_string_to_unsigned (value, 10, 1, EVBUSCTL_MAX_WAIT, &seconds, NULL))
+    {
+      wait_seconds = (int) seconds;
+      return TRUE;
+    }
+
+  g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+               "%s: a number of seconds from 1 to %d is wanted", name, EVBUSCTL_MAX_WAIT);
+  return FALSE;
+}
 
 const GOptionEntry evbusctl_put_entries[] = {
   { "profile", 'p', 0, G_OPTION_ARG_FILENAME, &profile, "The event's profile (default)", "PROFILE" },
   { "gvariant", 'g', 0, G_OPTION_ARG_NONE, &gvariant, "BODY is GVariant text, such as {'id': <42>}", NULL },
+  { "wait", 0, G_OPTION_FLAG_OPTIONAL_ARG, G_OPTION_ARG_CALLBACK, parse_wait,
+    "Show what becomes of it at each route, for at most so long", "SECONDS" },
   { NULL }
 };
 
@@ -101,16 +124,43 @@ parse_argument (EvbusctlBody  *body,
   return FALSE;
 }
 
+static int
+put_one (EvbusctlBus  *bus,
+         const char   *routing_key,
+         EvbusctlBody *body)
+{
+  const EvbusctlFollow event = {
+    .routing_key = routing_key, .body = body->value, .profile = profile, .options = body->options,
+    .seconds = wait_seconds,
+  };
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = NULL;
+
+  if (wants_wait)
+    return evbusctl_follow (bus, &event);
+
+  id = evbusctl_bus_put (bus, routing_key, body->value, profile, body->options, &error);
+  if (id == NULL)
+    return evbusctl_bus_report (error);
+
+  puts (id);
+  return EVBUSCTL_OK;
+}
+
 int
 evbusctl_put (char **arguments)
 {
   g_auto(EvbusctlBody) body = { NULL };
   g_autoptr(EvbusctlBus) bus = NULL;
   g_autoptr(GError) error = NULL;
-  g_autofree char *id = NULL;
 
   if (profile == NULL)
     profile = g_strdup ("");
+  if (wants_wait && strcmp (arguments[1], "-") == 0)
+    {
+      evbusctl_error ("put: --wait is for one event, not for the lines of the standard input");
+      return EVBUSCTL_USAGE;
+    }
 
   if (!evbusctl_check_text ("routing key", arguments[0], &error) ||
       !evbusctl_check_text ("profile", profile, &error))
@@ -126,11 +176,5 @@ evbusctl_put (char **arguments)
   if (bus == NULL)
     return evbusctl_bus_report (error);
 
-  id = evbusctl_bus_put (bus, arguments[0], body.value, profile, body.options, &error);
-  if (id == NULL)
-    return evbusctl_bus_report (error);
-
-  puts (id);
-
-  return EVBUSCTL_OK;
+  return put_one (bus, arguments[0], &body);
 }

@@ -15,6 +15,8 @@ enum {
   EVBUSCTL_USAGE            = 2,   /* the command line itself is wrong */
   EVBUSCTL_MISSING_PROVIDER = 3,   /* check-config: nothing wrong but plugins that are not there */
   EVBUSCTL_UNREACHABLE      = 4,   /* no bus, or no service on it: nothing was asked */
+  EVBUSCTL_UNDELIVERED      = 5,   /* put --wait, test-route: a route gave the event up */
+  EVBUSCTL_PENDING          = 6,   /* the same: a route has it still, and the time is over */
   EVBUSCTL_INTERRUPTED      = 130, /* SIGINT or SIGTERM before the work was done */
 };
 
@@ -35,6 +37,9 @@ typedef struct {
 int  evbusctl_run         (int          argc,
                            char       **argv);
 
+/* How long (seconds) a command can be told to wait for a delivery. */
+#define EVBUSCTL_MAX_WAIT 86400
+
 /* One file per group of commands. */
 extern const GOptionEntry evbusctl_put_entries[];
 extern const GOptionEntry evbusctl_generate_entries[];
@@ -42,6 +47,7 @@ extern const GOptionEntry evbusctl_monitor_entries[];
 extern const GOptionEntry evbusctl_status_entries[];
 extern const GOptionEntry evbusctl_explain_entries[];
 extern const GOptionEntry evbusctl_dead_entries[];
+extern const GOptionEntry evbusctl_test_entries[];
 extern const GOptionEntry evbusctl_providers_entries[];
 
 int  evbusctl_put          (char **arguments);
@@ -56,6 +62,7 @@ int  evbusctl_reload       (char **arguments);
 int  evbusctl_pause        (char **arguments);
 int  evbusctl_resume       (char **arguments);
 int  evbusctl_flush        (char **arguments);
+int  evbusctl_test_route   (char **arguments);
 int  evbusctl_check_config (char **arguments);
 int  evbusctl_providers    (char **arguments);
 

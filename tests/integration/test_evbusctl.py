@@ -13,7 +13,8 @@ from gi.repository import GLib
 
 from evbus_service import assert_balanced, program, read_events, source_root, wait_for
 
-COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'pause', 'resume', 'flush', 'dead', 'forget', 'check-config', 'providers', 'help')
+COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'pause', 'resume', 'flush', 'test-route',
+            'dead', 'forget', 'check-config', 'providers', 'help')
 
 CONFIG = '''
 internal: {default: {}}
@@ -62,7 +63,7 @@ def test_help_of_a_command(evbusctl, command):
     (['statsu'], "unknown command 'statsu'; did you mean 'status'?"),
     (['mon'], "unknown command 'mon'; did you mean 'monitor'?"),
     (['check'], "unknown command 'check'; did you mean 'check-config'?"),
-    (['list-routes'], "unknown command 'list-routes'; 'evbusctl help' lists them"),
+    (['show-everything'], "unknown command 'show-everything'; 'evbusctl help' lists them"),
     (['x' * 5000], "'evbusctl help' lists them"),
     ([''], "unknown command ''; 'evbusctl help' lists them"),
     (['help', 'stauts'], "did you mean 'status'?"),
