@@ -16,10 +16,6 @@ typedef enum {
   EVBUS_MARK_POISON,
 } EvbusMark;
 
-/* A batch of its own references, for calling an ingress directly. */
-EvbusBatch *evbus_batch_new           (EvbusEvent  **events,
-                                       guint         n_events);
-
 /* A route's way: one batch object for all of its publishes, which borrows the
  * events for one of them at a time. */
 void        evbus_batch_fill          (EvbusBatch   *self,

@@ -106,20 +106,6 @@ evbus_batch_fill (EvbusBatch  *self,
   self->closed = FALSE;
 }
 
-EvbusBatch *
-evbus_batch_new (EvbusEvent **events,
-                 guint        n_events)
-{
-  EvbusBatch *self = g_object_new (EVBUS_TYPE_BATCH, NULL);
-
-  evbus_batch_fill (self, events, n_events);
-  for (guint i = 0; i < n_events; i++)
-    evbus_event_ref (events[i]);
-  self->owned = TRUE;
-
-  return self;
-}
-
 gboolean
 evbus_batch_release (EvbusBatch *self)
 {

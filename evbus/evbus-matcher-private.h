@@ -15,8 +15,7 @@ typedef struct _EvbusMatcher EvbusMatcher;
 EvbusMatcher *evbus_matcher_new   (const char    *plugin,
                                    const char    *pattern,
                                    GError       **error);
-EvbusMatcher *evbus_matcher_ref   (EvbusMatcher  *self);
-void          evbus_matcher_unref (EvbusMatcher  *self);
+void          evbus_matcher_free  (EvbusMatcher  *self);
 
 const char   *evbus_matcher_get_plugin (EvbusMatcher *self);
 
@@ -27,6 +26,6 @@ gboolean      evbus_matcher_match (EvbusMatcher  *self,
                                    gboolean      *matches,
                                    GError       **error);
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusMatcher, evbus_matcher_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusMatcher, evbus_matcher_free)
 
 G_END_DECLS

@@ -25,7 +25,6 @@ typedef enum {
 
 struct _EvbusMatcher
 {
-  gatomicrefcount ref_count;
   Shape           shape;
   GRegex         *regex;
   gsize           length;   /* of text, without what SHAPE_PREFIX cuts off */
@@ -56,7 +55,6 @@ matcher_alloc (Shape       shape,
 {
   EvbusMatcher *self = g_malloc0 (sizeof (EvbusMatcher) + length + 1);
 
-  g_atomic_ref_count_init (&self->ref_count);
   self->shape = shape;
   self->length = length;
   memcpy (self->text, text, length);
@@ -188,25 +186,13 @@ evbus_matcher_new (const char  *plugin,
   return NULL;
 }
 
-EvbusMatcher *
-evbus_matcher_ref (EvbusMatcher *self)
-{
-  g_return_val_if_fail (self != NULL, NULL);
-
-  g_atomic_ref_count_inc (&self->ref_count);
-  return self;
-}
-
 void
-evbus_matcher_unref (EvbusMatcher *self)
+evbus_matcher_free (EvbusMatcher *self)
 {
   g_return_if_fail (self != NULL);
 
-  if (g_atomic_ref_count_dec (&self->ref_count))
-    {
-      g_clear_pointer (&self->regex, g_regex_unref);
-      g_free (self);
-    }
+  g_clear_pointer (&self->regex, g_regex_unref);
+  g_free (self);
 }
 
 const char *

@@ -273,7 +273,7 @@ evbus_route_spec_unref (EvbusRouteSpec *self)
   g_free (self->provider);
   g_free (self->profile);
   g_free (self->where);
-  g_clear_pointer (&self->matcher, evbus_matcher_unref);
+  g_clear_pointer (&self->matcher, evbus_matcher_free);
   g_clear_object (&self->info);
   g_free (self->missing);
   g_clear_pointer (&self->data, g_variant_unref);

@@ -263,39 +263,6 @@ evbus_spool_set_missing (EvbusSpool  *self,
   return FALSE;
 }
 
-gboolean
-evbus_spool_replay_dead (EvbusSpool       *self,
-                         gint64            number,
-                         EvbusSpoolRoute **route,
-                         EvbusEvent      **event,
-                         GError          **error)
-{
-  g_autoptr(GPtrArray) routes = g_ptr_array_new ();
-  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  EvbusSpoolDeadStep step = { .replay = TRUE, .routes = routes, .events = events };
-
-  if (!evbus_spool_step_dead (self, &number, 1, &step, error))
-    return FALSE;
-  if (step.n_done == 0)
-    return evbus_spool_set_missing (self, number, error);
-
-  *route = routes->pdata[0];
-  *event = evbus_event_ref (events->pdata[0]);
-  return TRUE;
-}
-
-gboolean
-evbus_spool_drop_dead (EvbusSpool  *self,
-                       gint64       number,
-                       GError     **error)
-{
-  EvbusSpoolDeadStep step = { 0 };
-
-  if (!evbus_spool_step_dead (self, &number, 1, &step, error))
-    return FALSE;
-  return step.n_done > 0 || evbus_spool_set_missing (self, number, error);
-}
-
 /* In a transaction: which go. @last: (out): the number of the newest of them. */
 static void
 choose_oldest (EvbusSpool      *self,

@@ -146,9 +146,6 @@ guint        evbus_spool_expire_oldest (EvbusSpool      *self,
                                         guint            max_events,
                                         GPtrArray       *expired,
                                         guint64         *weight);
-/* The end of that range: a reader goes on after it. 0: there is none. Any
- * thread. */
-gint64       evbus_spool_route_get_skipped (EvbusSpoolRoute *route);
 /* Writer. Whether events that all their routes have settled are still to be
  * deleted, and weigh meanwhile. */
 gboolean     evbus_spool_has_settled   (EvbusSpool      *self);
@@ -235,9 +232,6 @@ gboolean     evbus_spool_reader_read      (EvbusSpoolReader *self,
                                            GError          **error);
 /* Up to which sequence number it has read. */
 gint64       evbus_spool_reader_get_position (EvbusSpoolReader *self);
-/* Skips to @position, if that is later: those between were settled otherwise. */
-void         evbus_spool_reader_skip      (EvbusSpoolReader *self,
-                                           gint64            position);
 void         evbus_spool_reader_free      (EvbusSpoolReader *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpool, evbus_spool_unref)
@@ -319,15 +313,5 @@ gboolean     evbus_spool_set_missing   (EvbusSpool       *self,
                                         gint64            number,
                                         GError          **error);
 
-/* Writer. The same for one, and %EVBUS_ERROR_NOT_FOUND if it is not there any
- * more, or, of a replay, its route is an orphan. @event: (out) (transfer full). */
-gboolean     evbus_spool_replay_dead   (EvbusSpool       *self,
-                                        gint64            number,
-                                        EvbusSpoolRoute **route,
-                                        EvbusEvent      **event,
-                                        GError          **error);
-gboolean     evbus_spool_drop_dead     (EvbusSpool       *self,
-                                        gint64            number,
-                                        GError          **error);
 
 G_END_DECLS

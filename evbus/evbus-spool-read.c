@@ -98,14 +98,6 @@ evbus_spool_reader_get_position (EvbusSpoolReader *self)
   return self->position;
 }
 
-void
-evbus_spool_reader_skip (EvbusSpoolReader *self,
-                         gint64            position)
-{
-  self->position = MAX (self->position, position);
-  self->until = 0;
-}
-
 /* Moves the position over ranges that the route skips. Returns up to where there
  * is none. */
 static gint64

@@ -244,12 +244,3 @@ evbus_spool_route_get_last (EvbusSpoolRoute *route)
 
   return route->now.last;
 }
-
-gint64
-evbus_spool_route_get_skipped (EvbusSpoolRoute *route)
-{
-  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
-  GArray *skipped = route->now.skipped;
-
-  return skipped->len > 0 ? g_array_index (skipped, EvbusSpoolRange, skipped->len - 1).to : 0;
-}

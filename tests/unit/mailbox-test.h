@@ -32,6 +32,17 @@ make_event (const char *key,
   return evbus_event_new (&init);
 }
 
+/* A batch for an ingress that is called directly; it keeps the events. */
+static inline EvbusBatch *
+fill_batch (GPtrArray *events)
+{
+  EvbusBatch *batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+
+  evbus_batch_fill (batch, (EvbusEvent **) events->pdata, events->len);
+  g_object_set_data_full (G_OBJECT (batch), "events", g_ptr_array_ref (events), (GDestroyNotify) g_ptr_array_unref);
+  return batch;
+}
+
 /* "a1 b1 a2": the events a-1, b-1, a-2. */
 static inline EvbusBatch *
 make_batch (const char *text)
@@ -47,7 +58,7 @@ make_batch (const char *text)
       g_ptr_array_add (events, make_event (key, atoi (words[i] + 1)));
     }
 
-  return evbus_batch_new ((EvbusEvent **) events->pdata, events->len);
+  return fill_batch (events);
 }
 
 static inline void

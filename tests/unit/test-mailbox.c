@@ -43,7 +43,7 @@ push_numbers (EvbusMailbox *mailbox,
 
   for (i = 0; i < n; i++)
     g_ptr_array_add (events, make_event ("k", first + i));
-  batch = evbus_batch_new ((EvbusEvent **) events->pdata, n);
+  batch = fill_batch (events);
   g_assert_true (evbus_mailbox_push_batch (mailbox, batch, NULL, NULL, NULL));
 }
 

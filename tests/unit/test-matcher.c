@@ -172,7 +172,6 @@ match_many (gpointer user_data)
           || matches != (gboolean) (i % 2))
         g_atomic_int_inc (&shared->wrong);
     }
-  evbus_matcher_unref (shared->matcher);
   return NULL;
 }
 
@@ -183,14 +182,11 @@ test_threads (void)
   GThread *threads[4];
 
   for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
-    {
-      evbus_matcher_ref (shared.matcher);
-      threads[i] = g_thread_new ("match", match_many, &shared);
-    }
+    threads[i] = g_thread_new ("match", match_many, &shared);
   for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
     g_thread_join (threads[i]);
   g_assert_cmpint (g_atomic_int_get (&shared.wrong), ==, 0);
-  evbus_matcher_unref (shared.matcher);
+  evbus_matcher_free (shared.matcher);
 }
 
 int

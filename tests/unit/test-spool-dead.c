@@ -101,6 +101,27 @@ test_list (Fixture       *fixture,
   spool_test_assert_ledger (evbus_spool_adopt_route (fixture->spool, "a"), "4 0 4 0 0 0");
 }
 
+/* Returns whether it was there; @event: what was replayed, or NULL. */
+static gboolean
+take_out (Fixture     *fixture,
+          gint64       number,
+          EvbusEvent **event)
+{
+  g_autoptr(GPtrArray) routes = g_ptr_array_new ();
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  EvbusSpoolDeadStep step = { .replay = event != NULL, .routes = routes, .events = events };
+  g_autoptr(GError) error = NULL;
+
+  g_assert_true (evbus_spool_step_dead (fixture->spool, &number, 1, &step, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (step.n_seen, ==, 1);
+  g_assert_cmpint (step.missing, ==, step.n_done == 1 ? 0 : number);
+  g_assert_cmpuint (events->len, ==, event != NULL ? step.n_done : 0);
+  if (events->len == 1)
+    *event = evbus_event_ref (events->pdata[0]);
+  return step.n_done == 1;
+}
+
 static void
 test_replay (Fixture       *fixture,
              gconstpointer  data)
@@ -108,8 +129,6 @@ test_replay (Fixture       *fixture,
   EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
   g_autoptr(EvbusEvent) event = NULL;
   g_autoptr(GPtrArray) dead = NULL;
-  g_autoptr(GError) error = NULL;
-  EvbusSpoolRoute *found = NULL;
   EvbusSpoolDead *first;
   gint64 newest;
 
@@ -118,9 +137,7 @@ test_replay (Fixture       *fixture,
   dead = evbus_spool_list_dead (fixture->spool, NULL, 0, 1, NULL);
   first = dead->pdata[0];
 
-  evbus_spool_replay_dead (fixture->spool, first->number, &found, &event, &error);
-  g_assert_no_error (error);
-  g_assert_true (found == route);
+  g_assert_true (take_out (fixture, first->number, &event));
   g_assert_cmpstr (event->id, ==, first->event->id);
   g_assert_cmpint (event->seq, >, newest);
   g_assert_cmpint (evbus_spool_route_get_last (route), ==, event->seq);
@@ -129,8 +146,7 @@ test_replay (Fixture       *fixture,
   spool_test_assert_backlog (fixture->spool, route, "3 1");
 
   g_clear_pointer (&event, evbus_event_unref);
-  g_assert_false (evbus_spool_replay_dead (fixture->spool, first->number, &found, &event, &error));
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+  g_assert_false (take_out (fixture, first->number, &event));
   spool_test_reopen (fixture);
   route = evbus_spool_adopt_route (fixture->spool, "a");
   spool_test_assert_ledger (route, "3 0 1 0 0 2");
@@ -163,7 +179,7 @@ test_replay_age (Fixture       *fixture,
   dead = evbus_spool_list_dead (fixture->spool, NULL, 0, 1, NULL);
   g_assert_cmpint (((EvbusSpoolDead *) dead->pdata[0])->event->since, <, start);
 
-  g_assert_true (evbus_spool_replay_dead (fixture->spool, number_of (fixture, 0), &route, &again, NULL));
+  g_assert_true (take_out (fixture, number_of (fixture, 0), &again));
   g_assert_cmpint (again->since, ==, 0);
   reader = evbus_spool_reader_new (fixture->spool, route, NULL);
   g_assert_true (evbus_spool_reader_read (reader, 2, 1000, read, &n_damaged, NULL));
@@ -178,18 +194,15 @@ test_drop (Fixture       *fixture,
            gconstpointer  data)
 {
   EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
-  g_autoptr(GError) error = NULL;
   gint64 number;
 
   kill_events (fixture, route, 1, 2);
   number = number_of (fixture, 0);
-  evbus_spool_drop_dead (fixture->spool, number, &error);
-  g_assert_no_error (error);
+  g_assert_true (take_out (fixture, number, NULL));
   spool_test_assert_ledger (route, "2 0 1 0 1 0");
   assert_list (fixture, NULL, 0, 10, "2");
-  g_assert_false (evbus_spool_drop_dead (fixture->spool, number, &error));
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
-  g_assert_true (evbus_spool_drop_dead (fixture->spool, number_of (fixture, 0), NULL));
+  g_assert_false (take_out (fixture, number, NULL));
+  g_assert_true (take_out (fixture, number_of (fixture, 0), NULL));
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
 }
 

@@ -360,7 +360,6 @@ expire (Driver *self,
       say (self, "expired %c %" G_GINT64_FORMAT " %s", route->name, event->seq, event->id);
     }
   flush (self);
-  evbus_spool_reader_skip (route->reader, evbus_spool_route_get_skipped (route->route));
 }
 
 /* The oldest dead letter of a route is replayed or dropped. */
@@ -369,32 +368,25 @@ handle_letter (Driver *self,
                Route  *route)
 {
   g_autoptr (GPtrArray) letters = NULL;
-  g_autoptr (EvbusEvent) event = NULL;
+  g_autoptr (GPtrArray) routes = g_ptr_array_new ();
+  g_autoptr (GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   g_autoptr (GError) error = NULL;
-  EvbusSpoolRoute *again = NULL;
+  EvbusSpoolDeadStep step = { .replay = chance (self, 50), .routes = routes, .events = events };
   EvbusSpoolDead *letter;
-  gboolean done;
 
   letters = evbus_spool_list_dead (self->spool, evbus_spool_route_get_key (route->route), 0, 1, &error);
   if (letters == NULL || letters->len == 0)
     return;
   letter = letters->pdata[0];
   check_event (letter->event);
-  if (chance (self, 50))
+  say (self, "%s %c %s", step.replay ? "replaying" : "dropping", route->name, letter->event->id);
+  flush (self);
+  if (evbus_spool_step_dead (self->spool, &letter->number, 1, &step, &error) && step.n_done == 1)
     {
-      say (self, "replaying %c %s", route->name, letter->event->id);
-      flush (self);
-      done = evbus_spool_replay_dead (self->spool, letter->number, &again, &event, &error);
-      g_assert_true (!done || (again == route->route && g_str_equal (event->id, letter->event->id)));
+      g_assert_true (!step.replay || (routes->pdata[0] == route->route &&
+                                      g_str_equal (((EvbusEvent *) events->pdata[0])->id, letter->event->id)));
+      say (self, "settled");
     }
-  else
-    {
-      say (self, "dropping %c %s", route->name, letter->event->id);
-      flush (self);
-      done = evbus_spool_drop_dead (self->spool, letter->number, &error);
-    }
-  if (done)
-    say (self, "settled");
   flush (self);
 }
 
