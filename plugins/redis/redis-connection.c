@@ -15,6 +15,9 @@
 
 #define READ_SIZE (64 * 1024)
 
+/* No reply to what we ask is nearly as long. */
+#define MAX_REPLY (1024 * 1024)
+
 /* A way through the network that has forgotten an idle connection is found out by
  * the kernel within some two minutes. */
 #define KEEPALIVE_IDLE_S     60
@@ -173,6 +176,11 @@ redis_connection_read (RedisConnection  *self,
         {
           g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED,
                                "the server has closed the connection");
+          return NULL;
+        }
+      if (self->reader->len - self->reader->pos > MAX_REPLY)
+        {
+          g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "a reply is longer than 1 MiB");
           return NULL;
         }
       redisReaderFeed (self->reader, self->buffer, n);

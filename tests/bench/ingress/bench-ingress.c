@@ -17,7 +17,7 @@
 #include "bench-process.h"
 
 #define BODY_SIZE 200
-#define N_EVENTS 50000
+#define N_EVENTS 20000
 #define N_SINGLE 5000
 #define N_MEMORY 2000
 #define N_MORE 8            /* routes, and connections */
