@@ -204,11 +204,11 @@ evbusctl_follow (EvbusctlBus          *bus,
   if (id == NULL)
     return evbusctl_bus_report (error);
 
-  puts (id);
-  fflush (stdout);
   self.id = id;
   g_unix_signal_add (SIGINT, on_signal, &self);
   g_unix_signal_add (SIGTERM, on_signal, &self);
+  puts (id);
+  fflush (stdout);
   if (event->seconds > 0)
     g_timeout_add_seconds (event->seconds, on_timeout, &self);
   g_main_loop_run (loop);
