@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A reload: it says what came of it, and takes back what cannot be."""
 
+import pathlib
+
 import pytest
 from gi.repository import GLib
 
@@ -83,12 +85,20 @@ def test_a_route_that_cannot_be_made_takes_the_reload_back(evbusd, client, folde
 SLOW = 'evbus: {stop_timeout: 1h}\nsink: {default: {mode: %s, delivery: {timeout: 1h}}}\n'
 
 
+def is_publishing(daemon):
+    """Whether the thread of a route waits, as the sink does, for something else than its main loop."""
+    for task in pathlib.Path(f'/proc/{daemon.process.pid}/task').iterdir():
+        if (task / 'comm').read_text() == 'evbus-route\n':
+            return (task / 'wchan').read_text().startswith('futex')
+    return False
+
+
 @pytest.fixture
 def slow(evbusd, client):
     """A route that does not close: one that takes its place cannot open."""
     daemon = evbusd(SLOW % 'block')
     client.put('k', BODY)
-    wait_for(lambda: client.routes()[0]['ledger']['queued'] == 1, 'the event')
+    wait_for(lambda: is_publishing(daemon), 'the sink to be given the event')
     yield daemon
     daemon.kill()
 

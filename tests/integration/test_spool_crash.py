@@ -126,7 +126,8 @@ def test_a_full_disk_keeps_what_is_settled(store):
     reserved = next(index for index, record in enumerate(records) if record.kind == 'c' and record.path.endswith('reserve'))
     first, total = (disk.count_operations(part) for part in (records[:reserved + 2], records))
     refused = 0
-    for number in sample(random.Random(seed), total - first, scaled(20, total)):
+    # Of those near the end nothing is refused any more.
+    for number in {1, *sample(random.Random(seed), total - first, scaled(20, total))}:
         where = case(seed, f'enospc@{first + number}')
         store.reset()
         attempt(where, store.run, seed, steps, status=(-signal.SIGKILL,), fault=f'enospc@{first + number}',
