@@ -337,8 +337,8 @@ test_ping (Fixture       *fixture,
 
   evbus_test_hook_release (fixture->hook);
   evbus_test_stop (fixture->broker);
-  evbus_test_wait_until (evbus_broker_ping (fixture->broker));
-  g_assert_true (evbus_broker_ping (fixture->broker));
+  for (guint i = 0; i < 2; i++)
+    evbus_test_wait_until (evbus_broker_ping (fixture->broker));
 }
 
 int

@@ -235,14 +235,14 @@ test_backlog (Fixture       *fixture,
   evbus_test_wait_until (evbus_test_figure (fixture->other, "expired") >= 200);
   evbus_test_assert_ledger (fixture->slow, "accepted=30 queued=30");
 
-  /* The oldest went, but for those in memory; the newest are there, in order. */
+  /* The oldest went, but for those in memory, however many; the newest are there, in order. */
   evbus_test_hook_release (fixture->other_hook);
   evbus_test_wait_ledger (fixture->other, "queued=0");
   length = evbus_test_hook_length (fixture->other_hook);
   g_assert_cmpuint (length, ==, 300 - evbus_test_figure (fixture->other, "expired"));
   g_assert_cmpuint (length, >=, 20);
   last = 300;
-  for (guint i = length; i > 5; i--)
+  for (guint i = length; i > length - 20; i--)
     g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->other_hook, i - 1)), ==, --last);
 }
 
