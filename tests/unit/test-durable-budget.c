@@ -241,6 +241,9 @@ test_backlog (Fixture       *fixture,
   length = evbus_test_hook_length (fixture->other_hook);
   g_assert_cmpuint (length, ==, 300 - evbus_test_figure (fixture->other, "expired"));
   g_assert_cmpuint (length, >=, 20);
+  for (guint i = 1; i < length; i++)
+    g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->other_hook, i - 1)), <,
+                      evbus_test_event_number (evbus_test_hook_peek (fixture->other_hook, i)));
   last = 300;
   for (guint i = length; i > length - 20; i--)
     g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->other_hook, i - 1)), ==, --last);
