@@ -33,6 +33,9 @@ const char *evbus_batch_get_message   (EvbusBatch   *self,
                                        guint         index);
 guint       evbus_batch_get_n_confirmed (EvbusBatch *self);
 
+/* Microseconds from its publish on, 0: as soon as the route likes. */
+gint64      evbus_batch_get_retry_after (EvbusBatch *self);
+
 /* What the plugin did with the batch that makes no sense, or NULL. */
 const char *evbus_batch_get_nonsense  (EvbusBatch   *self);
 

@@ -31,6 +31,7 @@ struct _EvbusBatch
   guint8      *marks;
   char       **messages;      /* of the failed ones; allocated at the first */
   char        *nonsense;
+  gint64       retry_after;   /* microseconds */
   gboolean     owned;         /* whether @events are references of our own */
   gboolean     closed;        /* the publish is over */
 };
@@ -103,6 +104,7 @@ evbus_batch_fill (EvbusBatch  *self,
   g_clear_pointer (&self->nonsense, g_free);
   self->n_events = n_events;
   self->n_confirmed = 0;
+  self->retry_after = 0;
   self->closed = FALSE;
 }
 
@@ -148,6 +150,12 @@ guint
 evbus_batch_get_n_confirmed (EvbusBatch *self)
 {
   return self->n_confirmed;
+}
+
+gint64
+evbus_batch_get_retry_after (EvbusBatch *self)
+{
+  return self->retry_after;
 }
 
 const char *
@@ -327,6 +335,27 @@ evbus_batch_fail (EvbusBatch   *self,
     self->messages = g_new0 (char *, self->n_allocated);
   self->messages[index] = g_strdup (message != NULL ? message : "no reason given");
   self->marks[index] = marks[outcome];
+}
+
+/**
+ * evbus_batch_retry_after:
+ * @self: a batch
+ * @delay: in microseconds; more than a day counts as a day
+ *
+ * Says when the destination can be tried again, where it has told that itself. What is not
+ * delivered of this batch is not tried before, nor is anything else of the route; a pause of the
+ * route that is longer stands. If it is called more than once, the longest delay counts.
+ *
+ * Since: 1.0
+ */
+void
+evbus_batch_retry_after (EvbusBatch *self,
+                         gint64      delay)
+{
+  g_return_if_fail (EVBUS_IS_BATCH (self));
+
+  if (!self->closed)
+    self->retry_after = CLAMP (delay, self->retry_after, G_TIME_SPAN_DAY);
 }
 
 /**

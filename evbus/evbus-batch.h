@@ -40,5 +40,8 @@ void        evbus_batch_fail         (EvbusBatch   *self,
                                       guint         index,
                                       EvbusOutcome  outcome,
                                       const char   *message);
+EVBUS_AVAILABLE_IN_1_0
+void        evbus_batch_retry_after  (EvbusBatch   *self,
+                                      gint64        delay);
 
 G_END_DECLS

@@ -180,6 +180,7 @@ conclude_failure (EvbusWorker *self,
   evbus_worker_back_off (self,
                          verdict->worst == EVBUS_MARK_BROKEN ? EVBUS_ROUTE_STATE_BROKEN : EVBUS_ROUTE_STATE_RETRYING,
                          reason != NULL ? reason : verdict->reason);
+  self->not_before = MAX (self->not_before, g_get_monotonic_time () + evbus_batch_get_retry_after (self->batch));
 }
 
 /* In which state the publish leaves the route. */

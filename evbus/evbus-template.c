@@ -248,6 +248,36 @@ evbus_template_append (EvbusTemplate *self,
 }
 
 /**
+ * evbus_template_append_escaped:
+ * @self: a template
+ * @event: (nullable): an event; may be %NULL for a template that is fixed
+ * @string: where to
+ *
+ * Appends the text for @event, in which what the event brings along is escaped as a part of a
+ * URL: everything but letters, digits and `-._~` becomes `%XX`. So an event cannot lead out of the
+ * place that the template has for it, except by being `..`, which a plugin has to refuse.
+ *
+ * Since: 1.0
+ */
+void
+evbus_template_append_escaped (EvbusTemplate *self,
+                               EvbusEvent    *event,
+                               GString       *string)
+{
+  g_return_if_fail (self != NULL && string != NULL);
+  g_return_if_fail (event != NULL || evbus_template_is_fixed (self));
+
+  for (guint i = 0; i < self->parts->len; i++)
+    {
+      const Part *part = &g_array_index (self->parts, Part, i);
+
+      g_string_append_len (string, part->text, part->length);
+      if (part->get != NULL)
+        g_string_append_uri_escaped (string, part->get (event), NULL, FALSE);
+    }
+}
+
+/**
  * evbus_template_expand:
  * @self: a template
  * @event: (nullable): an event; may be %NULL for a template that is fixed

@@ -33,6 +33,10 @@ void           evbus_template_append   (EvbusTemplate  *self,
                                         EvbusEvent     *event,
                                         GString        *string);
 EVBUS_AVAILABLE_IN_1_0
+void           evbus_template_append_escaped (EvbusTemplate *self,
+                                              EvbusEvent    *event,
+                                              GString       *string);
+EVBUS_AVAILABLE_IN_1_0
 char          *evbus_template_expand   (EvbusTemplate  *self,
                                         EvbusEvent     *event);
 

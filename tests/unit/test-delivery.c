@@ -18,6 +18,8 @@ typedef struct {
   char *last_reason;
   char *last_failed;           /* the id */
   GArray *states;
+  gint64 failed_at;            /* monotonic; these two on the route's thread, until it has delivered */
+  gint64 tried_again;
 } Fixture;
 
 static void
@@ -168,6 +170,43 @@ test_transient (Fixture       *fixture,
   assert_in_order (fixture, 1000);
   evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_RUNNING);
   g_assert_cmpuint (fixture->n_failed, ==, 0);
+}
+
+#define DELAY_US (300 * 1000)
+
+static gboolean
+fail_for_a_while (EvbusTestHook  *hook,
+                  EvbusContext   *ctx,
+                  EvbusBatch     *batch,
+                  GCancellable   *cancellable,
+                  GError        **error)
+{
+  Fixture *fixture = hook->user_data;
+
+  if (!fails_now (hook))
+    {
+      fixture->tried_again = g_get_monotonic_time ();
+      return take_all (hook, batch);
+    }
+  fixture->failed_at = g_get_monotonic_time ();
+  evbus_batch_retry_after (batch, DELAY_US);
+  evbus_batch_retry_after (batch, 1);
+  evbus_batch_retry_after (batch, -1);
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "come back later");
+  return FALSE;
+}
+
+/* A destination that says when it can be tried again is not tried before. */
+static void
+test_retry_after (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  fixture->hook->publish = fail_for_a_while;
+  fixture->n_left = 1;
+  evbus_test_start (fixture->broker);
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 1);
+  evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
+  g_assert_cmpint (fixture->tried_again - fixture->failed_at, >=, DELAY_US);
 }
 
 /* Its state says why, while it lasts. */
@@ -442,6 +481,7 @@ main (int    argc,
   } tests[] = {
     { "/delivery/confirm", NULL, test_confirm },
     { "/delivery/transient/whole", QUICK, test_transient },
+    { "/delivery/transient/retry-after", QUICK, test_retry_after },
     { "/delivery/transient/reason", QUICK, test_reason },
     { "/delivery/transient/alone", QUICK, test_transient_alone },
     { "/delivery/transient/in-flight-one", QUICK_ONE, test_in_order_alone },

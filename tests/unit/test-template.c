@@ -70,6 +70,42 @@ test_append (void)
   g_assert_cmpstr (string->str, ==, "x-the-id");
 }
 
+/* Nothing that an event brings along is part of the syntax of a URL. */
+static void
+test_append_escaped (void)
+{
+  const EvbusEventInit init = {
+    .id = "a b",
+    .routing_key = "../x?y=1#z\r\nHost: ü%",
+    .routing_key_length = 21,
+    .profile = "A-z_0.9~",
+    .profile_length = 8,
+    .content_type = "application/json",
+    .data = (const guint8 *) "1",
+    .size = 1,
+  };
+  g_autoptr(EvbusEvent) event = evbus_event_new (&init);
+  g_autoptr(EvbusTemplate) template = evbus_template_new ("http://h/?{routing_key}/{profile}/{id}", NULL);
+  g_autoptr(EvbusTemplate) fixed = evbus_template_new ("http://h/a b", NULL);
+  g_autoptr(GString) string = g_string_new (NULL);
+
+  evbus_template_append_escaped (template, event, string);
+  g_assert_cmpstr (string->str, ==, "http://h/?..%2Fx%3Fy%3D1%23z%0D%0AHost%3A%20%C3%BC%25/A-z_0.9~/a%20b");
+  g_string_truncate (string, 0);
+  evbus_template_append_escaped (fixed, NULL, string);
+  g_assert_cmpstr (string->str, ==, "http://h/a b");
+}
+
+/* It is the same for all events, and for none. */
+static void
+test_no_event (void)
+{
+  g_autoptr(EvbusTemplate) template = evbus_template_new ("a{{b}}", NULL);
+  g_autofree char *expanded = evbus_template_expand (template, NULL);
+
+  g_assert_cmpstr (expanded, ==, "a{b}");
+}
+
 static void
 test_mistakes (void)
 {
@@ -102,6 +138,8 @@ main (int    argc,
 
   g_test_add_func ("/template/expand", test_expand);
   g_test_add_func ("/template/append", test_append);
+  g_test_add_func ("/template/append-escaped", test_append_escaped);
+  g_test_add_func ("/template/no-event", test_no_event);
   g_test_add_func ("/template/mistakes", test_mistakes);
 
   return g_test_run ();
