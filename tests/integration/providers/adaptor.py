@@ -78,6 +78,8 @@ class ProviderServer(Provider, Server):
     cloudevents = ('binary', 'structured')
     # A text in the reason when the password is wrong.
     wrong_password = 'password'
+    # What a profile has beside options() where events have to share their round trips.
+    sharing = {}
     # Events on which the server works for far less than 50 ms, also where it gets little
     # of the processor.
     quick_batch = 64

@@ -83,7 +83,7 @@ def test_a_slow_network_is_used_well(trial, adaptor, proxy):
     batch, n_batches = adaptor.quick_batch, 8
     needed = 0.8 * batch / ROUND_TRIP
     proxy.latency = ROUND_TRIP
-    trial.start(adaptor.options(trial.destination, port=proxy.port), delivery={'batch': batch})
+    trial.start({**adaptor.options(trial.destination, port=proxy.port), **adaptor.sharing}, delivery={'batch': batch})
     trial.put(batch)
     trial.wait_delivered()
     rates = []

@@ -10,8 +10,9 @@ N = 4000
 
 def start_under_load(trial, adaptor, proxy):
     """Some round trips are still to come when the first events have arrived."""
-    proxy.latency = 0.02
-    trial.start(adaptor.options(trial.destination, port=proxy.port), delivery={'batch': 100, 'timeout': '2s'})
+    proxy.latency = 0.05
+    options = {**adaptor.options(trial.destination, port=proxy.port), **adaptor.sharing}
+    trial.start(options, delivery={'batch': 100, 'timeout': '2s'})
     trial.put(200)
     trial.wait_delivered()
 

@@ -1,0 +1,96 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "http-excerpt.h"
+
+#include <string.h>
+
+#define MAX_LENGTH 200
+
+/* Shorter ones stand in many a text by chance. */
+#define MIN_SECRET 4
+
+static const char * const secrets[] = { "authorization.basic.password", "authorization.bearer" };
+
+static gboolean
+repeats (const char *text,
+         const char *secret)
+{
+  return secret != NULL && strlen (secret) >= MIN_SECRET && strstr (text, secret) != NULL;
+}
+
+/* Servers that show the request in their page are none to be quoted. */
+static gboolean
+has_secret (const char   *text,
+            EvbusContext *ctx)
+{
+  g_autoptr(GVariant) headers = evbus_context_get_option (ctx, "headers");
+  const char *username = evbus_context_get_string (ctx, "authorization.basic.username");
+  const char *password = evbus_context_get_string (ctx, "authorization.basic.password");
+  g_autofree char *both = g_strdup_printf ("%s:%s", username != NULL ? username : "", password != NULL ? password : "");
+  g_autofree char *encoded = g_base64_encode ((const guchar *) both, strlen (both));
+  gboolean found = repeats (text, encoded);
+  GVariantIter iter;
+  GVariant *value;
+
+  explicit_bzero (both, strlen (both));
+  explicit_bzero (encoded, strlen (encoded));
+  for (guint i = 0; i < G_N_ELEMENTS (secrets); i++)
+    found = found || repeats (text, evbus_context_get_string (ctx, secrets[i]));
+  if (headers == NULL)
+    return found;
+  g_variant_iter_init (&iter, headers);
+  while (g_variant_iter_loop (&iter, "{&sv}", NULL, &value))
+    found = found || (g_variant_is_of_type (value, G_VARIANT_TYPE_STRING) &&
+                      repeats (text, g_variant_get_string (value, NULL)));
+  return found;
+}
+
+/* Appends what can be read of a line of HTML: what stands outside of its tags. */
+static void
+append_visible (GString    *string,
+                const char *line,
+                gsize       length)
+{
+  gboolean inside = FALSE;
+
+  for (gsize i = 0; i < length && string->len < MAX_LENGTH; i++)
+    {
+      guchar c = line[i];
+
+      if (c == '<' || (inside && c == '>'))
+        inside = c == '<';
+      else if (!inside)
+        g_string_append_c (string, g_ascii_iscntrl (c) ? ' ' : c);
+    }
+}
+
+/* Returns: (transfer full): the first line of @text that says something, or "" */
+char *
+http_excerpt_new (const char   *text,
+                  EvbusContext *ctx)
+{
+  g_autoptr(GString) string = g_string_new (NULL);
+  gboolean html = g_str_has_prefix (text, "<");
+
+  if (has_secret (text, ctx))
+    return g_strdup ("(a text that repeats a secret)");
+
+  while (*text != '\0')
+    {
+      gsize length = strcspn (text, "\n");
+
+      if (html)
+        append_visible (string, text, length);
+      else
+        for (gsize i = 0; i < length && string->len < MAX_LENGTH; i++)
+          g_string_append_c (string, g_ascii_iscntrl (text[i]) ? ' ' : text[i]);
+      g_strstrip (string->str);
+      if (*string->str != '\0')
+        return g_utf8_make_valid (string->str, -1);
+      g_string_truncate (string, 0);
+      text += length + (text[length] == '\n');
+    }
+  return g_strdup ("");
+}

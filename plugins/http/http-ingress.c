@@ -1,0 +1,400 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include <evbus/evbus.h>
+#include <libpeas/peas.h>
+#include <string.h>
+
+#include "http-transfer.h"
+
+/* Events as HTTP requests, by the multi interface of libcurl: it keeps the connections, and
+ * several requests can be under way. */
+
+/* Whatever has to be done earlier wakes the wait up. */
+#define WAIT_MS 60000
+
+#define HTTP_TYPE_INGRESS (http_ingress_get_type ())
+
+G_DECLARE_FINAL_TYPE (HttpIngress, http_ingress, HTTP, INGRESS, GObject)
+
+struct _HttpIngress
+{
+  GObject       parent_instance;
+
+  HttpOptions  *options;
+  HttpWriter    writer;
+  CURLM        *multi;
+  GPtrArray    *transfers;   /* as many as may be under way */
+  guint         n_running;
+
+  /* Of the publish that is going on. */
+  EvbusContext *ctx;
+  EvbusBatch   *batch;
+  GArray       *indexes;     /* of the events of a request for many, else NULL */
+  guint         next;        /* the first event that no request was made for */
+  gboolean      stopped;     /* the destination takes nothing for now */
+  GError       *failure;     /* of what is left unmarked */
+};
+
+/* ---- open and close ---- */
+
+static void
+stop_transfer (HttpIngress  *self,
+               HttpTransfer *transfer)
+{
+  if (!transfer->running)
+    return;
+  curl_multi_remove_handle (self->multi, transfer->easy);
+  transfer->running = FALSE;
+  self->n_running--;
+}
+
+static void
+let_go (HttpIngress *self)
+{
+  for (guint i = 0; i < self->transfers->len; i++)
+    stop_transfer (self, self->transfers->pdata[i]);
+  g_ptr_array_set_size (self->transfers, 0);
+  g_clear_pointer (&self->multi, curl_multi_cleanup);
+  http_writer_clear (&self->writer);
+  g_clear_pointer (&self->options, http_options_free);
+}
+
+static gboolean
+start_library (GError **error)
+{
+  static gsize started;
+  static CURLcode code;
+
+  if (g_once_init_enter (&started))
+    {
+      code = curl_global_init (CURL_GLOBAL_DEFAULT);
+      g_once_init_leave (&started, 1);
+    }
+  if (code == CURLE_OK)
+    return TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "libcurl cannot be started: %s", curl_easy_strerror (code));
+  return FALSE;
+}
+
+/* The connections are made by the first requests: there is nothing that could be asked of
+ * a server without one. */
+static gboolean
+http_ingress_open (EvbusIngress  *ingress,
+                   EvbusContext  *ctx,
+                   GCancellable  *cancellable,
+                   GError       **error)
+{
+  HttpIngress *self = HTTP_INGRESS (ingress);
+
+  let_go (self);
+  if (!start_library (error))
+    return FALSE;
+  self->options = http_options_new (ctx, error);
+  if (self->options == NULL)
+    return FALSE;
+
+  http_writer_init (&self->writer, self->options);
+  self->multi = curl_multi_init ();
+  curl_multi_setopt (self->multi, CURLMOPT_MAXCONNECTS, (glong) self->options->in_flight);
+  for (guint i = 0; i < self->options->in_flight; i++)
+    {
+      HttpTransfer *transfer = http_transfer_new (self->options, ctx, error);
+
+      if (transfer == NULL)
+        return FALSE;
+      g_ptr_array_add (self->transfers, transfer);
+    }
+  return TRUE;
+}
+
+static gboolean
+http_ingress_close (EvbusIngress  *ingress,
+                    EvbusContext  *ctx,
+                    GError       **error)
+{
+  let_go (HTTP_INGRESS (ingress));
+  return TRUE;
+}
+
+/* ---- what came of a request ---- */
+
+static void
+set_failure (HttpIngress  *self,
+             EvbusOutcome  outcome,
+             const char   *reason)
+{
+  static const EvbusError codes[] = {
+    [EVBUS_OUTCOME_TRANSIENT] = EVBUS_ERROR_TRANSIENT,
+    [EVBUS_OUTCOME_BROKEN] = EVBUS_ERROR_BROKEN,
+    [EVBUS_OUTCOME_POISON] = EVBUS_ERROR_POISON,
+  };
+
+  if (self->failure == NULL)
+    g_set_error_literal (&self->failure, EVBUS_ERROR, codes[outcome], reason);
+}
+
+/* An answer tells of the event that it was not taken. Without one nobody knows, unless
+ * nothing has gone out. */
+static void
+mark_event (HttpIngress       *self,
+            HttpTransfer      *transfer,
+            gboolean           known,
+            const HttpVerdict *verdict)
+{
+  if (verdict->delivered)
+    evbus_batch_confirm (self->batch, transfer->index);
+  else if (known || verdict->outcome == EVBUS_OUTCOME_POISON)
+    evbus_batch_fail (self->batch, transfer->index, verdict->outcome, verdict->reason);
+  else
+    set_failure (self, verdict->outcome, verdict->reason);
+}
+
+/* All of it, or none of it: a batch that is refused as poison is left to the route, which
+ * halves it. */
+static void
+mark_batch (HttpIngress       *self,
+            gboolean           known,
+            const HttpVerdict *verdict)
+{
+  for (guint i = 0; i < self->indexes->len; i++)
+    {
+      guint index = g_array_index (self->indexes, guint, i);
+
+      if (verdict->delivered)
+        evbus_batch_confirm (self->batch, index);
+      else if (known && verdict->outcome != EVBUS_OUTCOME_POISON)
+        evbus_batch_fail (self->batch, index, verdict->outcome, verdict->reason);
+      else
+        set_failure (self, verdict->outcome, verdict->reason);
+    }
+}
+
+static void
+finish_transfer (HttpIngress  *self,
+                 HttpTransfer *transfer,
+                 CURLcode      code)
+{
+  HttpAnswer answer;
+  HttpVerdict verdict;
+  gboolean known;
+
+  http_transfer_get_answer (transfer, code, &answer);
+  http_outcomes_judge (self->options->outcomes, self->options->place, self->ctx, &answer, &verdict);
+  known = answer.code == CURLE_OK || !transfer->sent;
+  if (self->indexes != NULL)
+    mark_batch (self, known, &verdict);
+  else
+    mark_event (self, transfer, known, &verdict);
+
+  if (!verdict.delivered && verdict.outcome != EVBUS_OUTCOME_POISON)
+    {
+      self->stopped = TRUE;
+      evbus_batch_retry_after (self->batch, http_transfer_get_delay (transfer));
+    }
+  g_free (verdict.reason);
+  stop_transfer (self, transfer);
+}
+
+/* ---- requests ---- */
+
+static void
+start_transfer (HttpIngress  *self,
+                HttpTransfer *transfer)
+{
+  curl_multi_add_handle (self->multi, transfer->easy);
+  transfer->running = TRUE;
+  self->n_running++;
+}
+
+/* Has a request made for the next event that one can be made of. */
+static gboolean
+start_event (HttpIngress  *self,
+             HttpTransfer *transfer)
+{
+  guint n = evbus_batch_get_n_events (self->batch);
+
+  while (!self->stopped && self->next < n)
+    {
+      EvbusEvent *event = evbus_batch_get_event (self->batch, self->next);
+      g_autofree char *reason = NULL;
+
+      transfer->index = self->next++;
+      if (http_transfer_set_event (transfer, self->options, &self->writer, event, &reason))
+        {
+          start_transfer (self, transfer);
+          return TRUE;
+        }
+      evbus_batch_fail (self->batch, transfer->index, EVBUS_OUTCOME_POISON, reason);
+    }
+  return FALSE;
+}
+
+static void
+start_events (HttpIngress *self)
+{
+  for (guint i = 0; i < self->transfers->len; i++)
+    {
+      HttpTransfer *transfer = self->transfers->pdata[i];
+
+      if (!transfer->running && !start_event (self, transfer))
+        break;
+    }
+}
+
+static void
+start_batch (HttpIngress *self)
+{
+  HttpTransfer *transfer = self->transfers->pdata[0];
+
+  self->next = evbus_batch_get_n_events (self->batch);
+  self->indexes = http_transfer_set_batch (transfer, self->options, &self->writer, self->batch, &self->failure);
+  if (self->indexes != NULL && self->indexes->len > 0)
+    start_transfer (self, transfer);
+}
+
+/* Returns whether a request has come to its end. */
+static gboolean
+take_answers (HttpIngress *self)
+{
+  gboolean any = FALSE;
+  CURLMsg *message;
+  int n_left;
+
+  while ((message = curl_multi_info_read (self->multi, &n_left)) != NULL)
+    {
+      CURLcode code = message->data.result;
+      char *transfer;
+
+      if (message->msg != CURLMSG_DONE)
+        continue;
+      curl_easy_getinfo (message->easy_handle, CURLINFO_PRIVATE, &transfer);
+      /* The message is gone by what follows. */
+      finish_transfer (self, (HttpTransfer *) (gpointer) transfer, code);
+      any = TRUE;
+    }
+  return any;
+}
+
+static void
+run (HttpIngress  *self,
+     GCancellable *cancellable)
+{
+  while (self->n_running > 0 && !g_cancellable_is_cancelled (cancellable))
+    {
+      CURLMcode code;
+      int n;
+
+      code = curl_multi_perform (self->multi, &n);
+      if (code == CURLM_OK && take_answers (self))
+        {
+          if (self->indexes == NULL)
+            start_events (self);
+          continue;
+        }
+      if (code == CURLM_OK)
+        code = curl_multi_poll (self->multi, NULL, 0, WAIT_MS, NULL);
+      if (code != CURLM_OK)
+        {
+          set_failure (self, EVBUS_OUTCOME_TRANSIENT, curl_multi_strerror (code));
+          break;
+        }
+    }
+}
+
+/* Called on the thread of whoever cancels. */
+static void
+on_cancelled (GCancellable *cancellable,
+              gpointer      data)
+{
+  curl_multi_wakeup (data);
+}
+
+/* What no request was made for waits with the event that holds it up. */
+static void
+mark_rest (HttpIngress *self)
+{
+  for (guint n = evbus_batch_get_n_events (self->batch); self->next < n; self->next++)
+    evbus_batch_fail (self->batch, self->next, EVBUS_OUTCOME_TRANSIENT, "an event before it is tried again first");
+}
+
+static gboolean
+http_ingress_publish (EvbusIngress  *ingress,
+                      EvbusContext  *ctx,
+                      EvbusBatch    *batch,
+                      GCancellable  *cancellable,
+                      GError       **error)
+{
+  HttpIngress *self = HTTP_INGRESS (ingress);
+  gulong handler;
+
+  self->ctx = ctx;
+  self->batch = batch;
+  self->next = 0;
+  self->stopped = FALSE;
+
+  handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self->multi, NULL);
+  if (self->options->batch == HTTP_BATCH_EVENT)
+    start_events (self);
+  else
+    start_batch (self);
+  run (self, cancellable);
+  g_cancellable_disconnect (cancellable, handler);
+
+  if (self->n_running > 0 && self->failure == NULL)
+    g_cancellable_set_error_if_cancelled (cancellable, &self->failure);
+  for (guint i = 0; i < self->transfers->len; i++)
+    stop_transfer (self, self->transfers->pdata[i]);
+  mark_rest (self);
+  g_clear_pointer (&self->indexes, g_array_unref);
+  if (self->failure == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&self->failure));
+  return FALSE;
+}
+
+/* ---- the object ---- */
+
+static void
+http_ingress_iface_init (EvbusIngressInterface *iface)
+{
+  iface->open = http_ingress_open;
+  iface->publish = http_ingress_publish;
+  iface->close = http_ingress_close;
+}
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (HttpIngress, http_ingress, G_TYPE_OBJECT,
+                               G_IMPLEMENT_INTERFACE (EVBUS_TYPE_INGRESS, http_ingress_iface_init))
+
+static void
+http_ingress_finalize (GObject *object)
+{
+  HttpIngress *self = HTTP_INGRESS (object);
+
+  let_go (self);
+  g_ptr_array_unref (self->transfers);
+
+  G_OBJECT_CLASS (http_ingress_parent_class)->finalize (object);
+}
+
+static void
+http_ingress_class_init (HttpIngressClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = http_ingress_finalize;
+}
+
+static void
+http_ingress_init (HttpIngress *self)
+{
+  self->transfers = g_ptr_array_new_with_free_func ((GDestroyNotify) http_transfer_free);
+}
+
+G_MODULE_EXPORT void
+peas_register_types (PeasObjectModule *module);
+
+G_MODULE_EXPORT void
+peas_register_types (PeasObjectModule *module)
+{
+  peas_object_module_register_extension_type (module, EVBUS_TYPE_INGRESS, HTTP_TYPE_INGRESS);
+}

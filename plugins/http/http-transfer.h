@@ -1,0 +1,48 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "http-body.h"
+#include "http-headers.h"
+
+G_BEGIN_DECLS
+
+/* One request at a time, and its answer. */
+typedef struct {
+  CURL        *easy;
+  guint        index;      /* of the event */
+  gboolean     running;    /* libcurl is at it */
+  gboolean     sent;       /* some of it has gone out, or may have */
+  HttpHeaders  headers;
+  GString     *url;
+  GString     *body;
+  GString     *text;       /* the beginning of the answer's body */
+  gsize        received;
+  gboolean     enough;     /* the answer was cut short by us */
+  char         message[CURL_ERROR_SIZE];
+} HttpTransfer;
+
+HttpTransfer *http_transfer_new        (HttpOptions   *options,
+                                        EvbusContext  *ctx,
+                                        GError       **error);
+void          http_transfer_free       (HttpTransfer  *self);
+gboolean      http_transfer_set_event  (HttpTransfer  *self,
+                                        HttpOptions   *options,
+                                        HttpWriter    *writer,
+                                        EvbusEvent    *event,
+                                        char         **reason);
+GArray       *http_transfer_set_batch  (HttpTransfer  *self,
+                                        HttpOptions   *options,
+                                        HttpWriter    *writer,
+                                        EvbusBatch    *batch,
+                                        GError       **error);
+void          http_transfer_get_answer (HttpTransfer  *self,
+                                        CURLcode       code,
+                                        HttpAnswer    *answer);
+gint64        http_transfer_get_delay  (HttpTransfer  *self);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (HttpTransfer, http_transfer_free)
+
+G_END_DECLS
