@@ -50,6 +50,10 @@ class Provider:
         """The profile for a destination of that name; port: of a proxy before the server."""
         raise NotImplementedError
 
+    def proxy(self):
+        """A proxy before the plain port."""
+        return Proxy(self.port)
+
     def prepare(self, destination):
         """Makes the destination, where it has to be there before, or be listened to."""
 
@@ -61,7 +65,7 @@ class Provider:
     def hanging(self, destination):
         """Yields options for the destination, what makes it hang for whoever is about to
         publish there, and what tells whether somebody has tried."""
-        proxy = Proxy(self.port)
+        proxy = self.proxy()
         try:
             yield self.options(destination, port=proxy.port), lambda: proxy.cut(0, 'silence'), lambda: proxy.cuts == 1
         finally:
@@ -74,6 +78,9 @@ class ProviderServer(Provider, Server):
 
     # Whether it forgets an event of the same id.
     drops_duplicates = False
+    # Whether its client library connects anew within a publish, so that the route need
+    # not try again.
+    reconnects = False
     # The values of `cloudevents`.
     cloudevents = ('binary', 'structured')
     # A text in the reason when the password is wrong.

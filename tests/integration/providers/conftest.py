@@ -10,7 +10,6 @@ import pytest
 
 import adaptor as adaptors
 from certificates import Certificates
-from proxy import Proxy
 from trial import Trial
 
 
@@ -60,7 +59,7 @@ def destination(request, server):
 @pytest.fixture
 def proxy(adaptor):
     """A proxy before the plain port."""
-    proxy = Proxy(adaptor.port)
+    proxy = adaptor.proxy()
     yield proxy
     proxy.close()
 

@@ -41,7 +41,7 @@ class Proxy:
 
     def _run(self, ready):
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, '127.0.0.1', self.port, limit=CHUNK))
+        server = self._loop.run_until_complete(self.listen(self._serve, limit=CHUNK))
         ready.set()
         self._loop.run_forever()
         server.close()
@@ -55,6 +55,16 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def listen(self, serve, **settings):
+        return asyncio.start_server(serve, '127.0.0.1', self.port, **settings)
+
+    async def greet(self, reader, writer, up_reader, up_writer):
+        """What is done on a connection, with both its ends, before all else."""
+
+    def rewrite(self, data):
+        """What becomes of bytes from the server on their way."""
+        return data
+
     def cut(self, after, how='reset'):
         self._cut = [after, how]
 
@@ -67,6 +77,11 @@ class Proxy:
             line.reset()
             return
         line.writers.append(up_writer)
+        try:
+            await self.greet(reader, writer, up_reader, up_writer)
+        except OSError:
+            line.close()
+            return
         await asyncio.gather(line.pump(reader, up_writer, True), line.pump(up_reader, writer, False),
                              return_exceptions=True)
         line.close()
@@ -99,7 +114,7 @@ class _Line:
                     if not data:
                         return
                     continue
-                await queue.put((loop.time() + self.proxy.latency / 2, data))
+                await queue.put((loop.time() + self.proxy.latency / 2, data if upwards else self.proxy.rewrite(data)))
                 if not data:
                     await sender
                     return
@@ -118,7 +133,8 @@ class _Line:
                     loop.call_at(due, lambda: passed.done() or passed.set_result(None))
                     await passed
                 if not data:
-                    writer.write_eof()
+                    # TLS ends in both directions at once.
+                    writer.write_eof() if writer.can_write_eof() else writer.close()
                     return
                 writer.write(data)
                 await writer.drain()

@@ -1,0 +1,342 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#include "kafka-client.h"
+
+#include <glib-unix.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "kafka-errors.h"
+#include "kafka-properties.h"
+
+/* A name may have several addresses, of which the library tries one after the other;
+ * a broker that restarts is back. Past that, waiting is the route's. */
+#define DOWN_US (G_USEC_PER_SEC)
+
+/* How often it is looked whether a broker has told of its cluster: nothing says so. */
+#define LOOK_MS 10
+
+/* A topic that a client has met stays in its memory. */
+#define MAX_TOPICS 1024
+
+struct _KafkaClient
+{
+  rd_kafka_t       *rk;
+  rd_kafka_queue_t *queue;
+  int               fd;        /* an eventfd: librdkafka's threads write, the route's reads */
+  GSource          *source;
+  GHashTable       *topics;    /* name → rd_kafka_topic_t */
+  char             *where;     /* kafka://HOST:PORT,… */
+  char             *last;      /* what the library said last of a broker, or NULL */
+  gint64            down;      /* since when no broker can be reached, or 0 */
+  GError           *failure;   /* what is not mended by waiting, or NULL */
+};
+
+/* ---- what the library has to say ---- */
+
+static void
+log_event (rd_kafka_event_t *event)
+{
+  const char *facility;
+  const char *text;
+  int level;
+
+  if (rd_kafka_event_log (event, &facility, &text, &level) != 0)
+    return;
+  /* Whatever ends a publish is its error. */
+  g_log (G_LOG_DOMAIN, level <= 4 ? G_LOG_LEVEL_INFO : G_LOG_LEVEL_DEBUG, "librdkafka: %s: %s", facility, text);
+}
+
+static void
+take_error (KafkaClient      *self,
+            rd_kafka_event_t *event)
+{
+  rd_kafka_resp_err_t code = rd_kafka_event_error (event);
+  const char *text = rd_kafka_event_error_string (event);
+  const char *way_out;
+  char fatal[512];
+
+  if (rd_kafka_event_error_is_fatal (event))
+    {
+      code = rd_kafka_fatal_error (self->rk, fatal, sizeof fatal);
+      text = fatal;
+    }
+
+  code = kafka_errors_correct (code, text);
+  switch (kafka_errors_get_kind (code, &way_out))
+    {
+    case KAFKA_DOWN:
+      if (self->down == 0)
+        self->down = g_get_monotonic_time ();
+      return;
+    case KAFKA_BROKEN:
+      break;
+    default:
+      if (rd_kafka_event_error_is_fatal (event))
+        break;
+      g_free (self->last);
+      self->last = g_strdup (text);
+      return;
+    }
+
+  if (self->failure == NULL)
+    self->failure = kafka_errors_new (self->where, code, text);
+}
+
+static void
+take_reports (KafkaClient      *self,
+              rd_kafka_event_t *event,
+              KafkaReportFunc   func,
+              gpointer          user_data)
+{
+  const rd_kafka_message_t *message;
+
+  while ((message = rd_kafka_event_message_next (event)) != NULL)
+    {
+      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        self->down = 0;
+      if (func != NULL)
+        func (message, user_data);
+    }
+}
+
+static void
+serve (KafkaClient     *self,
+       KafkaReportFunc  func,
+       gpointer         user_data)
+{
+  rd_kafka_event_t *event;
+  eventfd_t value;
+
+  eventfd_read (self->fd, &value);
+  while ((event = rd_kafka_queue_poll (self->queue, 0)) != NULL)
+    {
+      switch (rd_kafka_event_type (event))
+        {
+        case RD_KAFKA_EVENT_DR:
+          take_reports (self, event, func, user_data);
+          break;
+        case RD_KAFKA_EVENT_ERROR:
+          take_error (self, event);
+          break;
+        case RD_KAFKA_EVENT_LOG:
+          log_event (event);
+          break;
+        default:
+          break;
+        }
+      rd_kafka_event_destroy (event);
+    }
+}
+
+static gboolean
+serve_idle (int          fd,
+            GIOCondition condition,
+            gpointer     user_data)
+{
+  serve (user_data, NULL, NULL);
+  return G_SOURCE_CONTINUE;
+}
+
+/* ---- waiting ---- */
+
+static gboolean
+check (KafkaClient   *self,
+       GCancellable  *cancellable,
+       GError       **error)
+{
+  const char *last = self->last != NULL ? self->last : "no broker has answered yet";
+
+  if (self->failure != NULL)
+    g_propagate_error (error, g_error_copy (self->failure));
+  else if (g_cancellable_is_cancelled (cancellable) ||
+           (self->down != 0 && g_get_monotonic_time () - self->down > DOWN_US))
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", self->where, last);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+/* Until something comes, or for @timeout_ms. */
+static gboolean
+wait_for_event (KafkaClient      *self,
+                int               timeout_ms,
+                KafkaReportFunc   func,
+                gpointer          user_data,
+                GCancellable     *cancellable,
+                GError          **error)
+{
+  GPollFD fds[2] = { { self->fd, G_IO_IN, 0 } };
+  gboolean has_cancel = g_cancellable_make_pollfd (cancellable, &fds[1]);
+
+  g_poll (fds, has_cancel ? 2 : 1, timeout_ms);
+  if (has_cancel)
+    g_cancellable_release_fd (cancellable);
+  serve (self, func, user_data);
+  return check (self, cancellable, error);
+}
+
+/* Until something comes: reports, or what makes further waiting vain. */
+gboolean
+kafka_client_wait (KafkaClient      *self,
+                   KafkaReportFunc   func,
+                   gpointer          user_data,
+                   GCancellable     *cancellable,
+                   GError          **error)
+{
+  return wait_for_event (self, self->down != 0 ? DOWN_US / 4000 : -1, func, user_data, cancellable, error);
+}
+
+/* Reads what was reported up to now, and forgets the rest: it is not sent any more. */
+void
+kafka_client_give_up (KafkaClient      *self,
+                      KafkaReportFunc   func,
+                      gpointer          user_data)
+{
+  serve (self, func, user_data);
+  rd_kafka_purge (self->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+/* ---- open and close ---- */
+
+static gboolean
+is_connected (KafkaClient *self)
+{
+  char *cluster = rd_kafka_clusterid (self->rk, 0);
+
+  if (cluster == NULL)
+    return FALSE;
+  rd_kafka_mem_free (self->rk, cluster);
+  return TRUE;
+}
+
+static gboolean
+wait_connected (KafkaClient   *self,
+                GCancellable  *cancellable,
+                GError       **error)
+{
+  while (!is_connected (self))
+    if (!wait_for_event (self, LOOK_MS, NULL, NULL, cancellable, error))
+      return FALSE;
+  self->down = 0;
+  return TRUE;
+}
+
+static gboolean
+make (KafkaClient   *self,
+      EvbusContext  *ctx,
+      GError       **error)
+{
+  static const guint64 one = 1;
+  rd_kafka_conf_t *conf = kafka_properties_new (ctx, error);
+  g_autofree char *servers = NULL;
+  char text[512] = "";
+
+  if (conf == NULL)
+    return FALSE;
+  servers = kafka_properties_get (conf, "bootstrap.servers");
+  self->where = g_strconcat ("kafka://", servers, NULL);
+  kafka_properties_warn (conf, ctx);
+
+  self->rk = rd_kafka_new (RD_KAFKA_PRODUCER, conf, text, sizeof text);
+  if (self->rk == NULL)
+    {
+      rd_kafka_conf_destroy (conf);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "%s: %s", self->where, text);
+      return FALSE;
+    }
+
+  rd_kafka_set_log_queue (self->rk, NULL);
+  self->queue = rd_kafka_queue_get_main (self->rk);
+  rd_kafka_queue_io_event_enable (self->queue, self->fd, &one, sizeof one);
+  return TRUE;
+}
+
+/* Comes back when a broker has answered. */
+KafkaClient *
+kafka_client_open (EvbusContext  *ctx,
+                   GCancellable  *cancellable,
+                   GError       **error)
+{
+  g_autoptr(KafkaClient) self = g_new0 (KafkaClient, 1);
+
+  self->topics = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) rd_kafka_topic_destroy);
+  self->fd = eventfd (0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (self->fd < 0)
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "kafka: too many files are open");
+      return NULL;
+    }
+  if (!make (self, ctx, error) || !wait_connected (self, cancellable, error))
+    return NULL;
+
+  self->source = g_unix_fd_source_new (self->fd, G_IO_IN);
+  g_source_set_callback (self->source, G_SOURCE_FUNC (serve_idle), self, NULL);
+  g_source_attach (self->source, g_main_context_get_thread_default ());
+  return g_steal_pointer (&self);
+}
+
+void
+kafka_client_close (KafkaClient *self)
+{
+  if (self->source != NULL)
+    g_source_destroy (self->source);
+  g_clear_pointer (&self->source, g_source_unref);
+  g_hash_table_unref (self->topics);
+  if (self->rk != NULL)
+    {
+      rd_kafka_queue_io_event_enable (self->queue, -1, NULL, 0);
+      rd_kafka_queue_destroy (self->queue);
+      rd_kafka_destroy (self->rk);
+    }
+  if (self->fd >= 0)
+    close (self->fd);
+  g_free (self->where);
+  g_free (self->last);
+  g_clear_error (&self->failure);
+  g_free (self);
+}
+
+/* Whether it can be used further, rather than a new one. One that has lost all brokers
+ * would first have to find that out again. */
+gboolean
+kafka_client_is_good (KafkaClient *self)
+{
+  serve (self, NULL, NULL);
+  return self->failure == NULL && self->down == 0 && g_hash_table_size (self->topics) <= MAX_TOPICS;
+}
+
+const char *
+kafka_client_get_where (KafkaClient *self)
+{
+  return self->where;
+}
+
+/* What the library said last of a broker, or NULL. */
+const char *
+kafka_client_get_last (KafkaClient *self)
+{
+  return self->last;
+}
+
+rd_kafka_t *
+kafka_client_get (KafkaClient *self)
+{
+  return self->rk;
+}
+
+rd_kafka_topic_t *
+kafka_client_get_topic (KafkaClient *self,
+                        const char  *name)
+{
+  rd_kafka_topic_t *topic = g_hash_table_lookup (self->topics, name);
+
+  if (topic != NULL)
+    return topic;
+  topic = rd_kafka_topic_new (self->rk, name, NULL);
+  if (topic != NULL)
+    g_hash_table_insert (self->topics, g_strdup (name), topic);
+  return topic;
+}

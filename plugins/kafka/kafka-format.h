@@ -1,0 +1,41 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include <evbus/evbus.h>
+#include <librdkafka/rdkafka.h>
+
+G_BEGIN_DECLS
+
+/* How events become messages. */
+typedef struct _KafkaFormat KafkaFormat;
+
+/* A message in the making; its texts live until the next one. */
+typedef struct {
+  const char         *key;          /* NULL: none */
+  gsize               key_size;
+  const char         *body;
+  gsize               body_size;
+  rd_kafka_headers_t *headers;
+  gint32              partition;
+} KafkaMessage;
+
+KafkaFormat *kafka_format_new            (EvbusContext    *ctx,
+                                          GError         **error);
+void         kafka_format_free           (KafkaFormat     *self);
+guint        kafka_format_get_n_topics   (KafkaFormat     *self);
+gboolean     kafka_format_is_fixed_topic (KafkaFormat     *self,
+                                          guint            index);
+const char  *kafka_format_get_topic      (KafkaFormat     *self,
+                                          guint            index,
+                                          EvbusEvent      *event);
+gboolean     kafka_format_make           (KafkaFormat     *self,
+                                          EvbusEvent      *event,
+                                          KafkaMessage    *message,
+                                          GError         **error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (KafkaFormat, kafka_format_free)
+
+G_END_DECLS
