@@ -44,6 +44,8 @@ http {{
       proxy_pass http://store;
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
+      proxy_set_header X-Protocol $server_protocol;
+      proxy_set_header X-Connection $connection;
       proxy_set_header Connection "";
     }}
   }}

@@ -1,0 +1,532 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What only HTTP has: statuses, Retry-After, headers and URLs, several requests at once."""
+
+import base64
+import email.utils
+import gzip
+import json
+import threading
+
+import pytest
+from gi.repository import GLib
+
+from certificates import PASSWORD as KEY_PASSWORD
+from evbus_service import wait_for
+from fake_http import Fake, page
+from server import free_port
+
+QUICK = {'stop_timeout': '100ms'}
+RETRY = {'retry': {'min': '20ms', 'max': '200ms'}}
+
+
+@pytest.fixture
+def fake():
+    """fake(ANSWER) starts one; without one it answers 204."""
+    servers = []
+
+    def start(*answer):
+        servers.append(Fake(*answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def letters(trial, n):
+    """The reasons of the dead letters, when there are so many."""
+    return [letter[3] for letter in wait_for(
+        lambda: len(trial.dead_letters()) == n and trial.dead_letters(), f'{n} dead letters; {trial.dead_letters()}')]
+
+
+# ---- what a status means ----
+
+STATUSES = {
+    200: 'running', 201: 'running', 204: 'running', 207: 'running', 299: 'running',
+    300: 'broken', 304: 'broken', 307: 'broken',
+    400: 'dead', 401: 'broken', 402: 'broken', 403: 'broken', 404: 'broken', 405: 'broken', 406: 'dead', 407: 'broken',
+    408: 'retrying', 409: 'retrying', 410: 'broken', 411: 'broken', 412: 'dead', 413: 'dead', 414: 'broken', 415: 'dead',
+    418: 'dead', 421: 'retrying', 422: 'dead', 423: 'retrying', 424: 'retrying', 425: 'retrying', 426: 'broken',
+    429: 'retrying', 431: 'dead', 451: 'broken', 499: 'dead',
+    500: 'retrying', 501: 'retrying', 502: 'retrying', 503: 'retrying', 504: 'retrying', 507: 'retrying', 599: 'retrying',
+    999: 'retrying',
+}
+
+
+def outcomes(client):
+    return [route['ledger']['dead'] and 'dead' or route['state'] for route in client.routes()]
+
+
+def start_routes(evbusd, client, routes):
+    """A route for each of these options; puts one event, which goes to all of them."""
+    profiles = [{'default': {**options, 'delivery': {**RETRY, 'name': f'r{i}'}}} for i, options in enumerate(routes)]
+    evbusd(json.dumps({'evbus': QUICK, 'http': profiles}))
+    client.call('PutWithOptions', '(svsa{sv})', 'order.created', *put_arguments(b'{"a": 1}'))
+
+
+def put_arguments(data):
+    body = GLib.Variant.new_from_bytes(GLib.VariantType('ay'), GLib.Bytes(data), True)
+    return body, 'default', {'content-type': GLib.Variant('s', 'application/json')}
+
+
+def answer_by_path(request):
+    """/STATUS"""
+    status = int(request.path.split('/')[1])
+    return page(status, f'because of {status}')
+
+
+def test_every_status_has_its_outcome(fake, evbusd, client):
+    server = fake(answer_by_path)
+    start_routes(evbusd, client, [{'url': f'{server.url}/{status}'} for status in STATUSES])
+    wait_for(lambda: outcomes(client) == list(STATUSES.values()), 'all outcomes', 60)
+    for route, (status, outcome) in zip(client.routes(), STATUSES.items()):
+        assert route['ledger']['delivered'] == (outcome == 'running')
+        if outcome in ('broken', 'retrying'):
+            assert f'{server.url}: {status}: ' in route['reason']
+            assert status == 304 or f'because of {status}' in route['reason']
+
+
+def test_an_address_or_a_type_of_the_event(fake, evbusd, client):
+    server = fake(answer_by_path)
+    cases = {f'{status}/{{routing_key}}': 'dead' for status in (404, 405, 410, 414)}
+    routes = [{'url': f'{server.url}/{path}'} for path in cases]
+    routes += [{'url': f'{server.url}/415', 'cloudevents': 'structured'}, {'url': f'{server.url}/415', 'batch': 'json_lines'}]
+    start_routes(evbusd, client, routes)
+    expected = [*cases.values(), 'broken', 'broken']
+    wait_for(lambda: outcomes(client) == expected, f'{expected}; there are {outcomes(client)}', 60)
+
+
+def test_responses_of_the_profile(fake, evbusd, client):
+    server = fake(answer_by_path)
+    responses = {409: 'delivered', '4xx': 'broken', 404: 'retry', 500: 'poison', '2xx': 'retry', '201': 'delivered',
+                 '302': 'delivered'}
+    expected = {409: 'running', 413: 'broken', 404: 'retrying', 500: 'dead', 503: 'retrying', 200: 'retrying', 201: 'running',
+                302: 'running'}
+    start_routes(evbusd, client, [{'url': f'{server.url}/{status}', 'responses': responses} for status in expected])
+    wait_for(lambda: outcomes(client) == list(expected.values()), f'{expected}; there are {outcomes(client)}', 60)
+
+
+@pytest.mark.parametrize('form', ['seconds', 'date'])
+def test_retry_after(trial, fake, form):
+    after = []
+
+    def answer(request):
+        if after:
+            return page(204)
+        after.append(int(request.time) + 3 if form == 'date' else request.time + 2)
+        return page(503, Retry_After=email.utils.formatdate(after[0], usegmt=True) if form == 'date' else 2)
+
+    server = fake(answer)
+    trial.start({'url': server.url})
+    trial.put(5)
+    trial.wait_delivered()
+    first, second, *_ = server.requests
+    assert first.headers['idempotency-key'] == second.headers['idempotency-key'] == trial.sent[0][0]
+    # Two clocks are at work, and one of them may be adjusted.
+    assert second.time >= after[0] - 0.05
+    assert [request.headers['evbus-id'] for request in server.requests[1:]] == [event_id for event_id, _ in trial.sent]
+
+
+def test_a_redirect_is_not_followed(trial, fake):
+    elsewhere = fake()
+    server = fake(lambda request: page(302, Location=f'http://me:hunter2@localhost:{elsewhere.port}/token?secret'))
+    trial.start({'url': server.url + '/x'})
+    trial.put(1)
+    reason = trial.wait_state('broken')
+    assert reason.endswith("302: a redirect to http://localhost, which is not followed; correct 'url'")
+    assert 'hunter2' not in reason and 'secret' not in reason
+    assert elsewhere.requests == []
+
+
+def test_what_is_quoted_of_an_answer(evbusd, client, fake, adaptor):
+    texts = {
+        '\n\n  first\tline  \nsecond': '500: first line: it is',
+        '<html>\n<head><title>503 Down</title></head>': '500: 503 Down: it is',
+        'x' * 100000: '500: ' + 'x' * 200 + ': it is',
+        'ü' * 1000: '500: ' + 'ü' * 100 + ': it is',
+        '': '500: it is',
+        'you sent t0ken-of-mine': '500: (a text that repeats a secret): it is',
+    }
+    servers = [fake(lambda request, text=text: page(500, text)) for text in texts]
+    token = adaptor.secret('t0ken-of-mine')
+    start_routes(evbusd, client, [{'url': server.url, 'authorization': {'bearer': token}} for server in servers])
+    wait_for(lambda: set(outcomes(client)) == {'retrying'}, 'all to fail')
+    for route, text in zip(client.routes(), texts.values(), strict=True):
+        assert text in route['reason']
+
+
+def test_an_answer_without_end(trial, fake):
+    """Of which no more is read than is needed, and whose status counts."""
+    server = fake(lambda request: page(200, 'x' * 2_000_000, Content_Length=10 ** 12))
+    trial.start({'url': server.url})
+    trial.put(2)
+    trial.wait_delivered()
+    assert len(server.requests) == 2
+
+
+# ---- what goes out ----
+
+def test_what_a_request_has(trial, fake, adaptor):
+    server = fake()
+    trial.start({'url': server.url + '/a?b=c', 'method': 'PUT', 'headers': {
+        'X-Key': adaptor.secret('k3y'), 'Region': 'eu', 'N': 5, 'Empty': ''}})
+    event_id = trial.put_bytes(b'\0', 'image/png', 'a.ü', **{
+        'traceparent': '00-1', 'Idempotency-Key': 'forged', 'evbus-id': 'forged', 'region': 'forged', 'Host': 'forged',
+        'Transfer-Encoding': 'chunked', 'Content-Length': '1', 'authorization': 'forged', 'X-Forwarded-For': 'forged',
+        'subject': 'ü', 'two words': 'x', 'lines': 'a\r\nX-Key: forged', 'hosted': 'yes', 'te': 'forged'})
+    trial.wait_delivered()
+    (request,) = server.requests
+    assert (request.method, request.path, request.body) == ('PUT', '/a?b=c', b'\0')
+    assert len(request.headers.pop('evbus-time')) == len('2026-01-01T00:00:00.000000Z')
+    assert request.headers.pop('user-agent').startswith('evbus/')
+    headers = {name: value.encode('latin-1').decode() for name, value in request.headers.items()}
+    assert headers == {
+        'host': server.url.split('//')[1], 'accept': '*/*', 'content-length': '1', 'content-type': 'image/png',
+        'idempotency-key': event_id, 'evbus-id': event_id, 'evbus-routing-key': 'a.ü', 'evbus-profile': 'default',
+        'traceparent': '00-1', 'subject': 'ü', 'lines': 'a  X-Key: forged', 'hosted': 'yes',
+        'x-key': 'k3y', 'region': 'eu', 'n': '5', 'empty': ''}
+
+
+def test_escapes_of_cloudevents(trial, fake):
+    """The example of CloudEvents' binding of HTTP."""
+    server = fake()
+    trial.start({'url': server.url, 'cloudevents': 'binary'})
+    event_id = trial.put_bytes(b'', 'text/plain', subject='Euro € 😀', quote='"%"', traceparent='00-1')
+    trial.wait_delivered()
+    (request,) = server.requests
+    assert request.headers['ce-subject'] == 'Euro%20%E2%82%AC%20%F0%9F%98%80'
+    assert request.headers['ce-quote'] == '%22%25%22'
+    assert request.headers['traceparent'] == request.headers['ce-traceparent'] == '00-1'
+    assert request.headers['content-type'] == 'text/plain'
+    assert request.headers['ce-id'] == request.headers['idempotency-key'] == event_id
+    assert not [name for name in request.headers if name.startswith('evbus-')]
+
+
+def test_an_event_cannot_choose_the_place(trial, fake):
+    server = fake()
+    trial.start({'url': server.url + '/a/{routing_key}/b?k={routing_key}'})
+    for key in ('x', 'x/../../y', 'x?y#z', 'a b%2f', 'ü', '..', '.', '...'):
+        trial.put_bytes(b'', key=key)
+    trial.wait_ledger(accepted=8, delivered=6, dead=2)
+    assert [request.path for request in server.requests] == [f'/a/{key}/b?k={key}' for key in (
+        'x', 'x%2F..%2F..%2Fy', 'x%3Fy%23z', 'a%20b%252f', '%C3%BC', '...')]
+    assert all("'.' or '..'" in reason for reason in letters(trial, 2))
+
+
+@pytest.mark.parametrize('authorization, expected', [
+    ({'basic': {'username': 'me', 'password': 'se cr:et'}}, 'Basic ' + base64.b64encode(b'me:se cr:et').decode()),
+    ({'bearer': 'abc.def'}, 'Bearer abc.def'),
+    ({}, None),
+], ids=['basic', 'bearer', 'none'])
+def test_authorization(trial, fake, adaptor, authorization, expected):
+    for place, name in ((authorization, 'bearer'), (authorization.get('basic', {}), 'password')):
+        if name in place:
+            place[name] = adaptor.secret(place[name])
+    server = fake()
+    trial.start({'url': server.url, 'authorization': authorization})
+    trial.put(1)
+    trial.wait_delivered()
+    assert server.requests[0].headers.get('authorization') == expected
+
+
+def test_compression(trial, adaptor, fake):
+    server = fake()
+    trial.start({'url': server.url, 'compression': 'gzip'})
+    for data in (b'', b'x' * 300000, bytes(range(256))):
+        trial.put_bytes(data)
+    trial.wait_delivered()
+    assert [gzip.decompress(request.body) for request in server.requests] == [data for _, data in trial.sent]
+    assert {request.headers['content-encoding'] for request in server.requests} == {'gzip'}
+
+
+# ---- batches ----
+
+BATCHES = {
+    'json_lines': ('application/x-ndjson', lambda body: [json.loads(line) for line in body.split(b'\n')[:-1]]),
+    'json_array': ('application/json', json.loads),
+    'cloudevents': ('application/cloudevents-batch+json; charset=utf-8', lambda body: [e['data'] for e in json.loads(body)]),
+}
+
+
+@pytest.mark.parametrize('batch', BATCHES)
+@pytest.mark.parametrize('compression', [False, True], ids=['plain', 'gzip'])
+def test_batches(trial, fake, batch, compression):
+    content_type, parse = BATCHES[batch]
+    refused = []
+    # The first one is refused for a while, and comes again as it was.
+    server = fake(lambda request: page(204) if refused else refused.append(request) or page(503))
+    trial.start({'url': server.url, 'batch': batch, **({'compression': 'gzip'} if compression else {})},
+                delivery={'batch': {'events': 40, 'linger': '200ms'}})
+    trial.put(100)
+    ledger = trial.wait_delivered()
+    assert (ledger['retried'], ledger['duplicates']) == (len(parse_all(server.requests[:1], parse, compression)), 0)
+    assert parse_all(server.requests[1:], parse, compression) == [json.loads(data) for _, data in trial.sent]
+    assert max(len(parse_all([request], parse, compression)) for request in server.requests) == 40
+    assert {request.headers['content-type'] for request in server.requests} == {content_type}
+    keys = [request.headers['idempotency-key'] for request in server.requests]
+    assert keys[0] == keys[1] and len(set(keys)) == len(keys) - 1
+
+
+def parse_all(requests, parse, compression):
+    return [value for request in requests
+            for value in parse(gzip.decompress(request.body) if compression else request.body)]
+
+
+def test_what_is_not_json_in_a_batch(trial, fake):
+    server = fake()
+    trial.start({'url': server.url, 'batch': 'json_array'}, delivery={'batch': {'linger': '200ms'}})
+    for data, content_type in ((b'{"a":\n1}', 'application/json'), (b'x', 'text/plain'), (b'2', 'application/json')):
+        trial.put_bytes(data, content_type)
+    trial.wait_ledger(accepted=3, delivered=2, dead=1, retried=0)
+    assert [value for request in server.requests for value in json.loads(request.body)] == [{'a': 1}, 2]
+    (reason,) = letters(trial, 1)
+    assert "text/plain, and a batch holds JSON; 'batch: cloudevents' takes any" in reason
+
+
+def test_lines_of_cloudevents(trial, fake):
+    server = fake()
+    trial.start({'url': server.url, 'batch': 'json_lines', 'cloudevents': 'structured'})
+    trial.put_bytes(b'a\nb', 'text/plain')
+    trial.wait_delivered()
+    (line, end) = server.requests[0].body.split(b'\n')
+    assert json.loads(line)['data_base64'] == base64.b64encode(b'a\nb').decode() and end == b''
+
+
+@pytest.mark.parametrize('status', [400, 413])
+def test_a_batch_that_is_refused_is_halved(trial, fake, status):
+    """Until the event is found on which it fails; the others arrive, in order, once."""
+    taken = []
+
+    def answer(request):
+        events = [event['id'] for event in json.loads(request.body)]
+        if bad in events:
+            return page(status, 'I do not like one')
+        taken.extend(events)
+        return page(204)
+
+    bad = None
+    server = fake(answer)
+    trial.start({'url': server.url, 'batch': 'cloudevents'}, delivery={'batch': {'events': 64, 'linger': '300ms'}})
+    trial.put(1)
+    trial.wait_delivered()
+    bad = '01900000-0000-7000-8000-00000000bad0'
+    for i in range(64):
+        options = {'id': GLib.Variant('s', bad)} if i == 20 else {}
+        (event_id,) = trial.client.call('PutWithOptions', '(svsa{sv})', 'x', GLib.Variant('i', i), 'default', options)
+        trial.sent.append((event_id, b''))
+    trial.wait_ledger(accepted=65, delivered=64, dead=1, queued=0, retried=0, duplicates=0)
+    assert taken == [event_id for event_id, _ in trial.sent if event_id != bad]
+    (reason,) = letters(trial, 1)
+    assert f'{status}: I do not like one' in reason
+    assert len(server.requests) < 30
+
+
+# ---- several at once, order ----
+
+def test_one_after_another(trial, fake):
+    server = fake()
+    trial.start({'url': server.url})
+    trial.put(300)
+    trial.wait_delivered()
+    assert [request.headers['evbus-id'] for request in server.requests] == [event_id for event_id, _ in trial.sent]
+    assert server.most == 1
+    assert len({request.port for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize('status', [503, None], ids=['refused', 'lost'])
+def test_what_fails_holds_up_what_comes_after_it(trial, fake, status):
+    """So that the order is kept; what was sent and got no answer may have arrived."""
+    refused, taken = set(), []
+
+    def answer(request):
+        n = json.loads(request.body)['n']
+        if n in (3, 7, 50) and n not in refused:
+            refused.add(n)
+            return page(status) if status else None
+        taken.append(request.headers['evbus-id'])
+        return page(204)
+
+    server = fake(answer)
+    trial.start({'url': server.url}, delivery={'batch': {'linger': '200ms'}})
+    trial.put(100)
+    ledger = trial.wait_delivered()
+    assert taken == [event_id for event_id, _ in trial.sent]
+    assert ledger['retried'] >= 3
+    assert ledger['duplicates'] == (0 if status else 3)
+    assert len(server.requests) == 103
+
+
+def test_several_at_once(trial, fake):
+    """As many as `in_flight` says, and no more."""
+    enough = threading.Event()
+
+    def answer(request):
+        if server.most == 8:
+            enough.set()
+        enough.wait(60)
+        return page(204)
+
+    server = fake(answer)
+    trial.start({'url': server.url, 'in_flight': 8}, delivery={'batch': {'events': 64, 'linger': '300ms'}})
+    trial.put(64)
+    trial.wait_delivered()
+    assert sorted(request.headers['evbus-id'] for request in server.requests) == sorted(event_id for event_id, _ in trial.sent)
+    assert server.most == 8
+    assert len({request.port for request in server.requests}) == 8
+
+
+def test_several_at_once_and_one_fails(trial, fake):
+    """It is sent again, and nothing else is."""
+    refused = []
+
+    def answer(request):
+        if json.loads(request.body)['n'] in (5, 30) and len(refused) < 4:
+            refused.append(request)
+            return page(503)
+        return page(204)
+
+    server = fake(answer)
+    trial.start({'url': server.url, 'in_flight': 4}, delivery={'batch': {'linger': '200ms'}})
+    trial.put(60)
+    ledger = trial.wait_delivered()
+    assert ledger['duplicates'] == 0
+    assert len(server.requests) == 60 + len(refused)
+
+
+def test_streams_of_one_connection(trial, adaptor):
+    """Over TLS, with HTTP/2."""
+    trial.start({**adaptor.tls_options(trial.destination), 'in_flight': 16})
+    trial.put(1000)
+    trial.wait_delivered()
+    assert sorted(event.id for event in trial.received()) == sorted(event_id for event_id, _ in trial.sent)
+    records = list(adaptor.records(trial.destination))
+    assert {record['headers']['x-protocol'] for record in records} == {'HTTP/2.0'}
+    assert {record['headers']['host'] for record in records} == {f'localhost:{adaptor.tls_port}'}
+    assert len({record['headers']['x-connection'] for record in records}) == 1
+
+
+def test_another_name_in_the_certificate(trial, adaptor):
+    """The server is asked for the host of the URL nevertheless."""
+    trial.start(adaptor.tls_options(trial.destination, host='127.0.0.1', server_name='localhost'))
+    trial.put(1)
+    trial.wait_delivered()
+    (record,) = adaptor.records(trial.destination)
+    assert record['headers']['host'] == f'127.0.0.1:{adaptor.tls_port}'
+
+
+def test_a_key_with_a_password(trial, adaptor, certificates):
+    options = adaptor.tls_options(trial.destination)
+    options['tls'].update(key_file=str(certificates.client_encrypted_key), key_password=adaptor.secret('wrong'))
+    trial.start(options)
+    trial.put(1)
+    assert "correct 'tls.cert_file', 'tls.key_file'" in trial.wait_state('broken')
+    options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
+    trial.reconfigure(options)
+    trial.wait_delivered()
+
+
+def test_a_request_that_takes_too_long(trial, fake):
+    released = threading.Event()
+    server = fake(lambda request: released.wait(60) and page(204))
+    trial.start({'url': server.url, 'timeout': '300ms'})
+    trial.put(1)
+    assert 'timed out' in trial.wait_state('retrying')
+    released.set()
+    assert trial.wait_delivered()['duplicates'] >= 1
+
+
+# ---- proxies ----
+
+def test_a_proxy(trial, fake, adaptor):
+    proxy = fake(lambda request: page(204 if request.headers.get('proxy-authorization') else 407))
+    place = f'127.0.0.1:{proxy.port}'
+    trial.start({'url': 'http://nowhere.example/x', 'proxy': f'http://{place}'})
+    trial.put(3)
+    assert '407' in trial.wait_state('broken')
+    trial.reconfigure({'url': 'http://nowhere.example/x', 'proxy': adaptor.secret(f'http://me:hunter2@{place}')})
+    trial.wait_delivered()
+    assert proxy.requests[-1].path == 'http://nowhere.example/x'
+    assert proxy.requests[-1].headers['proxy-authorization'] == 'Basic ' + base64.b64encode(b'me:hunter2').decode()
+    assert 'hunter2' not in trial.daemon.log()
+
+
+@pytest.mark.parametrize('status, state', [(407, 'broken'), (403, 'broken'), (502, 'retrying'), (429, 'retrying')])
+def test_a_proxy_that_refuses_a_tunnel(trial, fake, status, state):
+    proxy = fake(lambda request: page(status))
+    trial.start({'url': 'https://nowhere.example/x', 'proxy': proxy.url})
+    trial.put(1)
+    assert f'https://nowhere.example: the proxy answers {status}' in trial.wait_state(state)
+    assert (proxy.requests[0].method, proxy.requests[0].path) == ('CONNECT', 'nowhere.example:443')
+    trial.wait_ledger(accepted=1, queued=1)
+
+
+def test_the_proxy_of_the_environment_is_not_used(fake, evbusd, client):
+    server, other = fake(), fake()
+    config = {'evbus': QUICK, 'http': {'default': {'url': server.url}}}
+    evbusd(json.dumps(config), env={'http_proxy': other.url, 'all_proxy': other.url})
+    client.call('PutWithOptions', '(svsa{sv})', 'order.created', *put_arguments(b'1'))
+    client.wait_ledger(delivered=1, queued=0)
+    assert len(server.requests) == 1 and other.requests == []
+
+
+# ---- mistakes ----
+
+MISTAKES = {
+    "must begin with http:// or https://": {'url': 'ftp://localhost'},
+    "names a user or a password; give 'authorization'": {'url': 'http://me:hunter2@localhost/'},
+    "which an event cannot choose": {'url': 'http://{routing_key}/'},
+    "is no host and port": {'url': 'http:///x'},
+    "'a b' cannot be the name of a header": {'headers': {'a b': 'c'}},
+    "'Content-Length' cannot be set": {'headers': {'Content-Length': '5'}},
+    "the value of 'X' has a control character": {'headers': {'X': 'a\nb'}},
+    "'responses': '40' must be": {'responses': {'40': 'retry'}},
+    "'responses': '404' must be": {'responses': {404: 'again'}},
+    "has both 'basic' and 'bearer'": {'authorization': {'bearer': {'env': 'HOME'}, 'basic': {'username': 'a'}}},
+    "'cloudevents: binary' is for one event": {'cloudevents': 'binary', 'batch': 'cloudevents'},
+    "'url' depends on the event": {'url': 'http://localhost/{id}', 'batch': 'json_lines'},
+    "without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
+    "'tls.server_name' is given for a 'url' without TLS": {'tls': {'server_name': 'x'}},
+    "'tls.cert_file': /nonexistent cannot be read": {'url': 'https://localhost', 'tls': {'cert_file': '/nonexistent'}},
+}
+
+
+def test_mistakes_are_told(evbusd, client):
+    routes = [{'default': {'url': 'http://localhost', **options, 'delivery': {'name': f'r{i}'}}}
+              for i, options in enumerate(MISTAKES.values())]
+    daemon = evbusd(json.dumps({'evbus': QUICK, 'http': routes}))
+    wait_for(lambda: all(route['state'] == 'broken' for route in client.routes()), 'all routes to be broken')
+    for route, text in zip(client.routes(), MISTAKES, strict=True):
+        assert text in route['reason']
+    assert 'hunter2' not in daemon.log()
+
+
+def test_certificates_of_nginx(trial, adaptor):
+    """It speaks of them by 400, which is no fault of the event."""
+    trial.start({**adaptor.options(trial.destination), 'url': f'http://127.0.0.1:{adaptor.tls_port}/x'})
+    trial.put(1)
+    assert "write https:// in 'url'" in trial.wait_state('broken')
+    trial.reconfigure(adaptor.options(trial.destination))
+    trial.wait_delivered()
+
+
+def test_a_port_without_tls(trial, adaptor):
+    trial.start({**adaptor.tls_options(trial.destination), 'url': f'https://127.0.0.1:{adaptor.port}/x'})
+    trial.put(1)
+    assert 'does that port speak TLS?' in trial.wait_state('broken')
+    trial.wait_ledger(accepted=1, queued=1)
+
+
+def test_a_name_that_nobody_has(trial):
+    trial.start({'url': 'http://nowhere.invalid/'}, delivery={'timeout': '10s'})
+    trial.put(1)
+    assert 'http://nowhere.invalid: Could not resolve host' in trial.wait_state('retrying')
+    assert trial.wait_ledger(accepted=1, queued=1)['duplicates'] == 0
+
+
+def test_nobody_is_there(trial):
+    place = f'http://127.0.0.1:{free_port()}'
+    trial.start({'url': place + '/secret'})
+    trial.put(1)
+    reason = trial.wait_state('retrying')
+    assert reason.startswith(place + ': Failed to connect') and 'secret' not in reason
+    assert trial.wait_ledger(accepted=1, queued=1)['duplicates'] == 0
