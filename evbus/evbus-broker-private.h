@@ -37,6 +37,7 @@ struct _EvbusBroker
   gboolean         stopped;
   char            *spool_directory; /* NULL: memory only */
   gsize            spool_bytes;
+  char            *spool_failure;   /* why it could not be opened, or NULL */
   EvbusSpool      *spool;           /* this and the next are set once, by start() */
   EvbusSpooler    *spooler;
 };
@@ -47,7 +48,9 @@ enum {
   EVBUS_BROKER_PROP_REJECT_UNROUTED,
   EVBUS_BROKER_PROP_ROUTES,
   EVBUS_BROKER_PROP_SERIALIZER,
+  EVBUS_BROKER_PROP_SPOOL_CONDITION,
   EVBUS_BROKER_PROP_SPOOL_DIRECTORY,
+  EVBUS_BROKER_PROP_SPOOL_NOTE,
   EVBUS_BROKER_PROP_STOP_TIMEOUT,
   EVBUS_BROKER_N_PROPS
 };

@@ -171,14 +171,92 @@ orphan_unclaimed (EvbusBroker *self)
 static void
 say_condition (EvbusSpool *spool)
 {
-  const char *note = NULL;
+  g_autofree char *note = NULL;
   EvbusSpoolCondition condition = evbus_spool_get_condition (spool, &note);
 
-  if (note != NULL)
+  /* What is worse, it has said itself. */
+  if (note != NULL && condition <= EVBUS_SPOOL_CONDITION_RECOVERED)
     g_log_structured (G_LOG_DOMAIN,
-                      condition == EVBUS_SPOOL_RECOVERED ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                      condition == EVBUS_SPOOL_CONDITION_RECOVERED ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
                       "EVBUS_SPOOL", evbus_spool_get_directory (spool),
                       "MESSAGE", "spool %s: %s", evbus_spool_get_directory (spool), note);
+}
+
+/* On any thread. */
+static void
+on_condition (gpointer notifier)
+{
+  evbus_notifier_changed_later (notifier, 1u << EVBUS_BROKER_PROP_SPOOL_CONDITION |
+                                          1u << EVBUS_BROKER_PROP_SPOOL_NOTE);
+}
+
+/* Remembers why there is none. */
+static EvbusSpool *
+open_spool (EvbusBroker  *self,
+            GError      **error)
+{
+  g_autoptr(GError) failure = NULL;
+  EvbusSpool *spool = evbus_spool_open (self->spool_directory, &failure);
+
+  g_free (self->spool_failure);
+  self->spool_failure = failure != NULL ? g_strdup (failure->message) : NULL;
+  on_condition (self->notifier);
+  if (spool == NULL)
+    {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return NULL;
+    }
+  say_condition (spool);
+  evbus_spool_watch (spool, on_condition, evbus_notifier_ref (self->notifier), (GDestroyNotify) evbus_notifier_unref);
+  return spool;
+}
+
+/**
+ * evbus_broker_get_spool_condition: (get-property spool-condition)
+ * @self: a broker
+ *
+ * See [property@Broker:spool-condition].
+ *
+ * Returns: the condition
+ *
+ * Since: 1.0
+ */
+EvbusSpoolCondition
+evbus_broker_get_spool_condition (EvbusBroker *self)
+{
+  g_autoptr(GMutexLocker) locker = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), EVBUS_SPOOL_CONDITION_NONE);
+
+  locker = g_mutex_locker_new (&self->lock);
+  if (self->spool != NULL)
+    return evbus_spool_get_condition (self->spool, NULL);
+  return self->spool_failure != NULL ? EVBUS_SPOOL_CONDITION_FAILED : EVBUS_SPOOL_CONDITION_NONE;
+}
+
+/**
+ * evbus_broker_dup_spool_note: (get-property spool-note)
+ * @self: a broker
+ *
+ * See [property@Broker:spool-note].
+ *
+ * Returns: (transfer full) (nullable): the note
+ *
+ * Since: 1.0
+ */
+char *
+evbus_broker_dup_spool_note (EvbusBroker *self)
+{
+  g_autoptr(GMutexLocker) locker = NULL;
+  char *note = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
+
+  locker = g_mutex_locker_new (&self->lock);
+  if (self->spool == NULL)
+    return g_strdup (self->spool_failure);
+  evbus_spool_get_condition (self->spool, &note);
+  return note;
 }
 
 gboolean
@@ -192,11 +270,10 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
   if (self->spool_directory == NULL || self->spool != NULL)
     return TRUE;
 
-  self->spool = evbus_spool_open (self->spool_directory, error);
+  self->spool = open_spool (self, error);
   if (self->spool == NULL)
     return FALSE;
 
-  say_condition (self->spool);
   self->spooler = evbus_spooler_new (self->spool, self->queue);
   evbus_spooler_set_max_bytes (self->spooler, self->spool_bytes);
   if (!evbus_broker_claim_locked (self, self->routes, self->routes, NULL, NULL, error))

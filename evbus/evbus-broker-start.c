@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The broker's start. */
+/* The broker's start, and its stop. */
 
 #include "evbus-broker-private.h"
 
@@ -56,6 +56,86 @@ evbus_broker_start (EvbusBroker  *self,
   evbus_waiting_answer (&done);
 
   return started;
+}
+
+/**
+ * evbus_broker_stop_async:
+ * @self: a broker
+ * @cancellable: (nullable): cancelled, what is left is not waited for
+ * @callback: (scope async): called when the broker has stopped
+ * @user_data: for @callback
+ *
+ * Stops the broker: puts get %EVBUS_ERROR_CLOSED from now on, and what was
+ * accepted is delivered, for as long as the property `stop-timeout` says. What
+ * is left then is dropped, with `event-failed` for each.
+ *
+ * Called again it waits for the stop that is under way, if it still is, and is
+ * given the same answer.
+ *
+ * To cancel any of these calls is to hurry the stop, for all of them: what is
+ * left is dropped now. The stop is still carried out and answered as described
+ * here, never with %G_IO_ERROR_CANCELLED.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_stop_async (EvbusBroker         *self,
+                         GCancellable        *cancellable,
+                         GAsyncReadyCallback  callback,
+                         gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+  gboolean started;
+  gboolean stopped;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_source_tag (task, evbus_broker_stop_async);
+  g_task_set_name (task, "[evbus] stop");
+
+  g_mutex_lock (&self->lock);
+  started = self->started;
+  stopped = self->stopped;
+  self->stopped = TRUE;
+  g_mutex_unlock (&self->lock);
+
+  evbus_queue_close (self->queue);
+  /* Once: a second stop has nothing to discard, but may have to wait for it. */
+  if (!started && !stopped)
+    evbus_listener_discard (self->listener);
+  evbus_listener_stop (self->listener, task, evbus_broker_get_stop_timeout (self));
+}
+
+/**
+ * evbus_broker_stop_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.stop_async].
+ *
+ * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped, be
+ * it for want of time or because its route could not deliver anything, or the
+ * broker was never started; it says how many events, one for each route that
+ * had it.
+ *
+ * Returns: %TRUE if nothing was dropped
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_stop_finish (EvbusBroker   *self,
+                          GAsyncResult  *result,
+                          GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_stop_async), FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
 }
 
 /**

@@ -133,6 +133,7 @@ evbus_broker_finalize (GObject *object)
   g_clear_pointer (&self->spool, evbus_spool_unref);
   g_free (self->spool_directory);
   g_free (self->profiles_spool);
+  g_free (self->spool_failure);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
 }
@@ -161,8 +162,14 @@ evbus_broker_get_property (GObject    *object,
     case EVBUS_BROKER_PROP_SERIALIZER:
       g_value_set_string (value, evbus_broker_get_serializer (self));
       break;
+    case EVBUS_BROKER_PROP_SPOOL_CONDITION:
+      g_value_set_enum (value, evbus_broker_get_spool_condition (self));
+      break;
     case EVBUS_BROKER_PROP_SPOOL_DIRECTORY:
       g_value_take_string (value, evbus_broker_dup_spool_directory (self));
+      break;
+    case EVBUS_BROKER_PROP_SPOOL_NOTE:
+      g_value_take_string (value, evbus_broker_dup_spool_note (self));
       break;
     case EVBUS_BROKER_PROP_STOP_TIMEOUT:
       g_value_set_uint (value, evbus_broker_get_stop_timeout (self));
@@ -308,6 +315,27 @@ install_properties (GObjectClass *object_class)
    */
   properties[EVBUS_BROKER_PROP_SERIALIZER] =
     g_param_spec_string ("serializer", NULL, NULL, "json", readable);
+  /**
+   * EvbusBroker:spool-condition: (getter get_spool_condition)
+   *
+   * How the spool is.
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_SPOOL_CONDITION] =
+    g_param_spec_enum ("spool-condition", NULL, NULL, EVBUS_TYPE_SPOOL_CONDITION,
+                       EVBUS_SPOOL_CONDITION_NONE, readable);
+  /**
+   * EvbusBroker:spool-note: (getter dup_spool_note)
+   *
+   * What there is to say about the [property@Broker:spool-condition], for a person,
+   * such as under which name a damaged file was set aside and how much of it was
+   * taken over; %NULL if there is nothing.
+   *
+   * Since: 1.0
+   */
+  properties[EVBUS_BROKER_PROP_SPOOL_NOTE] =
+    g_param_spec_string ("spool-note", NULL, NULL, NULL, readable);
   install_settings (readable | G_PARAM_WRITABLE);
 
   g_object_class_install_properties (object_class, EVBUS_BROKER_N_PROPS, properties);
@@ -358,86 +386,6 @@ EvbusBroker *
 evbus_broker_new (void)
 {
   return g_object_new (EVBUS_TYPE_BROKER, NULL);
-}
-
-/**
- * evbus_broker_stop_async:
- * @self: a broker
- * @cancellable: (nullable): cancelled, what is left is not waited for
- * @callback: (scope async): called when the broker has stopped
- * @user_data: for @callback
- *
- * Stops the broker: puts get %EVBUS_ERROR_CLOSED from now on, and what was
- * accepted is delivered, for as long as the property `stop-timeout` says. What
- * is left then is dropped, with `event-failed` for each.
- *
- * Called again it waits for the stop that is under way, if it still is, and is
- * given the same answer.
- *
- * To cancel any of these calls is to hurry the stop, for all of them: what is
- * left is dropped now. The stop is still carried out and answered as described
- * here, never with %G_IO_ERROR_CANCELLED.
- *
- * Since: 1.0
- */
-void
-evbus_broker_stop_async (EvbusBroker         *self,
-                         GCancellable        *cancellable,
-                         GAsyncReadyCallback  callback,
-                         gpointer             user_data)
-{
-  g_autoptr(GTask) task = NULL;
-  gboolean started;
-  gboolean stopped;
-
-  g_return_if_fail (EVBUS_IS_BROKER (self));
-  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
-
-  task = g_task_new (self, cancellable, callback, user_data);
-  g_task_set_check_cancellable (task, FALSE);
-  g_task_set_source_tag (task, evbus_broker_stop_async);
-  g_task_set_name (task, "[evbus] stop");
-
-  g_mutex_lock (&self->lock);
-  started = self->started;
-  stopped = self->stopped;
-  self->stopped = TRUE;
-  g_mutex_unlock (&self->lock);
-
-  evbus_queue_close (self->queue);
-  /* Once: a second stop has nothing to discard, but may have to wait for it. */
-  if (!started && !stopped)
-    evbus_listener_discard (self->listener);
-  evbus_listener_stop (self->listener, task, evbus_broker_get_stop_timeout (self));
-}
-
-/**
- * evbus_broker_stop_finish:
- * @self: a broker
- * @result: what the callback was given
- * @error: return location for a #GError
- *
- * Finishes [method@Broker.stop_async].
- *
- * Errors: %EVBUS_ERROR_TIMED_OUT if something was left over and was dropped, be
- * it for want of time or because its route could not deliver anything, or the
- * broker was never started; it says how many events, one for each route that
- * had it.
- *
- * Returns: %TRUE if nothing was dropped
- *
- * Since: 1.0
- */
-gboolean
-evbus_broker_stop_finish (EvbusBroker   *self,
-                          GAsyncResult  *result,
-                          GError       **error)
-{
-  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
-  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
-  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_stop_async), FALSE);
-
-  return g_task_propagate_boolean (G_TASK (result), error);
 }
 
 /**

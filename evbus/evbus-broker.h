@@ -14,6 +14,7 @@
 #include <evbus/evbus-producer.h>
 #include <evbus/evbus-profiles.h>
 #include <evbus/evbus-route.h>
+#include <evbus/evbus-spool-condition.h>
 
 G_BEGIN_DECLS
 
@@ -69,6 +70,11 @@ gboolean     evbus_broker_stop_finish    (EvbusBroker          *self,
 EVBUS_AVAILABLE_IN_1_0
 gboolean     evbus_broker_ping           (EvbusBroker          *self);
 
+EVBUS_AVAILABLE_IN_1_0
+EvbusSpoolCondition
+             evbus_broker_get_spool_condition (EvbusBroker    *self);
+EVBUS_AVAILABLE_IN_1_0
+char        *evbus_broker_dup_spool_note (EvbusBroker          *self);
 EVBUS_AVAILABLE_IN_1_0
 char        *evbus_broker_dup_spool_directory (EvbusBroker    *self);
 EVBUS_AVAILABLE_IN_1_0

@@ -106,15 +106,8 @@ static gboolean
 fail (EvbusSpoolCheck *self,
       const char      *what)
 {
-  g_autofree char *note = g_strconcat (what, "; the next start recovers what can be read", NULL);
-
   self->sql->damaged = TRUE;
-  evbus_spool_mark_damaged (self->spool, self->sql);
-  tell (self, note);
-  g_mutex_lock (&self->spool->lock);
-  if (self->spool->found == NULL)
-    self->spool->found = g_steal_pointer (&note);
-  g_mutex_unlock (&self->spool->lock);
+  evbus_spool_mark_damaged (self->spool, self->sql, what);
   return FALSE;
 }
 
@@ -154,7 +147,7 @@ finish (EvbusSpoolCheck *self)
     }
   if (n_missing > 0)
     {
-      g_autofree char *what = g_strdup_printf ("damaged: %" G_GUINT64_FORMAT " queued events cannot be found", n_missing);
+      g_autofree char *what = g_strdup_printf ("%" G_GUINT64_FORMAT " queued events cannot be found", n_missing);
 
       fail (self, what);
     }
@@ -295,7 +288,7 @@ evbus_spool_check_step (EvbusSpoolCheck *self)
   evbus_sql_roll_back (self->sql);
 
   if (result == WRONG)
-    return fail (self, "damaged: the table of events is not in order");
+    return fail (self, "the table of events is not in order");
   if (result == END)
     finish (self);
   return result == MORE;

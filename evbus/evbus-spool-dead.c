@@ -98,7 +98,7 @@ evbus_spool_list_dead (EvbusSpool  *self,
     }
   if (row < 0)
     {
-      evbus_spool_mark_damaged (self, sql);
+      evbus_spool_mark_damaged (self, sql, NULL);
       return NULL;
     }
   return g_steal_pointer (&found);

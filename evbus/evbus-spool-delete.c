@@ -145,7 +145,7 @@ delete_range (EvbusSpool             *self,
   if (first <= after)
     {
       self->sql->damaged = TRUE;
-      evbus_spool_mark_damaged (self, self->sql);
+      evbus_spool_mark_damaged (self, self->sql, NULL);
       return TRUE;
     }
   if (!evbus_sql_call (self->sql, EVBUS_SQL_DELETE_EVENTS, error, "ii", after, last))

@@ -16,21 +16,13 @@
 #include "evbus-event-private.h"
 #include "evbus-fate.h"
 #include "evbus-ledger.h"
+#include "evbus-spool-condition.h"
 
 G_BEGIN_DECLS
 
 typedef struct _EvbusSpool       EvbusSpool;
 typedef struct _EvbusSpoolRoute  EvbusSpoolRoute;    /* owned by the spool, lives as long */
 typedef struct _EvbusSpoolReader EvbusSpoolReader;
-
-/* What was found when the spool was opened, or is known since. */
-typedef enum {
-  EVBUS_SPOOL_NEW,
-  EVBUS_SPOOL_INTACT,
-  EVBUS_SPOOL_MIGRATED,       /* written by an older version */
-  EVBUS_SPOOL_RECOVERED,      /* damaged: set aside, what could be read was taken over */
-  EVBUS_SPOOL_DAMAGED,        /* found since: the next start recovers */
-} EvbusSpoolCondition;
 
 /* Opens the spool in @directory, or makes it (folder 0700, files 0600). Blocks.
  *
@@ -45,11 +37,19 @@ EvbusSpool  *evbus_spool_ref           (EvbusSpool   *self);
 /* The last one closes the database; a clean close leaves no WAL behind. */
 void         evbus_spool_unref         (EvbusSpool   *self);
 const char  *evbus_spool_get_directory (EvbusSpool   *self);
-/* @note: for a person: what was set aside and how much was taken over, or what is
- * damaged; NULL if there is nothing to say. Any thread. */
+/* @note: (out) (transfer full) (nullable) (optional): for a person: what was set aside
+ * and how much was taken over, or what is wrong; NULL if there is nothing to say. Any
+ * thread. */
 EvbusSpoolCondition
              evbus_spool_get_condition (EvbusSpool   *self,
-                                        const char  **note);
+                                        char        **note);
+/* Has @func called whenever that may be another one, on any thread and under no lock. To
+ * be called once. */
+typedef void (*EvbusSpoolWatch) (gpointer data);
+void         evbus_spool_watch         (EvbusSpool      *self,
+                                        EvbusSpoolWatch  func,
+                                        gpointer         data,
+                                        GDestroyNotify   free_data);
 
 /* The last settlements are written, the database is closed and the lock given
  * back; for the writer, once no reader is left. Calls of evbus_spool_settle() that

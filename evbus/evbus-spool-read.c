@@ -290,7 +290,7 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
   self->n_found += reading.n_found;
   if (done && self->until > 0 && (at_end || self->position >= self->until))
     n_lost += count_missing (self);
-  evbus_spool_mark_damaged (self->spool, self->sql);
+  evbus_spool_mark_damaged (self->spool, self->sql, NULL);
   if (n_damaged != NULL)
     *n_damaged = n_lost;
   /* What was read before an error is not read again. */

@@ -153,9 +153,9 @@ evbus_spool_recover (EvbusSpool  *self,
       !evbus_spool_open_database (self, &damaged, error))
     return FALSE;
 
-  self->condition = EVBUS_SPOOL_RECOVERED;
+  self->condition = EVBUS_SPOOL_CONDITION_RECOVERED;
   g_free (self->note);
   self->note = g_strdup_printf ("%s; it is set aside as %s, %" G_GUINT64_FORMAT " events and %" G_GUINT64_FORMAT
-                                " dead letters were taken over", reason, name, n_events, n_dead);
+                                " dead letters were taken over; delete that file when nobody misses anything", reason, name, n_events, n_dead);
   return TRUE;
 }

@@ -191,8 +191,8 @@ evbus_spool_schema_open (const char           *path,
   if (sql == NULL)
     return NULL;
 
-  *condition = version == 0 ? EVBUS_SPOOL_NEW
-             : version < FORMAT_VERSION ? EVBUS_SPOOL_MIGRATED : EVBUS_SPOOL_INTACT;
+  *condition = version > 0 && version < FORMAT_VERSION ? EVBUS_SPOOL_CONDITION_MIGRATED
+                                                       : EVBUS_SPOOL_CONDITION_INTACT;
   if (version == 0)
     done = create_tables (sql, error);
   else

@@ -446,7 +446,7 @@ evbus_spool_make_reserve (EvbusSpool *self)
   if (now < self->next_try)
     return !self->full;
   self->next_try = now + RETRY_RESERVE;
-  self->full = !allocate_reserve (self->directory);
+  evbus_spool_set_full (self, !allocate_reserve (self->directory));
   return !self->full;
 }
 

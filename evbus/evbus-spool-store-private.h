@@ -92,10 +92,14 @@ struct _EvbusSpool
   EvbusSpoolCondition condition;
   char               *note;
   EvbusSpoolKeeper   *keeper;
+  EvbusSpoolWatch     watch;            /* lock: this and the next two, set once */
+  gpointer            watch_data;
+  GDestroyNotify      watch_free;
   gboolean            closed;           /* lock, written by the Writer */
   EvbusClockMark      clock;            /* what its steady clock showed last, as it was read; boot 0: not known */
   gint64              ahead;            /* of that clock; set when it is opened */
   int                 marked;           /* atomic: the folder says that the database is damaged */
+  int                 said_found;       /* atomic: `found` is set, or about to be */
 
   /* Writer. */
   EvbusSql           *sql;
@@ -135,15 +139,19 @@ struct _EvbusSpool
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
   guint64             deaths_weight;    /* lock: bytes of those, and of those being written */
   char               *found;            /* lock: damage that was found since, set once; for a person */
+  char               *failed;           /* lock, written by the Writer: why it could not be written to the last time */
+  gboolean            shows_full;       /* lock, written by the Writer: `full`, for others */
   gboolean            dirty;            /* lock */
 };
 
 /* ---- evbus-spool.c */
 
-/* Says in the folder that the database is damaged, so that the next start
- * recovers what can be read. Any thread. */
+/* Where @sql has met damage: says so in the folder, so that the next start recovers what
+ * can be read, in the log and as the condition. @what: (nullable): for a person. Any
+ * thread, under no lock. */
 void             evbus_spool_mark_damaged     (EvbusSpool            *self,
-                                               EvbusSql              *sql);
+                                               EvbusSql              *sql,
+                                               const char            *what);
 
 EvbusSpool      *evbus_spool_new              (const char            *directory,
                                                const char            *name);
@@ -154,6 +162,18 @@ gboolean         evbus_spool_open_database    (EvbusSpool            *self,
                                                GError               **error);
 gboolean         evbus_spool_sync_directory   (const char            *directory,
                                                GError               **error);
+
+/* ---- evbus-spool-condition.c: under no lock */
+
+/* From any thread: it is damaged; the first time counts. */
+void             evbus_spool_set_found        (EvbusSpool            *self,
+                                               const char            *what);
+/* Writer: whether it could be written to (NULL) the last time. */
+void             evbus_spool_set_failed       (EvbusSpool            *self,
+                                               const GError          *error);
+/* Writer: whether the disk is full. */
+void             evbus_spool_set_full         (EvbusSpool            *self,
+                                               gboolean               full);
 
 /* ---- evbus-spool-recover.c */
 

@@ -386,6 +386,7 @@ finish (EvbusSpool  *self,
   g_mutex_unlock (&self->lock);
   g_ptr_array_set_size (self->dying, 0);
   clear_staged (self);
+  evbus_spool_set_failed (self, NULL);
   evbus_spool_keep_wal (self);
   return TRUE;
 }
@@ -414,7 +415,7 @@ write_settled_when_full (EvbusSpool *self)
   if (!self->full)
     {
       evbus_spool_release_reserve (self->directory);
-      self->full = TRUE;
+      evbus_spool_set_full (self, TRUE);
     }
   if (evbus_spool_is_dirty (self))
     write_settled (self, NULL);
@@ -445,9 +446,11 @@ evbus_spool_commit (EvbusSpool  *self,
   if (done)
     return TRUE;
 
-  evbus_spool_mark_damaged (self, self->sql);
+  evbus_spool_mark_damaged (self, self->sql, NULL);
   if (g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
     write_settled_when_full (self);
+  else
+    evbus_spool_set_failed (self, failure);
   g_propagate_error (error, g_steal_pointer (&failure));
   return FALSE;
 }
@@ -461,10 +464,10 @@ evbus_spool_maintain (EvbusSpool *self)
 
   if (evbus_spool_is_dirty (self) && !write_settled (self, &error))
     {
-      evbus_spool_mark_damaged (self, self->sql);
+      evbus_spool_mark_damaged (self, self->sql, NULL);
       if (!g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
         {
-          g_warning ("%s", error->message);
+          evbus_spool_set_failed (self, error);
           return FALSE;
         }
       write_settled_when_full (self);

@@ -145,24 +145,29 @@ evbus_spool_sync_directory (const char  *directory,
   return done;
 }
 
+/* FALSE: it could not be. */
+static gboolean
+make_mark (EvbusSpool *self)
+{
+  g_autofree char *path = g_build_filename (self->directory, "damaged", NULL);
+  int fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+  if (fd < 0)
+    return FALSE;
+  close (fd);
+  return evbus_spool_sync_directory (self->directory, NULL);
+}
+
 void
 evbus_spool_mark_damaged (EvbusSpool *self,
-                          EvbusSql   *sql)
+                          EvbusSql   *sql,
+                          const char *what)
 {
-  g_autofree char *path = NULL;
-  int fd;
-
-  if (!sql->damaged || !g_atomic_int_compare_and_exchange (&self->marked, FALSE, TRUE))
+  if (!sql->damaged)
     return;
-  path = g_build_filename (self->directory, "damaged", NULL);
-  fd = g_open (path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0)
-    {
-      g_atomic_int_set (&self->marked, FALSE);
-      return;
-    }
-  close (fd);
-  evbus_spool_sync_directory (self->directory, NULL);
+  if (g_atomic_int_compare_and_exchange (&self->marked, FALSE, TRUE) && !make_mark (self))
+    g_atomic_int_set (&self->marked, FALSE);
+  evbus_spool_set_found (self, what != NULL ? what : "damage was met while it was read");
 }
 
 /* What is in the tables, into memory. */
@@ -303,6 +308,9 @@ evbus_spool_free (EvbusSpool *self)
   g_byte_array_unref (self->record);
   g_clear_error (&self->failure);
   g_mutex_clear (&self->lock);
+  if (self->watch_free != NULL)
+    self->watch_free (self->watch_data);
+  g_free (self->failed);
   g_free (self->found);
   g_free (self->note);
   g_free (self->path);
@@ -340,7 +348,9 @@ evbus_spool_open (const char  *directory,
     }
 
   if (self->note != NULL)
-    self->condition = EVBUS_SPOOL_RECOVERED;
+    self->condition = EVBUS_SPOOL_CONDITION_RECOVERED;
+  else if (self->condition == EVBUS_SPOOL_CONDITION_MIGRATED)
+    self->note = g_strdup ("it was written by an older version, and is brought to the present format");
   self->keeper = evbus_spool_keeper_new (self);
   evbus_spool_make_reserve (self);
   return self;
@@ -386,17 +396,6 @@ const char *
 evbus_spool_get_directory (EvbusSpool *self)
 {
   return self->directory;
-}
-
-EvbusSpoolCondition
-evbus_spool_get_condition (EvbusSpool  *self,
-                           const char **note)
-{
-  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
-
-  if (note != NULL)
-    *note = self->found != NULL ? self->found : self->note;
-  return self->found != NULL ? EVBUS_SPOOL_DAMAGED : self->condition;
 }
 
 GPtrArray *

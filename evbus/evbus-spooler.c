@@ -130,7 +130,9 @@ static void
 keep_up (EvbusSpooler *self)
 {
   self->stored = 0;
-  if (evbus_budget_keep (&self->budget))
+  /* On a full disk it is looked again and again whether there is space. */
+  if (evbus_budget_keep (&self->budget) ||
+      evbus_spool_get_condition (self->spool, NULL) == EVBUS_SPOOL_CONDITION_FULL)
     evbus_spooler_tend (self);
 }
 

@@ -26,6 +26,7 @@
 #include <evbus/evbus-provider.h>
 #include <evbus/evbus-route.h>
 #include <evbus/evbus-serializer.h>
+#include <evbus/evbus-spool-condition.h>
 #include <evbus/evbus-template.h>
 #include <evbus/evbus-version.h>
 #include <evbus/evbus-version-macros.h>

@@ -156,6 +156,28 @@ print_route_table (GVariant *routes)
   evbusctl_table_print (table);
 }
 
+static EvbusctlStyle
+spool_style (const char *condition)
+{
+  static const char * const bad[] = { "damaged", "full", "failed", NULL };
+
+  if (g_strv_contains (bad, condition))
+    return EVBUSCTL_BAD;
+
+  return g_str_equal (condition, "recovered") ? EVBUSCTL_WAIT : EVBUSCTL_PLAIN;
+}
+
+static void
+print_spool (GVariant *properties)
+{
+  const char *condition = lookup_text (properties, "SpoolCondition");
+  g_autofree char *note = evbusctl_printable (lookup_text (properties, "SpoolNote"));
+
+  printf ("spool: ");
+  evbusctl_print (spool_style (condition), "%s", condition);
+  printf ("%s%s\n", *note != '\0' ? ": " : "", note);
+}
+
 static gint64
 start_time (GVariant *properties)
 {
@@ -194,6 +216,7 @@ print_status (GVariant *properties,
   evbusctl_print (EVBUSCTL_BOLD, "evbusd %s", version);
   printf (" on %s, up %s\n", evbusctl_bus_get_label (), uptime);
   printf ("configuration: %s\n", *configuration != '\0' ? configuration : "the embedded default");
+  print_spool (properties);
   print_totals (ledger);
   printf ("\n");
 
@@ -216,6 +239,10 @@ status_as_json (GVariant *properties,
                          g_variant_new_string (lookup_text (properties, "Version")));
   g_variant_builder_add (&status, "{sv}", "configuration",
                          g_variant_new_string (lookup_text (properties, "Configuration")));
+  g_variant_builder_add (&status, "{sv}", "spool_condition",
+                         g_variant_new_string (lookup_text (properties, "SpoolCondition")));
+  g_variant_builder_add (&status, "{sv}", "spool_note",
+                         g_variant_new_string (lookup_text (properties, "SpoolNote")));
   g_variant_builder_add (&status, "{sv}", "start_time_us", g_variant_new_int64 (started));
   g_variant_builder_add (&status, "{sv}", "uptime_us",
                          g_variant_new_int64 (g_get_real_time () - started));

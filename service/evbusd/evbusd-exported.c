@@ -162,6 +162,18 @@ tell_totals (gpointer data,
   g_dbus_interface_skeleton_flush (G_DBUS_INTERFACE_SKELETON (self->manager_skeleton));
 }
 
+/* Both in one signal. */
+static void
+tell_spool (EvbusdExported *self)
+{
+  g_autoptr (GEnumClass) names = g_type_class_ref (EVBUS_TYPE_SPOOL_CONDITION);
+  GEnumValue *condition = g_enum_get_value (names, evbus_broker_get_spool_condition (self->broker));
+  g_autofree char *note = evbus_broker_dup_spool_note (self->broker);
+  g_autofree char *text = g_utf8_make_valid (note != NULL ? note : "", -1);
+
+  g_object_set (self->manager_skeleton, "spool-condition", condition->value_nick, "spool-note", text, NULL);
+}
+
 static GVariant *
 explanations_to_variant (GPtrArray *explanations)
 {
@@ -273,6 +285,7 @@ evbusd_exported_new (GDBusConnection  *connection,
   evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
   evbusd_manager_set_start_time (self->manager_skeleton, g_get_real_time ());
   evbusd_manager_set_ledger (self->manager_skeleton, get_totals (self));
+  tell_spool (self);
 
   if (!g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (self->broker_skeleton), connection,
                                          EVBUSD_OBJECT_PATH, error) ||
@@ -282,6 +295,8 @@ evbusd_exported_new (GDBusConnection  *connection,
 
   self->pace = evbusd_pace_new (tell_totals, self);
   g_signal_connect_swapped (broker, "notify::ledger", G_CALLBACK (evbusd_pace_want), self->pace);
+  g_signal_connect_swapped (broker, "notify::spool-condition", G_CALLBACK (tell_spool), self);
+  g_signal_connect_swapped (broker, "notify::spool-note", G_CALLBACK (tell_spool), self);
   self->routes = evbusd_routes_new (connection, evbus_broker_get_routes (broker),
                                     (GObject *(*) (void)) evbusd_route_skeleton_new);
   return g_steal_pointer (&self);
@@ -307,6 +322,7 @@ void
 evbusd_exported_free (EvbusdExported *self)
 {
   g_clear_pointer (&self->routes, evbusd_routes_free);
+  g_signal_handlers_disconnect_by_data (self->broker, self);
   if (self->pace != NULL)
     g_signal_handlers_disconnect_by_data (self->broker, self->pace);
   g_clear_pointer (&self->pace, evbusd_pace_free);

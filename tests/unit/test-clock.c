@@ -202,7 +202,7 @@ test_damaged (Clocks        *clocks,
   clocks->now.wall_time += 10 * YEAR;
   look (clocks);
   spool_test_open (&clocks->spool);
-  g_assert_cmpint (evbus_spool_get_condition (clocks->spool.spool, NULL), ==, EVBUS_SPOOL_RECOVERED);
+  g_assert_cmpint (evbus_spool_get_condition (clocks->spool.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
   clocks->route = evbus_spool_adopt_route (clocks->spool.spool, "a");
   g_assert_cmpint (get_age (clocks, 1), >=, 10 * MINUTE);
   g_assert_cmpint (get_age (clocks, 1), <=, EVBUS_MAX_OFF_US + HOUR);

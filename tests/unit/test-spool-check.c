@@ -75,7 +75,7 @@ put_file (Fixture *fixture,
 
   g_assert_true (g_file_set_contents (path, (char *) data, size, NULL));
   spool_test_open (fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_INTACT);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_INTACT);
 }
 
 /* A page of that type in the middle of the events. */
@@ -133,17 +133,17 @@ look (Fixture *fixture)
 static void
 assert_found (Fixture *fixture)
 {
-  const char *note = NULL;
+  g_autofree char *note = NULL;
   EvbusSpoolRoute *route;
   EvbusLedger ledger;
 
   g_assert_true (is_marked (fixture));
   g_assert_cmpint (g_atomic_int_get (&n_warnings), ==, 1);
-  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_DAMAGED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_CONDITION_DAMAGED);
   g_assert_nonnull (strstr (note, "the next start recovers"));
 
   spool_test_reopen (fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_RECOVERED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
   route = evbus_spool_adopt_route (fixture->spool, "a");
   evbus_spool_route_get_ledger (route, &ledger, NULL);
   g_assert_cmpuint (ledger.queued, ==, N_EVENTS);
@@ -268,7 +268,7 @@ test_by_itself (Fixture       *fixture,
   file = take_file (fixture, &size);
   break_key (file, size);
   put_file (fixture, file, size);
-  while (evbus_spool_get_condition (fixture->spool, NULL) != EVBUS_SPOOL_DAMAGED && g_get_monotonic_time () < end)
+  while (evbus_spool_get_condition (fixture->spool, NULL) != EVBUS_SPOOL_CONDITION_DAMAGED && g_get_monotonic_time () < end)
     g_thread_yield ();
   assert_found (fixture);
 }

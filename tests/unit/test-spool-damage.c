@@ -144,7 +144,7 @@ open_damaged (const char *db,
       g_autoptr(GError) error = NULL;
       g_autoptr(EvbusSpool) spool = evbus_spool_open (directory, &error);
       guint n_damaged = 0;
-      const char *note = NULL;
+      g_autofree char *note = NULL;
       EvbusSpoolRoute *route;
 
       g_assert_no_error (error);
@@ -353,7 +353,8 @@ test_foreign_database (void)
   g_autoptr(GError) error = NULL;
   g_autoptr(EvbusSpool) spool = NULL;
   g_autoptr(GDir) dir = NULL;
-  const char *note = NULL, *name;
+  g_autofree char *note = NULL;
+  const char *name;
   gboolean found = FALSE;
   sqlite3 *db;
 
@@ -364,7 +365,7 @@ test_foreign_database (void)
 
   spool = evbus_spool_open (directory, &error);
   g_assert_no_error (error);
-  g_assert_cmpint (evbus_spool_get_condition (spool, &note), ==, EVBUS_SPOOL_RECOVERED);
+  g_assert_cmpint (evbus_spool_get_condition (spool, &note), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
   g_assert_nonnull (strstr (note, "spool.db.damaged-"));
 
   /* It is there, as it was. */

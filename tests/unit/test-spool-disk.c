@@ -339,6 +339,8 @@ main (int    argc,
   mount ("none", "/", "none", MS_REC | MS_PRIVATE, NULL);
 
   g_test_init (&argc, &argv, NULL);
+  /* A full disk is warned of. */
+  g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
     g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
   g_test_add_func ("/spool/permissions", test_permissions);

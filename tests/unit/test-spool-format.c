@@ -188,7 +188,7 @@ test_readable (gconstpointer data)
 
   copy_fixture (&fixture, "format-1.db", 1, &file, &size);
   spool_test_open (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_MIGRATED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_MIGRATED);
 
   alpha = find_route (&fixture, "alpha");
   beta = find_route (&fixture, "beta");
@@ -212,7 +212,7 @@ test_readable (gconstpointer data)
   /* And it goes on, and was migrated once. */
   spool_test_put (fixture.spool, &alpha, 1, 32, 32, NULL);
   spool_test_reopen (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_INTACT);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_INTACT);
   check_rest (&fixture);
   spool_test_tear_down (&fixture, NULL);
 }
@@ -231,7 +231,7 @@ test_damaged (void)
   mark = g_build_filename (fixture.directory, "damaged", NULL);
   g_assert_true (g_file_set_contents (mark, "", 0, NULL));
   spool_test_open (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_RECOVERED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
 
   alpha = find_route (&fixture, "alpha");
   spool_test_assert_ledger (alpha, "30 9 1 2 0 18");

@@ -12,13 +12,13 @@ static void
 test_new (Fixture       *fixture,
           gconstpointer  data)
 {
-  const char *note = "";
+  char *note = NULL;
 
-  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_NEW);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_CONDITION_INTACT);
   g_assert_null (note);
   g_assert_cmpuint (spool_test_count_routes (fixture->spool), ==, 0);
   spool_test_reopen (fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_INTACT);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_CONDITION_INTACT);
   g_assert_null (note);
 }
 

@@ -396,10 +396,13 @@ static void
 open_spool (Driver     *self,
             const char *folder)
 {
-  static const char *conditions[] = { "new", "intact", "migrated", "recovered" };
+  static const char *conditions[] = {
+    [EVBUS_SPOOL_CONDITION_INTACT] = "intact", [EVBUS_SPOOL_CONDITION_MIGRATED] = "migrated",
+    [EVBUS_SPOOL_CONDITION_RECOVERED] = "recovered",
+  };
   g_autoptr (GError) error = NULL;
   EvbusSpoolCondition condition;
-  const char *note = NULL;
+  g_autofree char *note = NULL;
   guint i;
 
   self->spool = evbus_spool_open (folder, &error);

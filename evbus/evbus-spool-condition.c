@@ -1,0 +1,154 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+/* What a person has to know of the spool: how it was found, and what has become of it
+ * since. What is worse hides what is better. */
+
+#include "evbus-spool-store-private.h"
+
+/**
+ * EvbusSpoolCondition:
+ * @EVBUS_SPOOL_CONDITION_NONE: there is no spool, or it is not open yet
+ * @EVBUS_SPOOL_CONDITION_INTACT: it is sound
+ * @EVBUS_SPOOL_CONDITION_MIGRATED: it was written by an older version, and brought to
+ *   the present format at the start
+ * @EVBUS_SPOOL_CONDITION_RECOVERED: at the start it was damaged, or something else was
+ *   in its place: that is set aside, and what could be read is taken over
+ * @EVBUS_SPOOL_CONDITION_DAMAGED: damage was found since; the next start recovers
+ * @EVBUS_SPOOL_CONDITION_FULL: its disk is full: puts fail, delivery goes on, and puts
+ *   work again when there is space
+ * @EVBUS_SPOOL_CONDITION_FAILED: it could not be opened, or written to the last time
+ *
+ * How a broker's spool is. All but the last three stay as they were found at the start.
+ *
+ * Since: 1.0
+ */
+
+static EvbusSpoolCondition
+get_locked (EvbusSpool  *self,
+            char       **note)
+{
+  if (self->failed != NULL)
+    {
+      *note = g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed);
+      return EVBUS_SPOOL_CONDITION_FAILED;
+    }
+  if (self->shows_full)
+    {
+      *note = g_strdup_printf ("%s: the disk is full: puts fail until there is space; delivery goes on; delete "
+                               "something else there, or forget routes and drop dead letters", self->path);
+      return EVBUS_SPOOL_CONDITION_FULL;
+    }
+  if (self->found != NULL)
+    {
+      *note = g_strdup (self->found);
+      return EVBUS_SPOOL_CONDITION_DAMAGED;
+    }
+  *note = g_strdup (self->note);
+  return self->condition;
+}
+
+EvbusSpoolCondition
+evbus_spool_get_condition (EvbusSpool  *self,
+                           char       **note)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autofree char *text = NULL;
+  EvbusSpoolCondition condition = get_locked (self, &text);
+
+  if (note != NULL)
+    *note = g_steal_pointer (&text);
+  return condition;
+}
+
+void
+evbus_spool_watch (EvbusSpool      *self,
+                   EvbusSpoolWatch  func,
+                   gpointer         data,
+                   GDestroyNotify   free_data)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  self->watch = func;
+  self->watch_data = data;
+  self->watch_free = free_data;
+}
+
+/* Before it shows: whoever sees it finds it in the log. */
+static void
+say (EvbusSpool     *self,
+     GLogLevelFlags  level,
+     const char     *what)
+{
+  g_log_structured (G_LOG_DOMAIN, level,
+                    "EVBUS_SPOOL", self->directory,
+                    "MESSAGE", "spool %s: %s", self->directory, what);
+}
+
+static void
+tell (EvbusSpool *self)
+{
+  EvbusSpoolWatch watch;
+
+  g_mutex_lock (&self->lock);
+  watch = self->watch;   /* set once */
+  g_mutex_unlock (&self->lock);
+  if (watch != NULL)
+    watch (self->watch_data);
+}
+
+void
+evbus_spool_set_found (EvbusSpool *self,
+                       const char *what)
+{
+  char *note;
+
+  if (!g_atomic_int_compare_and_exchange (&self->said_found, FALSE, TRUE))
+    return;
+  note = g_strdup_printf ("%s: %s; the next start recovers what can be read", self->path, what);
+  say (self, G_LOG_LEVEL_WARNING, note);
+  g_mutex_lock (&self->lock);
+  self->found = note;
+  g_mutex_unlock (&self->lock);
+  tell (self);
+}
+
+void
+evbus_spool_set_failed (EvbusSpool   *self,
+                        const GError *error)
+{
+  const char *message = error != NULL ? error->message : NULL;
+
+  /* Which this thread alone writes. */
+  if (g_strcmp0 (self->failed, message) == 0)
+    return;
+
+  if (error != NULL)
+    say (self, G_LOG_LEVEL_WARNING, message);
+  else
+    say (self, G_LOG_LEVEL_MESSAGE, "it can be written to again");
+  g_mutex_lock (&self->lock);
+  g_free (self->failed);
+  self->failed = g_strdup (message);
+  g_mutex_unlock (&self->lock);
+  tell (self);
+}
+
+void
+evbus_spool_set_full (EvbusSpool *self,
+                      gboolean    full)
+{
+  self->full = full;
+  if (self->shows_full == full)
+    return;
+
+  if (full)
+    say (self, G_LOG_LEVEL_WARNING, "the disk is full: puts fail until there is space; delivery goes on");
+  else
+    say (self, G_LOG_LEVEL_MESSAGE, "there is space again, and puts work");
+  g_mutex_lock (&self->lock);
+  self->shows_full = full;
+  g_mutex_unlock (&self->lock);
+  tell (self);
+}
