@@ -30,7 +30,8 @@ typedef struct _EvbusSpoolReader EvbusSpoolReader;
  * folder, what can be read of it (each record has a checksum) is taken over into
  * a new one. Errors: %EVBUS_ERROR_BUSY, naming its process, if another one has
  * the spool; %EVBUS_ERROR_SPOOL_FAILED if it was written by a newer version (it
- * is left untouched), or if folder or file cannot be made. */
+ * is left untouched), if the folder holds what is not of a spool, or if folder or file
+ * cannot be made. */
 EvbusSpool  *evbus_spool_open          (const char   *directory,
                                         GError      **error);
 EvbusSpool  *evbus_spool_ref           (EvbusSpool   *self);

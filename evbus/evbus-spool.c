@@ -47,6 +47,42 @@ sync_parents (const char *directory)
     sync_parents (parent);
 }
 
+/* What a start that was killed can have left before there was a database, and what a new
+ * file system has. */
+static gboolean
+is_nobodys (const char *name)
+{
+  static const char *const names[] = { "lock", "reserve", "damaged", "lost+found", NULL };
+
+  return g_strv_contains (names, name);
+}
+
+/* A folder that holds what is somebody else's is none for a spool: to make it private would
+ * shut them out. */
+static gboolean
+check_directory (const char  *directory,
+                 GError     **error)
+{
+  g_autoptr(GDir) dir = g_dir_open (directory, 0, NULL);
+  g_autofree char *foreign = NULL;
+  const char *name;
+
+  /* What cannot be read is met again soon. */
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    {
+      if (g_str_has_prefix (name, "spool.db"))
+        return TRUE;
+      if (foreign == NULL && !is_nobodys (name))
+        foreign = g_filename_display_name (name);
+    }
+  if (foreign == NULL)
+    return TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+               "%s: this folder is not a spool's: it holds \"%s\"; name one that is empty, or not there yet",
+               directory, foreign);
+  return FALSE;
+}
+
 static gboolean
 make_directory (const char  *directory,
                 GError     **error)
@@ -55,6 +91,8 @@ make_directory (const char  *directory,
 
   if (g_mkdir_with_parents (directory, 0700) != 0)
     return fail_on (directory, "make the folder of the spool", error);
+  if (!check_directory (directory, error))
+    return FALSE;
   if (!g_file_test (database, G_FILE_TEST_EXISTS))
     sync_parents (directory);
   /* It may have been there, for everyone to read. */

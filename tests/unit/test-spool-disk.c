@@ -85,6 +85,41 @@ test_no_folder (void)
   g_assert_nonnull (strstr (error->message, "/proc/evbus/spool"));
 }
 
+/* Somebody's folder is left as it is. */
+static void
+test_foreign_folder (void)
+{
+  g_autofree char *directory = g_dir_make_tmp ("evbus-spool-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (directory, "letter.txt", NULL);
+  g_autofree char *lock = g_build_filename (directory, "lock", NULL);
+  g_autoptr(GError) error = NULL;
+  EvbusSpool *spool;
+  GStatBuf status;
+
+  g_assert_cmpint (chmod (directory, 0755), ==, 0);
+  g_assert_true (g_file_set_contents (path, "dear", -1, NULL));
+  g_assert_null (evbus_spool_open (directory, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+  g_assert_nonnull (strstr (error->message, directory));
+  g_assert_nonnull (strstr (error->message, "\"letter.txt\"; name one that is empty"));
+  g_assert_cmpint (g_stat (directory, &status), ==, 0);
+  g_assert_cmpint (status.st_mode & 07777, ==, 0755);
+  g_assert_false (g_file_test (lock, G_FILE_TEST_EXISTS));
+
+  /* What a start that was killed early has left is ours. */
+  g_assert_cmpint (g_unlink (path), ==, 0);
+  g_assert_true (g_file_set_contents (lock, "1 evbusd\n", -1, NULL));
+  spool = evbus_spool_open (directory, NULL);
+  g_assert_nonnull (spool);
+  evbus_spool_unref (spool);
+  /* And so is a spool beside which somebody has put something. */
+  g_assert_true (g_file_set_contents (path, "dear", -1, NULL));
+  spool = evbus_spool_open (directory, NULL);
+  g_assert_nonnull (spool);
+  evbus_spool_unref (spool);
+  spool_test_remove (directory);
+}
+
 static void
 test_clean_close (Fixture       *fixture,
                   gconstpointer  data)
@@ -345,6 +380,7 @@ main (int    argc,
     g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
   g_test_add_func ("/spool/permissions", test_permissions);
   g_test_add_func ("/spool/no-folder", test_no_folder);
+  g_test_add_func ("/spool/foreign-folder", test_foreign_folder);
   g_test_add_func ("/spool/newer", test_newer);
   g_test_add_data_func ("/spool/full/tmpfs-2m", "size=2m", test_full);
   g_test_add_data_func ("/spool/full/tmpfs-20m", "size=20m", test_full);
