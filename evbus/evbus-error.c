@@ -20,7 +20,8 @@
  * @EVBUS_ERROR_INVALID_CONFIG: a mistake in a configuration; the message has
  *   one line for each
  * @EVBUS_ERROR_NO_PROVIDER: there is no plugin for a provider
- * @EVBUS_ERROR_PLUGIN: a plugin does not load, or is not an ingress
+ * @EVBUS_ERROR_PLUGIN: a plugin does not load, is not an ingress, or says from
+ *   [method@Ingress.open] that it never will work
  * @EVBUS_ERROR_NOT_FOUND: no such thing
  * @EVBUS_ERROR_EXISTS: it is there already
  * @EVBUS_ERROR_TIMED_OUT: the time given was not enough

@@ -53,7 +53,8 @@ evbus_ingress_default_init (EvbusIngressInterface *iface)
  *
  * Connects to the destination. A destination that is not there yet is
  * %EVBUS_ERROR_TRANSIENT; what only a person can mend, such as a wrong
- * password, is %EVBUS_ERROR_BROKEN.
+ * password, is %EVBUS_ERROR_BROKEN. After %EVBUS_ERROR_PLUGIN the route has
+ * failed: it is not tried again.
  *
  * Returns: %TRUE if events can be published now
  *

@@ -34,7 +34,7 @@ typedef struct {
   gboolean       paused;       /* this and the next as the step found them in the route */
   guint          n_orders;
   gboolean       no_linger;    /* the next batch is not waited for */
-  gboolean       hopeless;     /* there is no plugin, or it makes no ingress */
+  gboolean       hopeless;     /* there is no plugin, or it makes no ingress that works */
   gboolean       abandoned;    /* the listener gave this thread up during a call */
   EvbusSpoolReader *reader;    /* from when the route fell behind */
   gint64         read_again;   /* monotonic: not before, after an error */

@@ -5,6 +5,7 @@
 #include "evbus-route-worker-private.h"
 
 #include "evbus-context-private.h"
+#include "evbus-error.h"
 #include "evbus-limits-private.h"
 #include "evbus-plugin-host-private.h"
 #include "evbus-retry-private.h"
@@ -71,6 +72,14 @@ evbus_worker_back_off (EvbusWorker     *self,
 }
 
 static void
+give_up (EvbusWorker *self,
+         const char  *reason)
+{
+  self->hopeless = TRUE;
+  evbus_route_set_state (self->route, EVBUS_ROUTE_STATE_FAILED, reason);
+}
+
+static void
 make_ingress (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
@@ -83,9 +92,7 @@ make_ingress (EvbusWorker *self)
   if (self->ingress != NULL || self->abandoned)
     return;
 
-  self->hopeless = TRUE;
-  evbus_route_set_state (route, EVBUS_ROUTE_STATE_FAILED,
-                         error != NULL ? error->message : "the plugin made no ingress");
+  give_up (self, error != NULL ? error->message : "the plugin made no ingress");
 }
 
 static void
@@ -115,6 +122,11 @@ open_ingress (EvbusWorker *self)
     }
 
   reason = evbus_worker_describe (self, "open", cancelled, error);
+  if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN))
+    {
+      give_up (self, reason);
+      return;
+    }
   evbus_worker_back_off (self,
                          evbus_worker_get_outcome (error) == EVBUS_OUTCOME_TRANSIENT
                          ? EVBUS_ROUTE_STATE_RETRYING : EVBUS_ROUTE_STATE_BROKEN,

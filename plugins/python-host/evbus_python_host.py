@@ -2,6 +2,7 @@
 """evbus loads this before the first plugin in Python. An exception in one becomes the reason of its
 route, and its traceback a message in the log, in which no text of a client makes a line of its own."""
 
+import builtins
 import functools
 import os
 import sys
@@ -30,21 +31,31 @@ def log(what, frames, text, **fields):
                      GLib.Variant('a{sv}', {name: GLib.Variant('s', value) for name, value in fields.items()}))
 
 
+def frames_of(place):
+    return [frame for frame in traceback.extract_tb(place) if frame.filename != __file__]
+
+
+def name_fault(text, frames):
+    place = f' (line {frames[-1].lineno} of {os.path.basename(frames[-1].filename)})' if frames else ''
+    return f'a fault of the plugin: {text}{place}'
+
+
 def make_error(ingress, ctx, name, error):
     """The GLib.Error of an exception; its traceback is logged, though not at each retry."""
-    frames = traceback.extract_tb(error.__traceback__.tb_next)
+    frames = frames_of(error.__traceback__)
     text = describe(error)
-    place = f' (line {frames[-1].lineno} of {os.path.basename(frames[-1].filename)})' if frames else ''
     route = f"{ctx.get_provider()} '{ctx.get_profile()}'"
     if getattr(ingress, 'evbus_told', None) != (name, text):
         ingress.evbus_told = name, text
         log(f'route {route}: an exception in {name}()', frames, text, EVBUS_ROUTE=route)
-    return GLib.Error(f'a fault of the plugin: {text}{place}', 'evbus-error-quark', Evbus.Error.TRANSIENT)
+    return GLib.Error(name_fault(text, frames), 'evbus-error-quark', Evbus.Error.TRANSIENT)
 
 
 def guard(call):
     @functools.wraps(call)
     def guarded(self, ctx, *arguments):
+        if hasattr(self, 'evbus_unmade'):
+            raise GLib.Error(self.evbus_unmade, 'evbus-error-quark', Evbus.Error.PLUGIN)
         try:
             result = call(self, ctx, *arguments)
         except GLib.Error:
@@ -56,16 +67,57 @@ def guard(call):
     return guarded
 
 
+def guard_init(init):
+    """GObject makes the object all the same: its do_open() tells what went wrong."""
+    @functools.wraps(init)
+    def guarded(self, *arguments, **keywords):
+        try:
+            init(self, *arguments, **keywords)
+        except BaseException as error:
+            self.evbus_unmade = name_fault(describe(error), frames_of(error.__traceback__))
+            if isinstance(error, Exception):
+                raise
+            raise RuntimeError(describe(error)).with_traceback(error.__traceback__) from None     # as in guard()
+    return guarded
+
+
+def open_nothing(_self, _ctx, _cancellable):
+    return True
+
+
+def is_own(call):
+    return isinstance(call, types.FunctionType) and call.__globals__ is not globals()
+
+
 def init_subclass(cls, **keywords):
     super(Evbus.Ingress, cls).__init_subclass__(**keywords)
+    if is_own(cls.__dict__.get('__init__')):
+        cls.__init__ = guard_init(cls.__init__)
     for name in CALLS:
         call = getattr(cls, name, None)
-        if isinstance(call, types.FunctionType) and call.__globals__ is not globals():
+        if is_own(call):
             setattr(cls, name, guard(call))
+    if not isinstance(getattr(cls, 'do_open', None), types.FunctionType):
+        cls.do_open = guard(open_nothing)
 
 
 def log_uncaught(what, kind, error, place):
-    log(what, traceback.extract_tb(place), describe(error if error is not None else kind()))
+    log(what, frames_of(place), describe(error if error is not None else kind()))
+
+
+def confine_exits():
+    """PyGObject calls PyErr_Print() for an exception in a source, and at the SystemExit of the interpreter that ends the
+    process. So what plugins raise is another one."""
+    class Exit(BaseException):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.code = arguments[0] if arguments else None
+
+    def leave(code=None):
+        raise Exit(code)
+
+    Exit.__module__, Exit.__name__, Exit.__qualname__ = 'builtins', 'SystemExit', 'SystemExit'
+    builtins.SystemExit, sys.exit = Exit, leave
 
 
 # The calls become virtual functions once their class is there, which is after this.
@@ -74,6 +126,7 @@ Evbus.Ingress.__init_subclass__ = classmethod(init_subclass)
 # What else a plugin runs: sources, threads, finalizers. In a program that is itself in Python
 # these are the program's.
 if not sys.orig_argv:
+    confine_exits()
     sys.excepthook = functools.partial(log_uncaught, 'an exception of a plugin')
     threading.excepthook = lambda args: log_uncaught(
         'an exception in a thread of a plugin', args.exc_type, args.exc_value, args.exc_traceback)

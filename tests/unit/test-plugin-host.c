@@ -69,6 +69,8 @@ static const struct {
   { "broken-syntax", "broken-syntax\\.plugin.*does not load.*log" },
   { "broken-import", "broken-import\\.plugin.*does not load.*log" },
   { "broken-class", "broken-class\\.plugin.*no EvbusIngress.*derives from" },
+  { "broken-init", "^a fault of the plugin: ValueError: an exception in init .line 8 of evbus_broken_init.py.$" },
+  { "broken-init-exit", "^a fault of the plugin: SystemExit: an exit in init .line 10 of evbus_broken_init_exit.py.$" },
 };
 
 static void
@@ -154,6 +156,24 @@ test_exception_told_once (void)
   g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*exception in do_publish()*in do_publish*ValueError: k?n?x1b*",
                                            "EVBUS_ROUTE", "broken-python '*'"), ==, 1);
   evbus_test_stop_leaving (broker);
+}
+
+/* In a source it is nobody's call that could fail: it is logged, and the route goes on. */
+static void
+test_exit_in_source (void)
+{
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(EvbusRoute) route = NULL;
+
+  tolerate_libpeas ();
+  route = evbus_test_add_route (broker, "broken-python", "*", "{'mode': <'idle-exit'>}");
+  evbus_test_start (broker);
+  g_free (evbus_test_put (broker, "key", "1", NULL));
+  evbus_test_wait_until (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*an exception of a plugin*SystemExit: an exit in a source*",
+                                                NULL, NULL) == 1);
+  g_free (evbus_test_put (broker, "key", "2", NULL));
+  evbus_test_wait_ledger (route, "accepted=2 delivered=2");
+  evbus_test_stop (broker);
 }
 
 static void
@@ -376,6 +396,7 @@ main (int   argc,
       g_test_add_data_func (name, GUINT_TO_POINTER (i), test_sink);
     }
   g_test_add_func ("/plugin-host/exception-told-once", test_exception_told_once);
+  g_test_add_func ("/plugin-host/exit-in-source", test_exit_in_source);
   g_test_add_func ("/plugin-host/python", test_python);
   g_test_add_func ("/plugin-host/python-example", test_python_example);
   g_test_add_func ("/plugin-host/many-at-once", test_many_at_once);

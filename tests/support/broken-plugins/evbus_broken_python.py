@@ -6,6 +6,10 @@ import sys
 from gi.repository import Evbus, GLib, GObject
 
 
+def exit_now(_):
+    sys.exit('an exit in a source')
+
+
 class BrokenIngress(GObject.Object, Evbus.Ingress):
 
     def do_open(self, ctx, cancellable):
@@ -13,13 +17,16 @@ class BrokenIngress(GObject.Object, Evbus.Ingress):
             raise ValueError('an exception in open')
         return True
 
+    def call_later(self, callback):
+        source = GLib.idle_source_new()
+        source.set_callback(callback)
+        source.attach(GLib.MainContext.ref_thread_default())
+
     def fail_later(self, text):
         def fail(_):
             raise ValueError(text)
 
-        source = GLib.idle_source_new()
-        source.set_callback(fail)
-        source.attach(GLib.MainContext.ref_thread_default())
+        self.call_later(fail)
 
     def do_publish(self, ctx, batch, cancellable):
         mode = ctx.get_string('mode')
@@ -33,6 +40,10 @@ class BrokenIngress(GObject.Object, Evbus.Ingress):
             raise ValueError(batch.get_event(0).get_routing_key())
         if mode == 'idle':
             self.fail_later(batch.get_event(0).get_routing_key())
+            batch.confirm_all()
+            return True
+        if mode == 'idle-exit':
+            self.call_later(exit_now)
             batch.confirm_all()
             return True
         if mode == 'none':
