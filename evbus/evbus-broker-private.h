@@ -7,6 +7,7 @@
 #include "evbus-broker.h"
 #include "evbus-listener-private.h"
 #include "evbus-notifier-private.h"
+#include "evbus-put-options-private.h"
 #include "evbus-serializer.h"
 #include "evbus-spool-private.h"
 
@@ -109,5 +110,19 @@ gboolean evbus_broker_init_names (EvbusEventInit  *init,
                                   const char      *profile,
                                   GError         **error);
 void evbus_broker_producer_init (EvbusProducerInterface *iface);
+
+/* evbus-broker-event.c: each checks and serialises what it is given. */
+EvbusEvent *evbus_broker_make_event          (EvbusBroker            *self,
+                                              const char             *routing_key,
+                                              GVariant               *body,
+                                              const char             *profile,
+                                              const EvbusPutOptions  *options,
+                                              GError                **error);
+EvbusEvent *evbus_broker_make_event_of_bytes (EvbusBroker            *self,
+                                              const char             *routing_key,
+                                              GBytes                 *body,
+                                              const char             *content_type,
+                                              const char             *profile,
+                                              GError                **error);
 
 G_END_DECLS

@@ -2,174 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The broker as a producer: what is put is checked and serialised here, in
- * the caller's thread, and then handed to the queue. */
+/* The broker as a producer: what is put becomes events, in the caller's thread,
+ * and these are handed to the queue. */
 
 #include "evbus-broker-private.h"
 
-#include <string.h>
-
-#include "evbus-cause-private.h"
 #include "evbus-error.h"
-#include "evbus-json-private.h"
-#include "evbus-limits-private.h"
-#include "evbus-put-options-private.h"
-
-#define DEFAULT_CONTENT_TYPE "application/octet-stream"
-
-/* A thread's buffer for serialising is kept, unless a body made it large. */
-#define KEEP_BUFFER_BYTES (64u * 1024u)
-
-static EvbusEvent *
-make_event (EvbusBroker            *self,
-            const EvbusPutOptions  *options,
-            EvbusEventInit         *init,
-            GError                **error)
-{
-  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->event_bytes);
-  EvbusEvent *event;
-
-  init->hops = evbus_cause_next_hops ();
-  if (init->hops > EVBUS_MAX_HOPS)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_HOP_LIMIT,
-                   "this event was caused by a chain of %u others, which looks like a loop",
-                   init->hops);
-      return NULL;
-    }
-
-  init->id = options->id;
-  init->attributes = options->attributes;
-  init->max_age = MIN (options->max_age, G_MAXINT64 / 2000) * 1000;
-  event = evbus_event_new (init);
-  if (event->weight <= max_bytes)
-    return event;
-
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
-               "the event has %" G_GSIZE_FORMAT " bytes with its routing key and profile, and may have %" G_GSIZE_FORMAT,
-               event->weight, max_bytes);
-  evbus_event_unref (event);
-  return NULL;
-}
-
-static gboolean
-is_json (const char *content_type)
-{
-  static const char json[] = "application/json";
-
-  return g_ascii_strncasecmp (content_type, json, strlen (json)) == 0 &&
-         strchr ("; ", content_type[strlen (json)]) != NULL;
-}
-
-/* Of a body that is serialised already, which may not be what it says. What is
- * no JSON is for the destination to judge. */
-static EvbusEvent *
-make_given_event (EvbusBroker            *self,
-                  const EvbusPutOptions  *options,
-                  EvbusEventInit         *init,
-                  GError                **error)
-{
-  EvbusEvent *event = make_event (self, options, init, error);
-
-  if (event == NULL || !is_json (event->content_type) ||
-      evbus_json_check_body (event->data, event->size, error))
-    return event;
-
-  evbus_event_unref (event);
-  return NULL;
-}
-
-static void
-free_buffer (gpointer buffer)
-{
-  g_byte_array_unref (buffer);
-}
-
-static GPrivate buffer_key = G_PRIVATE_INIT (free_buffer);
-
-static GByteArray *
-get_buffer ( void)
-{
-  GByteArray *buffer = g_private_get (&buffer_key);
-
-  if (buffer == NULL)
-    {
-      buffer = g_byte_array_new ();
-      g_private_set (&buffer_key, buffer);
-    }
-  g_byte_array_set_size (buffer, 0);
-
-  return buffer;
-}
-
-static EvbusEvent *
-event_from_variant (EvbusBroker            *self,
-                    const char             *routing_key,
-                    GVariant               *body,
-                    const char             *profile,
-                    const EvbusPutOptions  *options,
-                    GError                **error)
-{
-  EvbusSerializer *serializer = g_atomic_pointer_get (&self->serializer);
-  EvbusEventInit init = { 0 };
-  GByteArray *buffer;
-  EvbusEvent *event = NULL;
-
-  if (!evbus_broker_init_names (&init, routing_key, profile, error))
-    return NULL;
-
-  if (options->content_type != NULL)
-    {
-      g_autoptr(GBytes) bytes = NULL;
-
-      if (!g_variant_is_of_type (body, G_VARIANT_TYPE_BYTESTRING))
-        {
-          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_BODY,
-                       "with option 'content-type' the body must be bytes (ay), not %s",
-                       g_variant_get_type_string (body));
-          return NULL;
-        }
-      bytes = g_variant_get_data_as_bytes (body);
-      init.content_type = options->content_type;
-      init.bytes = bytes;
-      return make_given_event (self, options, &init, error);
-    }
-
-  buffer = get_buffer ();
-  if (evbus_serializer_serialize (serializer, body, buffer, error))
-    {
-      init.content_type = evbus_serializer_get_content_type (serializer);
-      init.data = buffer->data;
-      init.size = buffer->len;
-      event = make_event (self, options, &init, error);
-    }
-  if (buffer->len > KEEP_BUFFER_BYTES)
-    g_private_replace (&buffer_key, NULL);
-
-  return event;
-}
-
-static EvbusEvent *
-event_from_bytes (EvbusBroker  *self,
-                  const char   *routing_key,
-                  GBytes       *body,
-                  const char   *content_type,
-                  const char   *profile,
-                  GError      **error)
-{
-  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
-  EvbusEventInit init = { 0 };
-
-  if (content_type == NULL)
-    content_type = DEFAULT_CONTENT_TYPE;
-  if (!evbus_broker_init_names (&init, routing_key, profile, error) ||
-      !evbus_put_check_content_type (content_type, error))
-    return NULL;
-
-  init.content_type = content_type;
-  init.bytes = body;
-  return make_given_event (self, &no_options, &init, error);
-}
 
 /* Takes over @event, which may be NULL with @error set. */
 static char *
@@ -208,7 +46,7 @@ put_nowait (EvbusProducer  *producer,
   EvbusEvent *event;
 
   g_variant_ref_sink (body);
-  event = event_from_variant (self, routing_key, body, profile, &no_options, error);
+  event = evbus_broker_make_event (self, routing_key, body, profile, &no_options, error);
   g_variant_unref (body);
 
   return put_event_nowait (self, event, error);
@@ -224,7 +62,7 @@ put_bytes_nowait (EvbusProducer  *producer,
 {
   EvbusBroker *self = EVBUS_BROKER (producer);
 
-  return put_event_nowait (self, event_from_bytes (self, routing_key, body, content_type,
+  return put_event_nowait (self, evbus_broker_make_event_of_bytes (self, routing_key, body, content_type,
                                                    profile, error), error);
 }
 
@@ -243,8 +81,8 @@ new_task (EvbusBroker         *self,
   return task;
 }
 
-/* Takes over @events and @result. */
-static void
+/* Takes over @events and @result. FALSE: they wait for space. */
+static gboolean
 put_events (EvbusBroker            *self,
             GTask                  *task,
             EvbusEvent            **events,
@@ -263,14 +101,15 @@ put_events (EvbusBroker            *self,
   put->to_be_delivered = options->wait == EVBUS_WAIT_DELIVERED;
   put->follower = g_strdup (options->follower);
 
-  if (g_cancellable_set_error_if_cancelled (cancellable, &error))
-    evbus_put_answer (put, error);
-  else
-    evbus_queue_put (self->queue, put);
+  if (!g_cancellable_set_error_if_cancelled (cancellable, &error))
+    return evbus_queue_put (self->queue, put);
+
+  evbus_put_answer (put, error);
+  return TRUE;
 }
 
-/* Takes over @event and @error, of which one is NULL. */
-static void
+/* Takes over @event and @error, of which one is NULL. FALSE: it waits for space. */
+static gboolean
 put_event (EvbusBroker           *self,
            GTask                 *task,
            EvbusEvent            *event,
@@ -282,12 +121,12 @@ put_event (EvbusBroker           *self,
   if (event == NULL)
     {
       g_task_return_error (task, error);
-      return;
+      return TRUE;
     }
 
   events = g_new (EvbusEvent *, 1);
   events[0] = event;
-  put_events (self, task, events, 1, options, g_strdup (event->id), g_free);
+  return put_events (self, task, events, 1, options, g_strdup (event->id), g_free);
 }
 
 void
@@ -326,31 +165,77 @@ read_options (EvbusBroker      *self,
   return directory != NULL;
 }
 
+/**
+ * evbus_broker_begin_put:
+ * @self: a broker
+ * @routing_key: what destinations call topic, subject or routing key
+ * @body: as for [method@Producer.put_with_options_async]; a floating reference is sunk
+ * @profile: (nullable): the profile name that routes are matched by
+ * @options: (nullable): a dictionary `a{sv}`; a floating reference is sunk
+ * @cancellable: (nullable): to stop waiting for space
+ * @callback: (scope async): called when the event is accepted or refused
+ * @user_data: for @callback
+ *
+ * Puts an event as [method@Producer.put_with_options_async] does, and says whether it waits
+ * for space: for a program that puts on behalf of others and keeps the order of each of
+ * them, also where two events have no route in common. What comes next from the same one is put after
+ * @callback was called.
+ *
+ * Finish it with [method@Producer.put_with_options_finish].
+ *
+ * Returns: %FALSE if it waits for space now; %TRUE if it was accepted or refused, which
+ *   @callback tells later in any case
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_begin_put (EvbusBroker         *self,
+                        const char          *routing_key,
+                        GVariant            *body,
+                        const char          *profile,
+                        GVariant            *options,
+                        GCancellable        *cancellable,
+                        GAsyncReadyCallback  callback,
+                        gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+  g_autoptr(GPtrArray) values = NULL;
+  EvbusPutOptions read = EVBUS_PUT_NO_OPTIONS;
+  EvbusEvent *event = NULL;
+  GError *error = NULL;
+  gboolean at_once;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), TRUE);
+  g_return_val_if_fail (routing_key != NULL, TRUE);
+  g_return_val_if_fail (body != NULL, TRUE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), TRUE);
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_begin_put);
+  values = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
+  g_variant_ref_sink (body);
+  if (options != NULL)
+    g_variant_ref_sink (options);
+  if (read_options (self, &read, options, values, &error))
+    event = evbus_broker_make_event (self, routing_key, body, profile, &read, &error);
+  at_once = put_event (self, task, event, &read, error);
+  g_clear_pointer (&options, g_variant_unref);
+  g_variant_unref (body);
+
+  return at_once;
+}
+
 static void
 put_async (EvbusProducer       *producer,
            const char          *routing_key,
            GVariant            *body,
            const char          *profile,
-           GVariant            *dict,
+           GVariant            *options,
            GCancellable        *cancellable,
            GAsyncReadyCallback  callback,
            gpointer             user_data)
 {
-  EvbusBroker *self = EVBUS_BROKER (producer);
-  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
-  g_autoptr(GPtrArray) values = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
-  EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
-  EvbusEvent *event = NULL;
-  GError *error = NULL;
-
-  g_variant_ref_sink (body);
-  if (dict != NULL)
-    g_variant_ref_sink (dict);
-  if (read_options (self, &options, dict, values, &error))
-    event = event_from_variant (self, routing_key, body, profile, &options, &error);
-  put_event (self, task, event, &options, error);
-  g_clear_pointer (&dict, g_variant_unref);
-  g_variant_unref (body);
+  evbus_broker_begin_put (EVBUS_BROKER (producer), routing_key, body, profile, options,
+                          cancellable, callback, user_data);
 }
 
 static void
@@ -364,10 +249,10 @@ put_bytes_async (EvbusProducer       *producer,
                  gpointer             user_data)
 {
   EvbusBroker *self = EVBUS_BROKER (producer);
-  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_async);
+  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, evbus_broker_begin_put);
   const EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
   GError *error = NULL;
-  EvbusEvent *event = event_from_bytes (self, routing_key, body, content_type, profile, &error);
+  EvbusEvent *event = evbus_broker_make_event_of_bytes (self, routing_key, body, content_type, profile, &error);
 
   put_event (self, task, event, &options, error);
 }
@@ -378,7 +263,7 @@ put_finish (EvbusProducer  *producer,
             GError        **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, producer), NULL);
-  g_return_val_if_fail (g_async_result_is_tagged (result, put_async), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_begin_put), NULL);
 
   return g_task_propagate_pointer (G_TASK (result), error);
 }
@@ -412,7 +297,7 @@ events_from_variant (EvbusBroker  *self,
       g_autoptr(GVariant) profile = g_variant_get_child_value (item, 2);
       EvbusEvent *event;
 
-      event = event_from_variant (self, g_variant_get_string (routing_key, NULL), body,
+      event = evbus_broker_make_event (self, g_variant_get_string (routing_key, NULL), body,
                                   g_variant_get_string (profile, NULL), &no_options, error);
       if (event == NULL)
         {
@@ -475,32 +360,66 @@ copy_ids (GPtrArray *events)
   return ids;
 }
 
+/**
+ * evbus_broker_begin_put_many:
+ * @self: a broker
+ * @events: an array `a(svs)` of routing keys, bodies and profile names; a floating
+ *   reference is sunk
+ * @cancellable: (nullable): to stop waiting for space
+ * @callback: (scope async): called when the events are accepted or refused
+ * @user_data: for @callback
+ *
+ * Puts events as [method@Producer.put_many_async] does, and says whether they wait for
+ * space, as [method@Broker.begin_put].
+ *
+ * Finish it with [method@Producer.put_many_finish].
+ *
+ * Returns: %FALSE if they wait for space now; %TRUE if they were accepted or refused
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_begin_put_many (EvbusBroker         *self,
+                             GVariant            *events,
+                             GCancellable        *cancellable,
+                             GAsyncReadyCallback  callback,
+                             gpointer             user_data)
+{
+  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
+  g_autoptr(GTask) task = NULL;
+  g_autoptr(GVariant) held = NULL;
+  GError *error = NULL;
+  GPtrArray *made;
+  char **ids;
+  guint n;
+
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), TRUE);
+  g_return_val_if_fail (events != NULL, TRUE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), TRUE);
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_begin_put_many);
+  held = g_variant_ref_sink (events);
+  made = make_many (self, held, &error);
+  if (made == NULL)
+    {
+      g_task_return_error (task, error);
+      return TRUE;
+    }
+
+  n = made->len;
+  ids = copy_ids (made);
+  return put_events (self, task, (EvbusEvent **) g_ptr_array_free (made, FALSE), n, &no_options,
+                     ids, (GDestroyNotify) g_strfreev);
+}
+
 static void
 put_many_async (EvbusProducer       *producer,
-                GVariant            *list,
+                GVariant            *events,
                 GCancellable        *cancellable,
                 GAsyncReadyCallback  callback,
                 gpointer             user_data)
 {
-  EvbusBroker *self = EVBUS_BROKER (producer);
-  g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, put_many_async);
-  g_autoptr(GVariant) held = g_variant_ref_sink (list);
-  const EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
-  GError *error = NULL;
-  GPtrArray *events = make_many (self, held, &error);
-  char **ids;
-  guint n;
-
-  if (events == NULL)
-    {
-      g_task_return_error (task, error);
-      return;
-    }
-
-  n = events->len;
-  ids = copy_ids (events);
-  put_events (self, task, (EvbusEvent **) g_ptr_array_free (events, FALSE), n, &options,
-              ids, (GDestroyNotify) g_strfreev);
+  evbus_broker_begin_put_many (EVBUS_BROKER (producer), events, cancellable, callback, user_data);
 }
 
 static char **
@@ -509,7 +428,7 @@ put_many_finish (EvbusProducer  *producer,
                  GError        **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, producer), NULL);
-  g_return_val_if_fail (g_async_result_is_tagged (result, put_many_async), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_begin_put_many), NULL);
 
   return g_task_propagate_pointer (G_TASK (result), error);
 }

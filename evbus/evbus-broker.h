@@ -68,6 +68,22 @@ gboolean     evbus_broker_stop_finish    (EvbusBroker          *self,
                                           GError              **error);
 
 EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_begin_put      (EvbusBroker          *self,
+                                          const char           *routing_key,
+                                          GVariant             *body,
+                                          const char           *profile,
+                                          GVariant             *options,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_begin_put_many (EvbusBroker          *self,
+                                          GVariant             *events,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+
+EVBUS_AVAILABLE_IN_1_0
 gboolean     evbus_broker_ping           (EvbusBroker          *self);
 
 EVBUS_AVAILABLE_IN_1_0

@@ -79,8 +79,8 @@ gboolean    evbus_queue_try_put     (EvbusQueue       *self,
                                      GError          **error);
 
 /* Accepts the put now or when there is space, in the order of the calls, and
- * answers its task. */
-void        evbus_queue_put         (EvbusQueue       *self,
+ * answers its task. FALSE: it waits for space. */
+gboolean    evbus_queue_put         (EvbusQueue       *self,
                                      EvbusPut         *put);
 
 /* What the listener took under one lock. Its owner hands the chunks on; the

@@ -471,23 +471,25 @@ try_at_once (EvbusQueue *self,
   return TRUE;
 }
 
-void
+gboolean
 evbus_queue_put (EvbusQueue *self,
                  EvbusPut   *put)
 {
   GQueue done = G_QUEUE_INIT;
   GError *error = NULL;
+  gboolean waits = FALSE;
 
   if (put->to_be_delivered)
     watch (self, put);
   if (try_at_once (self, put))
-    return;
+    return TRUE;
   if (!put->to_be_delivered)
     watch (self, put);
 
   evbus_queue_lock (self);
   if (put->state == EVBUS_PUT_DONE || join_locked (self, put, &done, &error))
     {
+      waits = put->state == EVBUS_PUT_WAITING;
       evbus_queue_unlock (self);
     }
   else
@@ -502,6 +504,7 @@ evbus_queue_put (EvbusQueue *self,
         evbus_put_answer (put, error);
     }
   evbus_waiting_answer (&done);
+  return !waits;
 }
 
 gboolean

@@ -320,7 +320,7 @@ start (Daemon  *self,
     return FALSE;
 
   evbusd_exported_set_configuration (self->exported, path);
-  self->intake = evbusd_intake_new (self->connection, EVBUS_PRODUCER (self->broker), is_durable (self));
+  self->intake = evbusd_intake_new (self->connection, self->broker, is_durable (self));
   evbusd_report_watch (self->broker);
   evbusd_follow_watch (self->broker, self->connection);
   evbusd_memory_watch (evbus_broker_get_routes (self->broker));

@@ -4,7 +4,7 @@
 
 /* Takes the calls that put out of the stream of messages, in a filter on
  * GDBus's worker thread, and answers them there: the main loop, with its wake-up
- * for each call, sees only those that have to wait. Calls that a filter lets
+ * for each call, sees none of them. Calls that a filter lets
  * pass (other methods, wrong arguments, no object there) go GDBus's usual way,
  * which also writes the errors for them. */
 
@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "evbusd-bus.h"
-#include "evbusd-line.h"
 #include "evbusd-pipeline.h"
 
 #define INTERFACE "org.evbus1.Broker"
@@ -24,9 +23,8 @@
 /* What the filter works with. GDBus frees it once no call of the filter is
  * under way any more, which can be after the intake is gone. */
 typedef struct {
-  EvbusProducer  *producer;
+  EvbusBroker    *broker;
   gboolean        durable;    /* a put is answered later, from the commit */
-  EvbusdLines    *lines;
   EvbusdPipeline *pipeline;
 } Filter;
 
@@ -134,6 +132,19 @@ has_descriptors (GDBusMessage  *message,
   return TRUE;
 }
 
+/* Whether the call may be done here and now, if there is space. */
+static gboolean
+can_attempt (Filter             *filter,
+             const EvbusdMethod *method,
+             GDBusMessage       *message)
+{
+  if (evbusd_pipeline_holds_up (filter->pipeline, g_dbus_message_get_sender (message)))
+    return FALSE;
+
+  return method->begin == NULL ||
+         (!filter->durable && !evbusd_method_waits_for_delivery (g_dbus_message_get_body (message)));
+}
+
 static void
 serve (Filter             *filter,
        GDBusConnection    *connection,
@@ -143,26 +154,12 @@ serve (Filter             *filter,
   g_autoptr (GError) error = NULL;
   GVariant *results = NULL;
 
-  if (filter->durable && method->start != NULL)
-    {
-      evbusd_pipeline_call (filter->pipeline, method, message);
-      return;
-    }
-
-  if (evbusd_lines_join (filter->lines, method, message, FALSE))
-    return;
-
-  /* Its sender's next calls do not wait for that. */
-  if (evbusd_method_waits_for_delivery (g_dbus_message_get_body (message)))
-    {
-      evbusd_pipeline_call (filter->pipeline, method, message);
-      return;
-    }
-
-  if (!method->attempt (filter->producer, g_dbus_message_get_body (message), &results, &error) &&
-      method->start != NULL &&
-      (error == NULL || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL)))
-    evbusd_lines_join (filter->lines, method, message, TRUE);
+  if (!can_attempt (filter, method, message))
+    evbusd_pipeline_call (filter->pipeline, method, message);
+  else if (!method->attempt (filter->broker, g_dbus_message_get_body (message), &results, &error) &&
+           method->begin != NULL &&
+           (error == NULL || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL)))
+    evbusd_pipeline_call (filter->pipeline, method, message);
   else
     answer (connection, message, results, error);
 }
@@ -225,8 +222,7 @@ on_message (GDBusConnection *connection,
 static void
 filter_free (Filter *filter)
 {
-  g_object_unref (filter->producer);
-  evbusd_lines_unref (filter->lines);
+  g_object_unref (filter->broker);
   evbusd_pipeline_free (filter->pipeline);
   g_free (filter);
 }
@@ -234,16 +230,15 @@ filter_free (Filter *filter)
 /* @durable: there is a spool, and a put is answered from its commit. */
 EvbusdIntake *
 evbusd_intake_new (GDBusConnection *connection,
-                   EvbusProducer   *producer,
+                   EvbusBroker     *broker,
                    gboolean         durable)
 {
   EvbusdIntake *self = g_new0 (EvbusdIntake, 1);
   Filter *filter = g_new0 (Filter, 1);
 
-  filter->producer = g_object_ref (producer);
+  filter->broker = g_object_ref (broker);
   filter->durable = durable;
-  filter->lines = evbusd_lines_new (connection, producer, answer);
-  filter->pipeline = evbusd_pipeline_new (connection, producer, answer);
+  filter->pipeline = evbusd_pipeline_new (connection, broker, answer);
 
   self->connection = g_object_ref (connection);
   self->pipeline = filter->pipeline;
@@ -251,7 +246,7 @@ evbusd_intake_new (GDBusConnection *connection,
   return self;
 }
 
-/* Calls @done in the main context once the answers that the producer has given by
+/* Calls @done in the main context once the answers that the broker has given by
  * now are with the bus. */
 void
 evbusd_intake_settle (EvbusdIntake *self,

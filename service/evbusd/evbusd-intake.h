@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 typedef struct _EvbusdIntake EvbusdIntake;
 
 EvbusdIntake *evbusd_intake_new    (GDBusConnection *connection,
-                                    EvbusProducer   *producer,
+                                    EvbusBroker     *broker,
                                     gboolean         durable);
 void          evbusd_intake_settle (EvbusdIntake    *self,
                                     GSourceFunc      done,

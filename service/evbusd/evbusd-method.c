@@ -55,34 +55,34 @@ results_of_id (char *id)
 }
 
 static char *
-put_nowait (EvbusProducer  *producer,
+put_nowait (EvbusBroker    *broker,
             GVariant       *arguments,
             GError        **error)
 {
   g_auto (Event) event;
 
   get_event (&event, arguments);
-  return evbus_producer_put_nowait (producer, g_variant_get_string (event.routing_key, NULL), event.body,
+  return evbus_producer_put_nowait (EVBUS_PRODUCER (broker), g_variant_get_string (event.routing_key, NULL), event.body,
                                     g_variant_get_string (event.profile, NULL), error);
 }
 
 static gboolean
-attempt_put (EvbusProducer  *producer,
+attempt_put (EvbusBroker    *broker,
              GVariant       *arguments,
              GVariant      **results,
              GError        **error)
 {
-  *results = results_of_id (put_nowait (producer, arguments, error));
+  *results = results_of_id (put_nowait (broker, arguments, error));
   return *results != NULL;
 }
 
 static gboolean
-attempt_put_nowait (EvbusProducer  *producer,
+attempt_put_nowait (EvbusBroker    *broker,
                     GVariant       *arguments,
                     GVariant      **results,
                     GError        **error)
 {
-  g_autofree char *id = put_nowait (producer, arguments, error);
+  g_autofree char *id = put_nowait (broker, arguments, error);
 
   *results = NULL;
   return id != NULL;
@@ -95,7 +95,7 @@ get_options (GVariant *arguments)
 }
 
 static gboolean
-attempt_put_with_options (EvbusProducer  *producer,
+attempt_put_with_options (EvbusBroker    *broker,
                           GVariant       *arguments,
                           GVariant      **results,
                           GError        **error)
@@ -105,7 +105,7 @@ attempt_put_with_options (EvbusProducer  *producer,
   if (g_variant_n_children (options) > 0)
     return FALSE;
 
-  return attempt_put (producer, arguments, results, error);
+  return attempt_put (broker, arguments, results, error);
 }
 
 /* Takes the ids. */
@@ -118,19 +118,19 @@ results_of_ids (char **ids)
 }
 
 static gboolean
-attempt_put_many (EvbusProducer  *producer,
+attempt_put_many (EvbusBroker    *broker,
                   GVariant       *arguments,
                   GVariant      **results,
                   GError        **error)
 {
   g_autoptr (GVariant) events = g_variant_get_child_value (arguments, 0);
 
-  *results = results_of_ids (evbus_producer_put_many_nowait (producer, events, error));
+  *results = results_of_ids (evbus_producer_put_many_nowait (EVBUS_PRODUCER (broker), events, error));
   return *results != NULL;
 }
 
-static void
-start_put (EvbusProducer       *producer,
+static gboolean
+begin_put (EvbusBroker         *broker,
            GVariant            *arguments,
            GCancellable        *cancellable,
            GAsyncReadyCallback  callback,
@@ -140,21 +140,21 @@ start_put (EvbusProducer       *producer,
   g_auto (Event) event;
 
   get_event (&event, arguments);
-  evbus_producer_put_with_options_async (producer, g_variant_get_string (event.routing_key, NULL), event.body,
-                                         g_variant_get_string (event.profile, NULL), options,
-                                         cancellable, callback, user_data);
+  return evbus_broker_begin_put (broker, g_variant_get_string (event.routing_key, NULL), event.body,
+                                 g_variant_get_string (event.profile, NULL), options,
+                                 cancellable, callback, user_data);
 }
 
 static GVariant *
-finish_put (EvbusProducer  *producer,
+finish_put (EvbusBroker    *broker,
             GAsyncResult   *result,
             GError        **error)
 {
-  return results_of_id (evbus_producer_put_with_options_finish (producer, result, error));
+  return results_of_id (evbus_producer_put_with_options_finish (EVBUS_PRODUCER (broker), result, error));
 }
 
-static void
-start_put_many (EvbusProducer       *producer,
+static gboolean
+begin_put_many (EvbusBroker         *broker,
                 GVariant            *arguments,
                 GCancellable        *cancellable,
                 GAsyncReadyCallback  callback,
@@ -162,22 +162,22 @@ start_put_many (EvbusProducer       *producer,
 {
   g_autoptr (GVariant) events = g_variant_get_child_value (arguments, 0);
 
-  evbus_producer_put_many_async (producer, events, cancellable, callback, user_data);
+  return evbus_broker_begin_put_many (broker, events, cancellable, callback, user_data);
 }
 
 static GVariant *
-finish_put_many (EvbusProducer  *producer,
+finish_put_many (EvbusBroker    *broker,
                  GAsyncResult   *result,
                  GError        **error)
 {
-  return results_of_ids (evbus_producer_put_many_finish (producer, result, error));
+  return results_of_ids (evbus_producer_put_many_finish (EVBUS_PRODUCER (broker), result, error));
 }
 
 static const EvbusdMethod methods[] = {
-  { "Put", "svs", attempt_put, start_put, finish_put },
+  { "Put", "svs", attempt_put, begin_put, finish_put },
   { "PutNowait", "svs", attempt_put_nowait, NULL, NULL },
-  { "PutWithOptions", "svsa{sv}", attempt_put_with_options, start_put, finish_put },
-  { "PutMany", "a(svs)", attempt_put_many, start_put_many, finish_put_many },
+  { "PutWithOptions", "svsa{sv}", attempt_put_with_options, begin_put, finish_put },
+  { "PutMany", "a(svs)", attempt_put_many, begin_put_many, finish_put_many },
 };
 
 /* NULL for any other method, and for arguments that are not of its types. */

@@ -14,19 +14,19 @@ typedef struct {
   const char  *signature;
 
   /* Puts without waiting and sets the results. FALSE without an error: only
-   * @start can do it. */
-  gboolean  (* attempt) (EvbusProducer        *producer,
+   * @begin can do it. */
+  gboolean  (* attempt) (EvbusBroker          *broker,
                          GVariant             *arguments,
                          GVariant            **results,
                          GError              **error);
 
-  /* Puts and waits for space; NULL: the method never waits. */
-  void      (* start)   (EvbusProducer        *producer,
+  /* Puts, and waits for space: then FALSE. NULL: the method never waits. */
+  gboolean  (* begin)   (EvbusBroker          *broker,
                          GVariant             *arguments,
                          GCancellable         *cancellable,
                          GAsyncReadyCallback   callback,
                          gpointer              user_data);
-  GVariant *(* finish)  (EvbusProducer        *producer,
+  GVariant *(* finish)  (EvbusBroker          *broker,
                          GAsyncResult         *result,
                          GError              **error);
 } EvbusdMethod;

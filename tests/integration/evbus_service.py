@@ -82,6 +82,12 @@ def wait_for(condition, what, deadline=DEADLINE):
         time.sleep(0.005)  # poll
 
 
+def drain_context():
+    """Lets everything be seen that has arrived by now."""
+    while GLib.MainContext.default().iteration(False):
+        pass
+
+
 def iterate_until(condition, what, deadline=DEADLINE):
     """As wait_for, for a condition that the default main context makes true."""
     context = GLib.MainContext.default()

@@ -298,18 +298,6 @@ def test_the_waiting_puts_of_a_sender_that_leaves_are_taken_back(evbusd, client,
     client.wait_ledger(accepted=3, delivered=3)
 
 
-def test_a_flood_of_waiting_calls_is_bounded(evbusd, client):
-    evbusd(SLOW % 60000)
-    client.wait_running(1)
-    for i in range(2):
-        client.put('k', GLib.Variant('i', i))
-    answers = [client.start('Put', '(svs)', 'k', BODY, '') for _ in range(1100)]
-    wait_for(lambda: sum(map(bool, answers)) >= 1100 - 1024, 'the surplus to be refused', deadline=8)
-    refused = [answer[0] for answer in answers if answer]
-    assert all(isinstance(error, CallError) and error.name == ERROR + 'QueueFull' for error in refused)
-    client.wait_ledger(accepted=2)
-
-
 def test_a_refusal_nobody_waits_for_is_logged(evbusd, client, folder):
     daemon = evbusd(CONFIG % (folder / 'events.jsonl'))
     message = Gio.DBusMessage.new_method_call(NAME, PATH, BROKER, 'PutNowait')

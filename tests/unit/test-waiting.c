@@ -363,6 +363,63 @@ test_crowd (Fixture       *fixture,
 
 #define SMALL(overflow) "{'overflow': <'" overflow "'>, 'window': <{'events': <4>}>}"
 
+static gboolean
+begin (Fixture       *fixture,
+       const char    *profile,
+       GAsyncResult **result)
+{
+  return evbus_broker_begin_put (fixture->broker, "number", g_variant_new_uint32 (0), profile, NULL, NULL,
+                                 evbus_test_store_result, result);
+}
+
+static void
+assert_begun (Fixture      *fixture,
+              GAsyncResult *result)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = evbus_producer_put_with_options_finish (fixture->producer, result, &error);
+
+  g_assert_no_error (error);
+  g_assert_nonnull (id);
+}
+
+/* Who begins a put hears at once whether it waits for space, and how it ended later. */
+static void
+test_begin (Fixture       *fixture,
+            gconstpointer  data)
+{
+  g_autoptr(GAsyncResult) room = NULL;
+  g_autoptr(GAsyncResult) full = NULL;
+  g_autoptr(GAsyncResult) many_room = NULL;
+  g_autoptr(GAsyncResult) many_full = NULL;
+  g_autoptr(GAsyncResult) too_many = NULL;
+  g_autoptr(GError) error = NULL;
+
+  evbus_test_put_numbers (fixture->broker, "a", 0, 3);
+  g_assert_true (begin (fixture, "a", &room));
+  g_assert_false (begin (fixture, "a", &full));
+  g_assert_true (evbus_broker_begin_put_many (fixture->broker, many ("b", 4), NULL, evbus_test_store_result, &many_room));
+  g_assert_false (evbus_broker_begin_put_many (fixture->broker, many ("b", 2), NULL, evbus_test_store_result, &many_full));
+  g_assert_true (evbus_broker_begin_put_many (fixture->broker, many ("b", 5), NULL, evbus_test_store_result, &too_many));
+  g_assert_null (room);   /* nothing is answered before the call has returned */
+
+  evbus_test_wait_until (room != NULL && many_room != NULL && too_many != NULL);
+  assert_begun (fixture, room);
+  finish (fixture, many_room, &error);
+  g_assert_no_error (error);
+  finish (fixture, too_many, &error);
+  evbus_test_assert_error (error, EVBUS_ERROR_TOO_LARGE, "hook");
+  g_assert_null (full);
+  g_assert_null (many_full);
+
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_until (full != NULL && many_full != NULL);
+  assert_begun (fixture, full);
+  g_clear_error (&error);
+  finish (fixture, many_full, &error);
+  g_assert_no_error (error);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -381,6 +438,7 @@ main (int    argc,
     { "/waiting/give-up-queue", SMALL ("block"), test_give_up_queue },
     { "/waiting/reload", SMALL ("block"), test_reload },
     { "/waiting/crowd", SMALL ("block"), test_crowd },
+    { "/waiting/begin", SMALL ("block"), test_begin },
   };
 
   evbus_test_init (&argc, &argv);
