@@ -34,6 +34,7 @@ struct _EvbusListener
   GSource         *watch;          /* goes off at the next deadline */
   int              started;        /* atomic */
   int              pinged;         /* atomic: its thread has not answered yet */
+  int              over;           /* atomic: a stop is answered, or nobody is left to ask for one */
 
   GMutex           lock;
   gint64           watch_at;       /* when @watch goes off, G_MAXINT64: never; under @lock */
@@ -246,6 +247,7 @@ end_thread_if_done (EvbusListener *self)
   if (self->spooler != NULL)
     evbus_spooler_close (self->spooler);
   evbus_queue_end_follows (self->queue);
+  g_atomic_int_set (&self->over, TRUE);
   evbus_stops_answer_all (&self->stops);
   g_main_loop_quit (self->loop);
 }
@@ -305,9 +307,7 @@ evbus_listener_add (EvbusListener *self,
                     EvbusRoute    *route,
                     EvbusRoute    *after)
 {
-  if (after != NULL)
-    g_object_ref (after);
-  tell (self, on_add, (Message) { .route = g_object_ref (route), .after = after });
+  tell (self, on_add, (Message) { .route = g_object_ref (route), .after = after != NULL ? g_object_ref (after) : NULL });
 }
 
 static gboolean
@@ -473,11 +473,12 @@ on_ping (gpointer data)
 gboolean
 evbus_listener_ping (EvbusListener *self)
 {
+  if (g_atomic_int_get (&self->over))
+    return TRUE;
   if (!g_atomic_int_compare_and_exchange (&self->pinged, FALSE, TRUE))
     return FALSE;
 
-  if (!tell (self, on_ping, (Message) { NULL }))
-    g_atomic_int_set (&self->pinged, FALSE);
+  tell (self, on_ping, (Message) { NULL });
   return TRUE;
 }
 
@@ -530,6 +531,7 @@ void
 evbus_listener_discard (EvbusListener *self)
 {
   self->aborted = TRUE;
+  g_atomic_int_set (&self->over, TRUE);
 
   while (evbus_queue_take (self->queue, &self->take))
     discard_take (self);

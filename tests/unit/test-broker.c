@@ -337,8 +337,9 @@ test_ping (Fixture       *fixture,
 
   evbus_test_hook_release (fixture->hook);
   evbus_test_stop (fixture->broker);
-  for (guint i = 0; i < 2; i++)
-    evbus_test_wait_until (evbus_broker_ping (fixture->broker));
+  /* Its thread may still be on its way to its end, and is not asked. */
+  for (guint i = 0; i < 100; i++)
+    g_assert_true (evbus_broker_ping (fixture->broker));
 }
 
 int
