@@ -429,6 +429,31 @@ evbus_context_dup_client_id (EvbusContext *self)
 }
 
 /**
+ * evbus_context_wants_tls:
+ * @self: a context
+ *
+ * Gets whether the options of the group `tls` ask for TLS: `tls.enabled`, or one that
+ * makes sense with TLS alone, `tls.ca_file`, `tls.cert_file`, `tls.key_file` or
+ * `tls.server_name`. So no connection is plain by oversight.
+ *
+ * Returns: whether TLS is wanted
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_context_wants_tls (EvbusContext *self)
+{
+  static const char * const implying[] = { "tls.ca_file", "tls.cert_file", "tls.key_file", "tls.server_name" };
+
+  g_return_val_if_fail (EVBUS_IS_CONTEXT (self), FALSE);
+
+  for (guint i = 0; i < G_N_ELEMENTS (implying); i++)
+    if (evbus_context_get_string (self, implying[i]) != NULL)
+      return TRUE;
+  return evbus_context_get_boolean (self, "tls.enabled");
+}
+
+/**
  * evbus_context_warn_unencrypted:
  * @self: a context
  * @host: the host of the destination

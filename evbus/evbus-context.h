@@ -47,6 +47,8 @@ gint64         evbus_context_get_timeout   (EvbusContext *self);
 EVBUS_AVAILABLE_IN_1_0
 char          *evbus_context_dup_client_id (EvbusContext *self);
 EVBUS_AVAILABLE_IN_1_0
+gboolean       evbus_context_wants_tls     (EvbusContext *self);
+EVBUS_AVAILABLE_IN_1_0
 void           evbus_context_warn_unencrypted (EvbusContext *self,
                                                const char   *host);
 EVBUS_AVAILABLE_IN_1_0

@@ -95,6 +95,22 @@ fill_in (char       **text,
   *text = g_strdup (fallback);
 }
 
+/* Who names an authority or a certificate wants TLS, as with the group `tls` of other
+ * providers. */
+static gboolean
+wants_tls (EvbusContext *ctx)
+{
+  static const char * const implying[] = {
+    "connection.ssl_options.cafile", "connection.ssl_options.ca_certs", "connection.ssl_options.certfile",
+    "connection.ssl_options.keyfile", "connection.ssl_options.server_name",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (implying); i++)
+    if (evbus_context_get_string (ctx, implying[i]) != NULL)
+      return TRUE;
+  return evbus_context_get_boolean (ctx, "connection.ssl");
+}
+
 static gboolean
 read_address (AmqpOptions   *self,
               EvbusContext  *ctx,
@@ -103,7 +119,7 @@ read_address (AmqpOptions   *self,
   const char *url = evbus_context_get_string (ctx, "connection.url");
   const char *colon;
 
-  self->tls = evbus_context_get_boolean (ctx, "connection.ssl");
+  self->tls = wants_tls (ctx);
   if (url != NULL && *url != '\0')
     {
       if (!read_url (self, url, error))

@@ -66,7 +66,7 @@ read_server (EvbusContext  *ctx,
   port = g_uri_get_port (uri);
   server = g_atomic_rc_box_new0 (NatsServer);
   server->host = g_strdup (host);
-  server->tls = tls || nats_tls_is_wanted (ctx);
+  server->tls = tls || evbus_context_wants_tls (ctx);
   server->url = g_strdup_printf (strchr (host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
                                  scheme, host, port > 0 ? port : DEFAULT_PORT);
   return server;

@@ -11,18 +11,6 @@
 
 #include "nats-errors.h"
 
-/* Who names an authority or a certificate wants TLS. */
-static const char * const implying[] = { "tls.ca_file", "tls.cert_file", "tls.key_file", "tls.server_name" };
-
-gboolean
-nats_tls_is_wanted (EvbusContext *ctx)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (implying); i++)
-    if (evbus_context_get_string (ctx, implying[i]) != NULL)
-      return TRUE;
-  return evbus_context_get_boolean (ctx, "tls.enabled");
-}
-
 static gboolean
 check (natsStatus   status,
        const char  *option,

@@ -9,10 +9,9 @@
 
 G_BEGIN_DECLS
 
-gboolean nats_tls_is_wanted (EvbusContext  *ctx);
-gboolean nats_tls_apply     (EvbusContext  *ctx,
-                             natsOptions   *options,
-                             const char    *host,
-                             GError       **error);
+gboolean nats_tls_apply (EvbusContext  *ctx,
+                         natsOptions   *options,
+                         const char    *host,
+                         GError       **error);
 
 G_END_DECLS

@@ -52,7 +52,7 @@ redis_options_new (EvbusContext *ctx)
   self->connect_timeout = get_seconds (ctx, "connect_timeout");
   self->timeout = get_seconds (ctx, "timeout");
 
-  self->tls = evbus_context_get_boolean (ctx, "tls.enabled");
+  self->tls = evbus_context_wants_tls (ctx);
   self->verify = evbus_context_get_boolean (ctx, "tls.verify");
   self->server_name = g_strdup (server_name != NULL ? server_name : self->host);
   self->ca_file = g_strdup (evbus_context_get_string (ctx, "tls.ca_file"));

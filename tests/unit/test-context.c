@@ -296,6 +296,32 @@ test_route (void)
     }
 }
 
+static void
+test_tls (void)
+{
+  static const struct {
+    const char *data;
+    gboolean    wanted;
+  } cases[] = {
+    { "{}", FALSE },
+    { "{'tls': <{'enabled': <false>}>}", FALSE },
+    { "{'tls': <{'verify': <false>, 'key_password': <'x'>}>}", FALSE },
+    { "{'tls': <{'enabled': <true>}>}", TRUE },
+    { "{'tls': <{'ca_file': <'/a'>}>}", TRUE },
+    { "{'tls': <{'enabled': <false>, 'cert_file': <'/a'>}>}", TRUE },
+    { "{'tls': <{'key_file': <'/a'>}>}", TRUE },
+    { "{'tls': <{'server_name': <'a'>}>}", TRUE },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autoptr(EvbusContext) ctx = make_context ("nats", cases[i].data, NULL);
+
+      g_assert_nonnull (ctx);
+      g_assert_cmpint (evbus_context_wants_tls (ctx), ==, cases[i].wanted);
+    }
+}
+
 static GString *last_warning;
 
 static GLogWriterOutput
@@ -351,6 +377,7 @@ main (int   argc,
   g_test_add_func ("/context/lifetime", test_lifetime);
 
   g_test_add_func ("/context/route", test_route);
+  g_test_add_func ("/context/tls", test_tls);
   g_test_add_func ("/context/unencrypted", test_unencrypted);
 
   status = g_test_run ();

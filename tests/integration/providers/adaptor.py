@@ -83,6 +83,10 @@ class ProviderServer(Provider, Server):
     reconnects = False
     # The values of `cloudevents`.
     cloudevents = ('binary', 'structured')
+    # Whether an idle connection is kept, not closed by the server and made anew.
+    keeps_idle = False
+    # Whether an authority, a certificate or a server name turns TLS on.
+    implies_tls = False
     # A text in the reason when the password is wrong.
     wrong_password = 'password'
     # What a profile has beside options() where events have to share their round trips.
@@ -111,9 +115,11 @@ class ProviderServer(Provider, Server):
     def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         raise NotImplementedError
 
-    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None,
+                    switch=True):
         """The same over TLS; ca: another authority than the right one; client: with a
-        certificate of the client; server_name: to be in the server's certificate."""
+        certificate of the client; server_name: to be in the server's certificate; switch, where
+        TLS is implied: with what turns it on and does nothing else."""
         raise NotImplementedError
 
     # Of data/profiles/NAME.yaml: the name of a profile, and the destination it leads to.
@@ -122,6 +128,11 @@ class ProviderServer(Provider, Server):
     def localize(self, data):
         """The data of a profile, made to lead to this server and none other."""
         raise NotImplementedError
+
+    def kill_under_load(self, proxy):
+        """kill -9, while clients publish through the proxy. What the server has acknowledged
+        by then it has stored."""
+        self.kill()
 
     # For tests/bench/ingress: what its profiles have beside options().
     bench_options = {}

@@ -36,6 +36,8 @@ logging.getLogger('pika').setLevel(logging.CRITICAL)
 
 class Adaptor(ProviderServer):
     name = 'amqp'
+    keeps_idle = True
+    implies_tls = True
     wrong_password = 'ACCESS_REFUSED'
     start_deadline = 180
     # It does some 10,000 a second.
@@ -113,13 +115,14 @@ class Adaptor(ProviderServer):
     def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         return {'connection': self.connection_options(host, port or self.port, password), 'routing_key': destination}
 
-    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None,
+                    switch=True):
         tls = {'cafile': str(ca or self.certificates.ca), 'no_verify_ssl': not verify}
         if server_name:
             tls['server_name'] = server_name
         if client:
             tls.update(certfile=str(self.certificates.client), keyfile=str(self.certificates.client_key))
-        return {'connection': {**self.connection_options(host, self.tls_port), 'ssl': True, 'ssl_options': tls},
+        return {'connection': {**self.connection_options(host, self.tls_port), 'ssl': switch, 'ssl_options': tls},
                 'routing_key': destination}
 
     def bench(self):

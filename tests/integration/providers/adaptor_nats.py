@@ -61,6 +61,8 @@ class Leaf(Server):
 
 class Adaptor(ProviderServer):
     name = 'nats'
+    keeps_idle = True
+    implies_tls = True
     drops_duplicates = True
     wrong_password = 'Authorization Violation'
 
@@ -99,13 +101,14 @@ class Adaptor(ProviderServer):
         return {'servers': [f'nats://{host}:{port or self.port}'], 'user': 'evbus', 'password': self.secret(password),
                 'subject': destination + '.{routing_key}', 'stream': destination}
 
-    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None,
+                    switch=True):
         tls = {'ca_file': str(ca or self.certificates.ca), 'verify': verify}
         if server_name:
             tls['server_name'] = server_name
         if client:
             tls.update(cert_file=str(self.certificates.client), key_file=str(self.certificates.client_key))
-        return {**self.options(destination), 'servers': [f'tls://{host}:{self.tls_port}'], 'tls': tls}
+        return {**self.options(destination), 'servers': [f'{"tls" if switch else "nats"}://{host}:{self.tls_port}'], 'tls': tls}
 
     example = 'order1', 'orders'
 

@@ -62,6 +62,7 @@ class Connection:
 class Adaptor(ProviderServer):
     name = 'redis'
     cloudevents = ('structured',)
+    implies_tls = True
     wrong_password = 'WRONGPASS'
 
     def command(self):
@@ -92,8 +93,9 @@ class Adaptor(ProviderServer):
     def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         return {'host': host, 'port': port or self.port, 'password': self.secret(password), 'stream': destination}
 
-    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None):
-        tls = {'enabled': True, 'ca_file': str(ca or self.certificates.ca), 'verify': verify}
+    def tls_options(self, destination, host='localhost', ca=None, client=True, verify=True, server_name=None,
+                    switch=True):
+        tls = {'enabled': switch, 'ca_file': str(ca or self.certificates.ca), 'verify': verify}
         if server_name:
             tls['server_name'] = server_name
         if client:

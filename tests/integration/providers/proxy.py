@@ -23,7 +23,9 @@ class Proxy:
       reset     both sides get a reset
       silence   nothing passes any more; it stays up
       replies   what comes from the server is thrown away, then as with reset
-    Connections that are made later are not concerned."""
+    Connections that are made later are not concerned.
+
+    cut_off() ends all connections, and every one that is made, until cut_off(False)."""
 
     def __init__(self, target):
         self.target = target
@@ -33,6 +35,8 @@ class Proxy:
         self.connections = 0
         self.cuts = 0
         self._cut = None
+        self._off = False
+        self._lines = set()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=[ready], daemon=True)
@@ -68,9 +72,30 @@ class Proxy:
     def cut(self, after, how='reset'):
         self._cut = [after, how]
 
+    def cut_off(self, off=True):
+        """Returns when it is so."""
+        done = threading.Event()
+
+        def apply():
+            self._off = off
+            for line in self._lines if off else ():
+                line.reset()
+            done.set()
+
+        self._loop.call_soon_threadsafe(apply)
+        done.wait()
+
     async def _serve(self, reader, writer):
         self.connections += 1
         line = _Line(self, writer)
+        if self._off:
+            line.reset()
+            return
+        self._lines.add(line)
+        await self._pass_on(line, reader, writer)
+        self._lines.remove(line)
+
+    async def _pass_on(self, line, reader, writer):
         try:
             up_reader, up_writer = await asyncio.open_connection('127.0.0.1', self.target, limit=CHUNK)
         except OSError:

@@ -30,6 +30,14 @@ def test_tls(trial, adaptor, certificates, options):
     trial.assert_received_once()
 
 
+def test_an_authority_alone_turns_tls_on(trial, adaptor):
+    if not adaptor.implies_tls:
+        return
+    trial.start(adaptor.tls_options(trial.destination, switch=False))
+    trial.put(1)
+    trial.wait_delivered()
+
+
 @pytest.mark.parametrize('what', ['another authority', 'another name', 'no certificate'])
 def test_tls_refused(trial, adaptor, certificates, what):
     options = {'another authority': {'ca': certificates.other_ca}, 'another name': {'host': '127.0.0.1'},

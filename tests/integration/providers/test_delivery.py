@@ -62,8 +62,8 @@ def test_one_event_too_large_is_a_dead_letter(trial, adaptor):
     trial.assert_nothing_lost()
 
 
-def test_an_idle_connection_is_kept_or_made_anew(trial, adaptor):
-    options = adaptor.options(trial.destination)
+def test_an_idle_connection_is_kept_or_made_anew(trial, adaptor, proxy):
+    options = adaptor.options(trial.destination, port=proxy.port if adaptor.keeps_idle else None)
     with adaptor.closes_idle(options) as has_been_idle:
         trial.start(options)
         trial.put(1)
@@ -73,6 +73,7 @@ def test_an_idle_connection_is_kept_or_made_anew(trial, adaptor):
         ledger = trial.wait_delivered()
         assert ledger['retried'] == 0
         assert trial.route()['reason'] == ''
+        assert not adaptor.keeps_idle or proxy.connections == 1
     trial.assert_received_once()
 
 

@@ -21,7 +21,7 @@ def test_a_server_that_is_killed(trial, adaptor, proxy):
     start_under_load(trial, adaptor, proxy)
     trial.put(N)
     wait_for(lambda: trial.route()['ledger']['delivered'] > 400, 'some deliveries', 60)
-    adaptor.kill()
+    adaptor.kill_under_load(proxy)
     assert trial.route()['ledger']['delivered'] < N
     trial.put(100)
     reason = trial.wait_state('retrying')

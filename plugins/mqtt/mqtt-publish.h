@@ -1,0 +1,18 @@
+/*
+ * SPDX-License-Identifier: LGPL-2.1-or-later
+ */
+
+#pragma once
+
+#include "mqtt-link.h"
+#include "mqtt-message.h"
+
+G_BEGIN_DECLS
+
+gboolean mqtt_publish (MqttLink      *link,
+                       MqttMessage   *message,
+                       EvbusBatch    *batch,
+                       GCancellable  *cancellable,
+                       GError       **error);
+
+G_END_DECLS
