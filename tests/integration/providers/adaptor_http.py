@@ -99,6 +99,9 @@ class Adaptor(ProviderServer):
     def bench_options(self):
         return {'url': f'http://127.0.0.1:{self.port}/answer/', 'in_flight': 16}
 
+    def bench(self):
+        return {**super().bench(), 'BENCH_USER': USER}
+
     def records(self, destination):
         """The requests, with the headers' names in lower case."""
         path = self.folder / f'{destination}.jsonl'
