@@ -36,6 +36,9 @@ guint       evbus_batch_get_n_confirmed (EvbusBatch *self);
 /* Microseconds from its publish on, 0: as soon as the route likes. */
 gint64      evbus_batch_get_retry_after (EvbusBatch *self);
 
+/* Whether what is unmarked is to come again at once. */
+gboolean    evbus_batch_is_postponed  (EvbusBatch   *self);
+
 /* What the plugin did with the batch that makes no sense, or NULL. */
 const char *evbus_batch_get_nonsense  (EvbusBatch   *self);
 

@@ -28,10 +28,12 @@ struct _EvbusBatch
   guint        n_events;
   guint        n_allocated;   /* of @events, @marks and @messages */
   guint        n_confirmed;
+  guint        n_marked;
   guint8      *marks;
   char       **messages;      /* of the failed ones; allocated at the first */
   char        *nonsense;
   gint64       retry_after;   /* microseconds */
+  gboolean     postponed;     /* what is unmarked was not tried */
   gboolean     owned;         /* whether @events are references of our own */
   gboolean     closed;        /* the publish is over */
 };
@@ -104,6 +106,8 @@ evbus_batch_fill (EvbusBatch  *self,
   g_clear_pointer (&self->nonsense, g_free);
   self->n_events = n_events;
   self->n_confirmed = 0;
+  self->n_marked = 0;
+  self->postponed = FALSE;
   self->retry_after = 0;
   self->closed = FALSE;
 }
@@ -156,6 +160,12 @@ gint64
 evbus_batch_get_retry_after (EvbusBatch *self)
 {
   return self->retry_after;
+}
+
+gboolean
+evbus_batch_is_postponed (EvbusBatch *self)
+{
+  return self->postponed && self->n_marked > 0;
 }
 
 const char *
@@ -268,6 +278,7 @@ evbus_batch_confirm (EvbusBatch *self,
 
   self->marks[index] = EVBUS_MARK_CONFIRMED;
   self->n_confirmed++;
+  self->n_marked++;
 }
 
 /**
@@ -292,6 +303,7 @@ evbus_batch_confirm_all (EvbusBatch *self)
         {
           self->marks[i] = EVBUS_MARK_CONFIRMED;
           self->n_confirmed++;
+          self->n_marked++;
         }
     }
 }
@@ -335,6 +347,7 @@ evbus_batch_fail (EvbusBatch   *self,
     self->messages = g_new0 (char *, self->n_allocated);
   self->messages[index] = g_strdup (message != NULL ? message : "no reason given");
   self->marks[index] = marks[outcome];
+  self->n_marked++;
 }
 
 /**
@@ -356,6 +369,28 @@ evbus_batch_retry_after (EvbusBatch *self,
 
   if (!self->closed)
     self->retry_after = CLAMP (delay, self->retry_after, G_TIME_SPAN_DAY);
+}
+
+/**
+ * evbus_batch_postpone:
+ * @self: a batch
+ *
+ * Says that what is not marked, when [method@Ingress.publish] returns %TRUE, was not tried for want
+ * of time, as where a destination takes one event after another. It stands at the
+ * beginning of the next batch, at once, and nothing has failed.
+ *
+ * At least one event has to be marked; a batch of which nothing came at all is a
+ * failure.
+ *
+ * Since: 1.0
+ */
+void
+evbus_batch_postpone (EvbusBatch *self)
+{
+  g_return_if_fail (EVBUS_IS_BATCH (self));
+
+  if (!self->closed)
+    self->postponed = TRUE;
 }
 
 /**

@@ -110,6 +110,11 @@ read_marks (EvbusWorker *self,
         {
           mark = rest;
           reason = rest_reason;
+          if (rest == EVBUS_MARK_NONE)
+            {
+              verdict->keep[i] = TRUE;
+              continue;
+            }
           if (rest == EVBUS_MARK_POISON && n_unmarked > 1)
             {
               /* One of them is poison; which one is found by halving. */
@@ -233,7 +238,9 @@ judge (EvbusWorker  *self,
       return;
     }
 
-  if (returned)
+  if (returned && evbus_batch_is_postponed (self->batch))
+    rest = EVBUS_MARK_NONE;
+  else if (returned)
     rest_reason = g_strdup ("a fault of the plugin: it returned success and left events unmarked");
   else
     {

@@ -34,6 +34,7 @@ struct _HttpIngress
   GArray       *indexes;     /* of the events of a request for many, else NULL */
   guint         next;        /* the first event that no request was made for */
   gboolean      stopped;     /* the destination takes nothing for now */
+  gint64        until;       /* when no more requests are begun; monotonic */
   GError       *failure;     /* of what is left unmarked */
 };
 
@@ -208,6 +209,14 @@ start_transfer (HttpIngress  *self,
   self->n_running++;
 }
 
+/* One event after another, a batch may take longer than a publish: what is begun too late
+ * would be cut short. The first one always has its turn. */
+static gboolean
+is_late (HttpIngress *self)
+{
+  return self->next > 0 && g_get_monotonic_time () >= self->until;
+}
+
 /* Has a request made for the next event that one can be made of. */
 static gboolean
 start_event (HttpIngress  *self,
@@ -215,7 +224,7 @@ start_event (HttpIngress  *self,
 {
   guint n = evbus_batch_get_n_events (self->batch);
 
-  while (!self->stopped && self->next < n)
+  while (!self->stopped && self->next < n && !is_late (self))
     {
       EvbusEvent *event = evbus_batch_get_event (self->batch, self->next);
       g_autofree char *reason = NULL;
@@ -333,6 +342,7 @@ http_ingress_publish (EvbusIngress  *ingress,
   self->batch = batch;
   self->next = 0;
   self->stopped = FALSE;
+  self->until = g_get_monotonic_time () + evbus_context_get_timeout (ctx) / 2;
 
   handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self->multi, NULL);
   if (self->options->batch == HTTP_BATCH_EVENT)
@@ -346,7 +356,10 @@ http_ingress_publish (EvbusIngress  *ingress,
     g_cancellable_set_error_if_cancelled (cancellable, &self->failure);
   for (guint i = 0; i < self->transfers->len; i++)
     stop_transfer (self, self->transfers->pdata[i]);
-  mark_rest (self);
+  if (self->stopped || self->failure != NULL)
+    mark_rest (self);
+  else
+    evbus_batch_postpone (batch);
   g_clear_pointer (&self->indexes, g_array_unref);
   if (self->failure == NULL)
     return TRUE;

@@ -209,6 +209,49 @@ test_retry_after (Fixture       *fixture,
   g_assert_cmpint (fixture->tried_again - fixture->failed_at, >=, DELAY_US);
 }
 
+/* Takes the first event of each batch, unless there is nothing to be taken. */
+static gboolean
+take_the_first (EvbusTestHook  *hook,
+                EvbusContext   *ctx,
+                EvbusBatch     *batch,
+                GCancellable   *cancellable,
+                GError        **error)
+{
+  if (!fails_now (hook))
+    evbus_test_hook_take (hook, batch, 0);
+  evbus_batch_postpone (batch);
+  return TRUE;
+}
+
+/* What a plugin has had no time for comes again, and has not failed. */
+static void
+test_postponed (Fixture       *fixture,
+                gconstpointer  data)
+{
+  fixture->hook->publish = take_the_first;
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 20);
+  evbus_test_start (fixture->broker);
+  evbus_test_wait_ledger (fixture->route, "accepted=20 delivered=20");
+  assert_in_order (fixture, 20);
+  g_assert_cmpuint (evbus_test_figure (fixture->route, "retried"), ==, 0);
+  g_assert_cmpuint (evbus_test_figure (fixture->route, "duplicates"), ==, 0);
+  g_assert_false (was_in_state (fixture, EVBUS_ROUTE_STATE_RETRYING));
+}
+
+/* A plugin that postpones all of it says nothing. */
+static void
+test_postponed_whole (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  fixture->hook->publish = take_the_first;
+  fixture->n_left = 1;
+  evbus_test_start (fixture->broker);
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 2);
+  evbus_test_wait_ledger (fixture->route, "accepted=2 delivered=2");
+  g_assert_cmpuint (evbus_test_figure (fixture->route, "retried"), >, 0);
+  g_assert_true (was_in_state (fixture, EVBUS_ROUTE_STATE_RETRYING));
+}
+
 /* Its state says why, while it lasts. */
 static void
 test_reason (Fixture       *fixture,
@@ -482,6 +525,8 @@ main (int    argc,
     { "/delivery/confirm", NULL, test_confirm },
     { "/delivery/transient/whole", QUICK, test_transient },
     { "/delivery/transient/retry-after", QUICK, test_retry_after },
+    { "/delivery/postponed", QUICK, test_postponed },
+    { "/delivery/postponed/whole", QUICK, test_postponed_whole },
     { "/delivery/transient/reason", QUICK, test_reason },
     { "/delivery/transient/alone", QUICK, test_transient_alone },
     { "/delivery/transient/in-flight-one", QUICK_ONE, test_in_order_alone },

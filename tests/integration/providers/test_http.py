@@ -435,6 +435,17 @@ def test_a_request_that_takes_too_long(trial, fake):
     assert trial.wait_delivered()['duplicates'] >= 1
 
 
+def test_a_batch_that_takes_longer_than_a_publish(trial, fake):
+    """No request is cut short for that."""
+    pause = threading.Event()
+    server = fake(lambda request: pause.wait(0.05) or page(204))
+    trial.start({'url': server.url}, delivery={'timeout': '1s', 'batch': {'linger': '200ms'}})
+    trial.put(60)
+    ledger = trial.wait_delivered()
+    assert ledger['retried'] == ledger['duplicates'] == 0
+    assert [request.headers['evbus-id'] for request in server.requests] == [event_id for event_id, _ in trial.sent]
+
+
 # ---- proxies ----
 
 def test_a_proxy(trial, fake, adaptor):
