@@ -315,7 +315,7 @@ test_tls (void)
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
-      g_autoptr(EvbusContext) ctx = make_context ("nats", cases[i].data, NULL);
+      g_autoptr(EvbusContext) ctx = make_context ("secure", cases[i].data, NULL);
 
       g_assert_nonnull (ctx);
       g_assert_cmpint (evbus_context_wants_tls (ctx), ==, cases[i].wanted);
@@ -360,11 +360,15 @@ main (int   argc,
       char *argv[])
 {
   g_autofree char *good = NULL;
+  g_autofree char *tls = NULL;
+  g_autofree char *path = NULL;
   int status;
 
   g_test_init (&argc, &argv, NULL);
   good = g_test_build_filename (G_TEST_DIST, "unit", "providers", "good", NULL);
-  g_setenv ("EVBUS_PLUGIN_PATH", good, TRUE);
+  tls = g_test_build_filename (G_TEST_DIST, "unit", "providers", "tls", NULL);
+  path = g_strjoin (":", good, tls, NULL);
+  g_setenv ("EVBUS_PLUGIN_PATH", path, TRUE);
   last_warning = g_string_new (NULL);
   g_log_set_writer_func (keep_warning, NULL, NULL);
 
