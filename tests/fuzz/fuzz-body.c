@@ -8,6 +8,8 @@
 
 #include <evbus/evbus.h>
 
+#include "judge-json.h"
+
 static GBytes *
 serialize (const char *name,
            GVariant   *body)
@@ -75,6 +77,7 @@ fuzz_body (GVariant *body)
   if (json != NULL)
     {
       check_json (json);
+      judge_json (json, body);
       g_assert_true (g_bytes_equal (json, flat_json));
     }
   if (boxed != NULL)
