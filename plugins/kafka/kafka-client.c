@@ -18,6 +18,10 @@
 /* How often it is looked whether a broker has told of its cluster: nothing says so. */
 #define LOOK_MS 10
 
+/* So long it is waited for librdkafka's threads. One of them may be in the resolver, which
+ * cannot be told to stop. */
+#define CLOSE_US (G_USEC_PER_SEC)
+
 /* A topic that a client has met stays in its memory. */
 #define MAX_TOPICS 1024
 
@@ -147,7 +151,7 @@ check (KafkaClient   *self,
        GCancellable  *cancellable,
        GError       **error)
 {
-  const char *last = self->last != NULL ? self->last : "no broker has answered yet";
+  const char *last = self->last != NULL ? self->last : "the brokers have not answered yet";
 
   if (self->failure != NULL)
     g_propagate_error (error, g_error_copy (self->failure));
@@ -189,14 +193,13 @@ kafka_client_wait (KafkaClient      *self,
   return wait_for_event (self, self->down != 0 ? DOWN_US / 4000 : -1, func, user_data, cancellable, error);
 }
 
-/* Reads what was reported up to now, and forgets the rest: it is not sent any more. */
+/* Reads what was reported up to now. */
 void
-kafka_client_give_up (KafkaClient      *self,
-                      KafkaReportFunc   func,
-                      gpointer          user_data)
+kafka_client_look (KafkaClient      *self,
+                   KafkaReportFunc   func,
+                   gpointer          user_data)
 {
   serve (self, func, user_data);
-  rd_kafka_purge (self->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
 /* ---- open and close ---- */
@@ -278,6 +281,36 @@ kafka_client_open (EvbusContext  *ctx,
   return g_steal_pointer (&self);
 }
 
+typedef struct {
+  rd_kafka_t  *rk;
+  GAsyncQueue *done;
+} Ending;
+
+static gpointer
+end (gpointer data)
+{
+  Ending *ending = data;
+
+  rd_kafka_destroy (ending->rk);
+  g_async_queue_push (ending->done, ending);
+  g_async_queue_unref (ending->done);
+  g_free (ending);
+  return NULL;
+}
+
+/* Its messages are not sent any more, whether it is waited for or not. */
+static void
+let_go (rd_kafka_t *rk)
+{
+  g_autoptr(GAsyncQueue) done = g_async_queue_new ();
+  Ending *ending = g_new (Ending, 1);
+
+  ending->rk = rk;
+  ending->done = g_async_queue_ref (done);
+  g_thread_unref (g_thread_new ("kafka-close", end, ending));
+  g_async_queue_timeout_pop (done, CLOSE_US);
+}
+
 void
 kafka_client_close (KafkaClient *self)
 {
@@ -289,7 +322,8 @@ kafka_client_close (KafkaClient *self)
     {
       rd_kafka_queue_io_event_enable (self->queue, -1, NULL, 0);
       rd_kafka_queue_destroy (self->queue);
-      rd_kafka_destroy (self->rk);
+      rd_kafka_purge (self->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+      let_go (self->rk);
     }
   if (self->fd >= 0)
     close (self->fd);

@@ -33,7 +33,7 @@ gboolean             kafka_client_wait      (KafkaClient         *self,
                                              gpointer             user_data,
                                              GCancellable        *cancellable,
                                              GError             **error);
-void                 kafka_client_give_up   (KafkaClient         *self,
+void                 kafka_client_look      (KafkaClient         *self,
                                              KafkaReportFunc      func,
                                              gpointer             user_data);
 

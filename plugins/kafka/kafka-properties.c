@@ -6,7 +6,9 @@
 
 #include "kafka-properties.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a topic that is not there yet may take to be made by the brokers. */
 #define PROPAGATION_MS 5000
@@ -222,6 +224,27 @@ set_version (rd_kafka_conf_t  *conf,
          set (conf, "connection.api_version", "broker.version.fallback", text, error);
 }
 
+/* What the library says of a file that is not there names no file. */
+static gboolean
+check_files (EvbusContext  *ctx,
+             GError       **error)
+{
+  static const char * const files[] = {
+    "connection.ssl_cafile", "connection.ssl_certfile", "connection.ssl_keyfile", "connection.ssl_crlfile",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (files); i++)
+    {
+      const char *path = evbus_context_get_string (ctx, files[i]);
+
+      if (path == NULL || access (path, R_OK) == 0)
+        continue;
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'%s': %s: %s", files[i], path, g_strerror (errno));
+      return FALSE;
+    }
+  return TRUE;
+}
+
 static gboolean
 set_options (rd_kafka_conf_t  *conf,
              EvbusContext     *ctx,
@@ -235,7 +258,7 @@ set_options (rd_kafka_conf_t  *conf,
                                        properties[i].separator, error))
         return FALSE;
     }
-  return set_security (conf, ctx, error) && set_version (conf, ctx, error);
+  return check_files (ctx, error) && set_security (conf, ctx, error) && set_version (conf, ctx, error);
 }
 
 static gboolean
@@ -274,7 +297,7 @@ set_defaults (rd_kafka_conf_t  *conf,
               GError          **error)
 {
   g_autofree char *client_id = evbus_context_dup_client_id (ctx);
-  g_autofree char *propagation = g_strdup_printf ("%" G_GINT64_FORMAT, MIN (PROPAGATION_MS, timeout_ms / 2));
+  g_autofree char *propagation = g_strdup_printf ("%" G_GINT64_FORMAT, MIN (PROPAGATION_MS, timeout_ms / 4));
 
   for (guint i = 0; i < G_N_ELEMENTS (defaults); i++)
     if (!set (conf, "rdkafka", defaults[i].name, defaults[i].value, error))

@@ -247,7 +247,7 @@ kafka_publish (KafkaClient   *client,
   run.states = g_new0 (State, run.n_events);
   done = send_all (&run, error);
   if (run.n_open > 0)
-    kafka_client_give_up (client, take_report, &run);
+    kafka_client_look (client, take_report, &run);
   *keep = run.keep && run.n_open == 0;
 
   for (guint i = 0; i < run.n_events; i++)

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What only Kafka has: topics and partitions, its codes, librdkafka's properties."""
+
+import contextlib
+import time
+
+import pytest
+from kafka.partitioner.default import DefaultPartitioner
+
+from adaptor import PASSWORD
+from adaptor_kafka import Adaptor
+from evbus_service import wait_for
+
+PRODUCE, INIT_PRODUCER_ID = 0, 22
+TOO_LARGE, INVALID_RECORD, NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS = 10, 87, 6, 7, 19
+OUT_OF_ORDER, UNKNOWN_PRODUCER, UNKNOWN_TOPIC, TOPIC_FORBIDDEN, CLUSTER_FORBIDDEN = 45, 59, 3, 29, 31
+DISCONNECT = -195
+
+
+def plain(adaptor, **options):
+    """Options for a direct connection."""
+    return {**options, 'connection': {'bootstrap_servers': f'127.0.0.1:{adaptor.ports[0]}', **options.get('connection', {})}}
+
+
+def only_dead_letter(trial):
+    (letter,) = wait_for(trial.dead_letters, 'the dead letter')
+    return letter[4], letter[3]
+
+
+def test_a_profile_of_pop_evbus(trial, adaptor):
+    """An event goes to each of its topics."""
+    topics = [f'{trial.destination}-1', f'{trial.destination}-2']
+    for topic in topics:
+        adaptor.prepare(topic)
+    trial.start({'connection': {'bootstrap_servers': [f'127.0.0.1:{adaptor.ports[0]}'], 'client_id': 'my-app'},
+                 'topics': topics, 'key': 'a key', 'partition': 0})
+    trial.put(300)
+    trial.wait_delivered()
+    for topic in topics:
+        assert [(event.id, event.body, event.routing_key) for event in adaptor.read(topic)] == [
+            (event_id, data, 'a key') for event_id, data in trial.sent]
+
+
+def test_what_a_message_has(trial, adaptor):
+    trial.start(plain(adaptor, topic=trial.destination, headers={'shop': '{profile}', 'n': 7}))
+    attributes = {'traceparent': '00-1', 'evbus-id': 'forged', 'Content-Type': 'forged', 'subject': 'ü'}
+    event_id = trial.put_bytes(b'\0', 'image/png', 'a.key', **attributes)
+    trial.wait_delivered()
+    (record,) = adaptor.records(trial.destination)
+    headers = [(name, value.decode()) for name, value in record.headers]
+    when = headers.pop(3)
+    assert headers[:4] == [('evbus-id', event_id), ('evbus-routing-key', 'a.key'), ('evbus-profile', 'default'),
+                           ('content-type', 'image/png')]
+    assert sorted(headers[4:]) == [('n', '7'), ('shop', 'default'), ('subject', 'ü'), ('traceparent', '00-1')]
+    assert when[0] == 'evbus-time' and len(when[1]) == len('2026-01-01T00:00:00.000000Z')
+    assert (record.key, record.value) == (b'a.key', b'\0')
+    assert abs(record.timestamp / 1000 - time.time()) < 600
+
+
+def test_the_partition_of_a_key_is_that_of_other_clients(trial, adaptor):
+    adaptor.prepare(trial.destination, 4)
+    trial.start(plain(adaptor, topic=trial.destination), prepare=False)
+    keys = [f'order.{n}' for n in range(40)]
+    for key in keys:
+        trial.put_bytes(b'x', key=key)
+    trial.wait_delivered()
+    for partition in range(4):
+        expected = [key for key in keys if DefaultPartitioner()(key.encode(), range(4), range(4)) == partition]
+        assert [record.key.decode() for record in adaptor.records(trial.destination, partition)] == expected
+
+
+def test_a_partition_without_a_key(trial, adaptor):
+    adaptor.prepare(trial.destination, 4)
+    trial.start(plain(adaptor, topic=trial.destination, partition=2, key=''), prepare=False)
+    trial.put(20)
+    trial.wait_delivered()
+    records = adaptor.records(trial.destination, 2)
+    assert [(record.key, record.value) for record in records] == [(None, data) for _, data in trial.sent]
+
+
+def test_a_topic_that_is_not_there(trial, adaptor):
+    """That of the profile pauses the route, that of an event ends the event."""
+    bad = f'{trial.destination}-bad'
+    for topic in bad, trial.destination:
+        adaptor.prepare(topic)
+    adaptor.command('topic-error', bad, UNKNOWN_TOPIC)
+    # Where topics are made by themselves, it may take a while.
+    soon = {'topic.metadata.propagation.max.ms': 300}
+    trial.start(plain(adaptor, topic=bad, rdkafka=soon), prepare=False)
+    trial.put(5)
+    reason = trial.wait_state('broken')
+    assert f'/{bad}: ' in reason and 'create the topic' in reason
+    trial.wait_ledger(accepted=5, queued=5)
+    adaptor.command('topic-error', bad, 0)
+    trial.wait_ledger(accepted=5, delivered=5)
+    adaptor.command('topic-error', bad, UNKNOWN_TOPIC)
+    trial.reconfigure(plain(adaptor, topic='{routing_key}', rdkafka=soon))
+    event_id = trial.put_bytes(b'x', key=bad)
+    trial.put_bytes(b'y', key=trial.destination)
+    trial.wait_ledger(accepted=7, delivered=6, dead=1)
+    letter, reason = only_dead_letter(trial)
+    assert letter == event_id and f'/{bad}: ' in reason
+    assert [event.body for event in adaptor.read(trial.destination)] == [b'y']
+
+
+def test_a_topic_that_is_not_allowed(trial, adaptor):
+    """Brokers keep its partitions to themselves."""
+    bad = f'{trial.destination}-bad'
+    adaptor.prepare(bad, 0)
+    adaptor.prepare(trial.destination)
+    adaptor.command('topic-error', bad, TOPIC_FORBIDDEN)
+    trial.start(plain(adaptor, topic=bad), prepare=False)
+    event_id = trial.put_bytes(b'x', key=bad)
+    trial.put_bytes(b'y', key=trial.destination)
+    assert 'allow the user' in trial.wait_state('broken')
+    trial.reconfigure(plain(adaptor, topic='{routing_key}'))
+    trial.wait_ledger(accepted=2, delivered=1, dead=1)
+    letter, reason = only_dead_letter(trial)
+    assert letter == event_id and 'allow the user' in reason
+
+
+def test_what_cannot_be_a_topic(trial, adaptor):
+    trial.start(plain(adaptor))
+    event_id = trial.put_bytes(b'x', key='not a topic')
+    trial.put_bytes(b'y', key=trial.destination)
+    trial.wait_ledger(accepted=2, delivered=1, dead=1)
+    assert only_dead_letter(trial)[0] == event_id
+    trial.reconfigure(plain(adaptor, topics=['fine', 'not a topic']))
+    assert "'not a topic' cannot be a topic" in trial.wait_state('broken')
+
+
+def test_a_partition_that_is_not_there(trial, adaptor):
+    trial.start(plain(adaptor, topic=trial.destination, partition=7), delivery={'timeout': '2s'})
+    trial.put(3)
+    assert "correct 'partition'" in trial.wait_state('broken')
+    trial.wait_ledger(accepted=3, queued=3)
+
+
+def test_a_batch_that_is_too_large_as_a_whole(trial, adaptor):
+    """Each of its events is fine."""
+    trial.start(plain(adaptor, topic=trial.destination, connection={'linger_ms': 20}), delivery={'batch': 32})
+    adaptor.command('errors', PRODUCE, TOO_LARGE, TOO_LARGE)
+    trial.put(200)
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+
+
+@pytest.mark.parametrize('error', [TOO_LARGE, INVALID_RECORD])
+def test_an_event_that_the_broker_refuses(trial, adaptor, error):
+    trial.start(plain(adaptor, topic=trial.destination))
+    adaptor.command('errors', PRODUCE, error)
+    event_id = trial.put_bytes(b'bad')
+    trial.wait_ledger(accepted=1, dead=1)
+    assert only_dead_letter(trial)[0] == event_id
+    trial.sent.pop()
+    trial.put(10)
+    trial.wait_ledger(accepted=11, delivered=10, dead=1)
+    trial.assert_received_once()
+
+
+def test_what_passes_is_tried_again_within_the_publish(trial, adaptor):
+    trial.start(plain(adaptor, topic=trial.destination))
+    adaptor.command('errors', PRODUCE, NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS, DISCONNECT)
+    trial.put(300)
+    ledger = trial.wait_delivered()
+    assert ledger['retried'] == 0
+    trial.assert_nothing_lost()
+
+
+def test_a_topic_without_a_leader(trial, adaptor):
+    adaptor.prepare(trial.destination)
+    adaptor.command('leader', trial.destination, 0, -1)
+    trial.start(plain(adaptor, topic=trial.destination), prepare=False, delivery={'timeout': '2s'})
+    trial.put(10)
+    assert 'timed out' in trial.wait_state('retrying')
+    adaptor.command('leader', trial.destination, 0, 1)
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+
+
+@pytest.mark.parametrize('error', [OUT_OF_ORDER, UNKNOWN_PRODUCER])
+def test_a_producer_that_lost_its_numbers(trial, adaptor, error):
+    trial.start(plain(adaptor, topic=trial.destination), delivery={'batch': 50})
+    trial.put(50)
+    trial.wait_delivered()
+    adaptor.command('errors', PRODUCE, error)
+    trial.put(300)
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+
+
+def test_a_user_who_may_not_be_idempotent(trial, adaptor):
+    with contextlib.ExitStack() as stack:
+        # An error for each attempt, and none for the tests that follow.
+        adaptor.command('errors', INIT_PRODUCER_ID, *[CLUSTER_FORBIDDEN] * 60)
+        stack.callback(adaptor.command, 'clear', INIT_PRODUCER_ID)
+        trial.start(plain(adaptor, topic=trial.destination))
+        trial.put(10)
+        assert 'enable.idempotence: false' in trial.wait_state('broken')
+        trial.reconfigure(plain(adaptor, topic=trial.destination, rdkafka={'enable.idempotence': False}))
+        trial.wait_delivered()
+    trial.assert_received_once()
+
+
+@pytest.mark.parametrize('options', [
+    {'connection': {'acks': 1}}, {'connection': {'acks': 0}}, {'connection': {'acks': -1, 'compression_type': 'gzip'}},
+    {'connection': {'linger_ms': 5, 'max_batch_size': '4KiB', 'request_timeout_ms': 5000, 'retry_backoff_ms': 50,
+                    'connections_max_idle_ms': 60000, 'api_version': [2, 6, 0]}},
+    {'rdkafka': {'queue.buffering.max.messages': 10, 'client.id': 'x', 'socket.nagle.disable': False}},
+], ids=['leader', 'nobody', 'gzip', 'numbers', 'queue'])
+def test_settings(trial, adaptor, options):
+    trial.start(plain(adaptor, topic=trial.destination, **options))
+    trial.put(500)
+    trial.wait_delivered()
+    wait_for(lambda: len(trial.received()) == 500, 'all to be there')
+    trial.assert_received_once()
+
+
+@pytest.mark.parametrize('options, reason', [
+    ({'rdkafka': {'no.such.thing': 1}}, "has no property 'no.such.thing'"),
+    ({'rdkafka': {'socket.nagle.disable': 'perhaps'}}, "property 'socket.nagle.disable'"),
+    ({'rdkafka': {'message.timeout.ms': 60000}}, "'message.timeout.ms' is 60000, but has to be between 1 and 30000"),
+    ({'rdkafka': {'delivery.report.only.error': True}}, "'delivery.report.only.error' cannot be set"),
+    ({'rdkafka': {'dr_msg_cb': 'x'}}, "property 'dr_msg_cb'"),
+    ({'rdkafka': {'enable.idempotence': True, 'acks': 1}}, 'acks'),
+    ({'rdkafka': {'sasl.kerberos.min.time.before.relogin': PASSWORD}}, 'refuses its value'),
+    ({'rdkafka': {'topic': ['x']}}, "value of 'topic' must be a text"),
+    ({'topics': ['x']}, "either 'topic' or 'topics'"),
+    ({'connection': {'ssl_cafile': '/nonexistent'}}, "'connection.ssl_cafile': /nonexistent: No such file"),
+], ids=lambda value: None if isinstance(value, dict) else '')
+def test_settings_that_cannot_be(trial, adaptor, options, reason):
+    trial.start(plain(adaptor, topic=trial.destination, **options))
+    trial.put(1)
+    assert reason in trial.wait_state('broken')
+    trial.wait_ledger(accepted=1, queued=1)
+
+
+def test_a_name_with_several_addresses(trial, adaptor):
+    """Of which one answers."""
+    trial.start(plain(adaptor, topic=trial.destination, connection={'bootstrap_servers': f'localhost:{adaptor.ports[0]}'}))
+    trial.put(10)
+    ledger = trial.wait_delivered()
+    assert ledger['retried'] == 0
+    trial.assert_received_once()
+
+
+def test_brokers_that_come_and_go_are_no_news(trial, adaptor):
+    """While nothing is to be sent."""
+    trial.start(plain(adaptor, topic=trial.destination))
+    trial.put(1)
+    trial.wait_delivered()
+    before = len(trial.daemon.log().splitlines())
+    for _ in range(20):
+        adaptor.kill()
+        adaptor.start()
+    trial.put(1)
+    trial.wait_delivered()
+    assert len(trial.daemon.log().splitlines()) - before <= 3
+    trial.assert_received_once()
+
+
+class Cluster(Adaptor):
+    n_brokers = 3
+
+
+def test_a_cluster_of_three(trial, adaptor, certificates):
+    """The leader moves, and one broker is down."""
+    cluster = Cluster(adaptor.folder / 'three', certificates)
+    try:
+        cluster.start()
+        trial.adaptor = cluster
+        trial.start({'topic': trial.destination, 'connection': {
+            'bootstrap_servers': [f'127.0.0.1:{port}' for port in cluster.ports]}}, delivery={'batch': 50})
+        for leader in 1, 2, 3:
+            cluster.command('leader', trial.destination, 0, leader)
+            cluster.command('up', -1)
+            cluster.command('down', leader % 3 + 1)
+            trial.put(300)
+            trial.wait_delivered()
+        cluster.command('up', -1)
+        trial.assert_nothing_lost()
+    finally:
+        cluster.stop()
