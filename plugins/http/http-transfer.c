@@ -110,9 +110,9 @@ set_numbers (CURL         *easy,
     { CURLOPT_PATH_AS_IS, !evbus_template_is_fixed (options->url) },
     { CURLOPT_TCP_KEEPALIVE, 1 },
     { CURLOPT_NOSIGNAL, 1 },
-    /* Another request of the route on the same connection rather than one of its own,
-     * where HTTP/2 can. */
-    { CURLOPT_PIPEWAIT, options->tls },
+    /* A server may end a connection of HTTP/2 in the middle of what is under way, and as a rule
+     * does after some number of requests. In HTTP/1.1 it says so with an answer. */
+    { CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1 },
     /* A name that is being looked up holds up no cancellation. */
     { CURLOPT_QUICK_EXIT, 1 },
   };

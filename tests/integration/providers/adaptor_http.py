@@ -28,31 +28,28 @@ http {{
   scgi_temp_path {folder}/scgi;
   client_max_body_size {max_body};
   client_body_buffer_size {max_body};
-  keepalive_requests 100000;
   auth_basic evbus;
   auth_basic_user_file {folder}/users;
+  proxy_http_version 1.1;
+  proxy_set_header Host $http_host;
+  proxy_set_header Connection "";
+  proxy_set_header X-Connection $connection;
   upstream store {{ server unix:{folder}/store; keepalive 16; }}
   server {{
     listen 127.0.0.1:{port};
-    listen 127.0.0.1:{tls_port} ssl http2;
+    listen 127.0.0.1:{tls_port} ssl;
     ssl_certificate {certificates.server};
     ssl_certificate_key {certificates.server_key};
     ssl_client_certificate {certificates.ca};
     ssl_verify_client on;
     location /answer/ {{ return 204; }}
-    location / {{
-      proxy_pass http://store;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Protocol $server_protocol;
-      proxy_set_header X-Connection $connection;
-      proxy_set_header Connection "";
-    }}
+    location / {{ proxy_pass http://store; }}
   }}
   server {{
-    listen 127.0.0.1:{idle_port};
+    listen 127.0.0.1:{ending_port};
     keepalive_timeout 1s;
-    location / {{ proxy_pass http://store; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    keepalive_requests 20;
+    location / {{ proxy_pass http://store; }}
   }}
 }}
 '''
@@ -65,7 +62,8 @@ class Adaptor(ProviderServer):
 
     def __init__(self, folder, certificates):
         super().__init__(folder, certificates)
-        self.port, self.tls_port, self.idle_port = (free_port() for _ in range(3))
+        # The last one ends connections that are idle, or have had some requests.
+        self.port, self.tls_port, self.ending_port = (free_port() for _ in range(3))
 
     def command(self):
         (self.folder / 'users').write_text(f'{USER}:{{PLAIN}}{PASSWORD}\n')
@@ -134,8 +132,8 @@ class Adaptor(ProviderServer):
     def closes_idle(self, options):
         """The server closes what has been idle for a second; that is found out when it is
         used the next time."""
-        options['url'] = options['url'].replace(f':{self.port}/', f':{self.idle_port}/')
-        peer, closed_by_peer = f':{self.idle_port:04X}', '08'
+        options['url'] = options['url'].replace(f':{self.port}/', f':{self.ending_port}/')
+        peer, closed_by_peer = f':{self.ending_port:04X}', '08'
 
         def is_closed():
             lines = pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]

@@ -393,16 +393,14 @@ def test_several_at_once_and_one_fails(trial, fake):
     assert len(server.requests) == 60 + len(refused)
 
 
-def test_streams_of_one_connection(trial, adaptor):
-    """Over TLS, with HTTP/2."""
-    trial.start({**adaptor.tls_options(trial.destination), 'in_flight': 16})
+@pytest.mark.parametrize('in_flight', [1, 16])
+def test_a_server_that_ends_connections_now_and_then(trial, adaptor, in_flight):
+    """As most do after so many requests: none of them fails."""
+    trial.start({**adaptor.options(trial.destination, port=adaptor.ending_port), 'in_flight': in_flight})
     trial.put(1000)
-    trial.wait_delivered()
+    assert trial.wait_delivered()['retried'] == 0
     assert sorted(event.id for event in trial.received()) == sorted(event_id for event_id, _ in trial.sent)
-    records = list(adaptor.records(trial.destination))
-    assert {record['headers']['x-protocol'] for record in records} == {'HTTP/2.0'}
-    assert {record['headers']['host'] for record in records} == {f'localhost:{adaptor.tls_port}'}
-    assert len({record['headers']['x-connection'] for record in records}) == 1
+    assert len({record['headers']['x-connection'] for record in adaptor.records(trial.destination)}) >= 1000 / 20
 
 
 def test_another_name_in_the_certificate(trial, adaptor):
