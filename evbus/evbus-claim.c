@@ -16,8 +16,9 @@ typedef struct {
   GHashTable       *free;      /* routes of the spool that nobody has; a set */
 } Claim;
 
-/* "name:NAME", or "at:PROVIDER PATTERN DIGEST". Provider names have no blank,
- * and in the pattern it is escaped, so that a place is a prefix. */
+/* "name:NAME", or "at:PROVIDER PATTERN DIGEST", with " 2" behind it for the second of
+ * equal entries. Provider names have no blank, and in the pattern it is escaped, so
+ * that a place is a prefix. */
 static char *
 make_place (EvbusRouteSpec *spec)
 {
@@ -28,16 +29,25 @@ make_place (EvbusRouteSpec *spec)
   return g_strdup_printf ("at:%s %s ", spec->provider, pattern);
 }
 
+/* Which of equal entries is the second does not matter: they are equal. */
 static char *
-make_key (EvbusRouteSpec *spec)
+make_key (EvbusRouteSpec *spec,
+          GHashTable     *seen)
 {
   g_autofree char *place = NULL;
+  char *key;
 
   if (spec->delivery.name != NULL)
     return g_strconcat ("name:", spec->delivery.name, NULL);
 
   place = make_place (spec);
-  return g_strconcat (place, spec->digest, NULL);
+  key = g_strconcat (place, spec->digest, NULL);
+  for (guint n = 2; g_hash_table_contains (seen, key); n++)
+    {
+      g_free (key);
+      key = g_strdup_printf ("%s%s %u", place, spec->digest, n);
+    }
+  return key;
 }
 
 static gboolean
@@ -57,21 +67,15 @@ make_keys (Claim       *claim,
   for (guint i = 0; i < claim->specs->len; i++)
     {
       EvbusRouteSpec *spec = claim->specs->pdata[i];
-      char *key = make_key (spec);
+      char *key = make_key (spec, seen);
 
       g_ptr_array_add (claim->keys, key);
       if (g_hash_table_add (seen, key))
         continue;
 
-      if (spec->delivery.name != NULL)
-        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
-                     "%s: another route is named '%s' too, and the spool could not tell them apart",
-                     spec->where != NULL ? spec->where : spec->provider, spec->delivery.name);
-      else
-        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
-                     "%s: %s '%s' stands twice with equal settings, and the spool could not tell the two "
-                     "apart; give each a name (delivery: {name: …})",
-                     spec->where != NULL ? spec->where : spec->provider, spec->provider, spec->profile);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+                   "%s: another route is named '%s' too, and the spool could not tell them apart",
+                   spec->where != NULL ? spec->where : spec->provider, spec->delivery.name);
       return FALSE;
     }
 

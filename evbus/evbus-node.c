@@ -196,7 +196,7 @@ EvbusNode *
 evbus_node_lookup (const EvbusNode *self,
                    const char      *key)
 {
-  for (guint i = 0; i < self->keys->len; i++)
+  for (guint i = 0; self != NULL && self->keys != NULL && i < self->keys->len; i++)
     {
       const EvbusNode *candidate = g_ptr_array_index (self->keys, i);
 

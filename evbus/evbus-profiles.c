@@ -8,6 +8,7 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 #include "evbus-nearest-private.h"
+#include "evbus-profile-files-private.h"
 #include "evbus-profiles-private.h"
 #include "evbus-provider-private.h"
 #include "evbus-schema-private.h"
@@ -27,8 +28,6 @@
  *
  * Since: 1.0
  */
-
-#define MAX_FILES 1024
 
 struct _EvbusProfiles
 {
@@ -51,6 +50,7 @@ typedef struct {
   const char    *match_plugin;   /* of the present file */
   const EvbusNode *provider;     /* the key under which we are */
   EvbusPlace     root;           /* of the first file that is a mapping */
+  GHashTable    *names;          /* `delivery: {name: …}` → the place of the first with it */
   gboolean       too_many;
 } Reader;
 
@@ -87,10 +87,9 @@ evbus_profiles_init (EvbusProfiles *self)
 
 static const char *
 read_match_plugin (Reader          *reader,
-                   const EvbusNode *root)
+                   const EvbusNode *node)
 {
   static const char * const known[] = { "glob", "regex", NULL };
-  const EvbusNode *node = evbus_node_lookup (root, "match_plugin");
   const char *nearest;
 
   if (node == NULL || node->kind == EVBUS_NODE_NULL)
@@ -110,7 +109,7 @@ static void
 check_serializer (Reader          *reader,
                   const EvbusNode *data)
 {
-  const EvbusNode *node = data->kind == EVBUS_NODE_MAPPING ? evbus_node_lookup (data, "serializer") : NULL;
+  const EvbusNode *node = evbus_node_lookup (data, "serializer");
   g_autoptr(EvbusSerializer) serializer = NULL;
   g_autoptr(GError) error = NULL;
 
@@ -125,8 +124,7 @@ static void
 check_spool_directory (Reader          *reader,
                        const EvbusNode *data)
 {
-  const EvbusNode *spool = data->kind == EVBUS_NODE_MAPPING ? evbus_node_lookup (data, "spool") : NULL;
-  const EvbusNode *node = spool != NULL && spool->kind == EVBUS_NODE_MAPPING ? evbus_node_lookup (spool, "directory") : NULL;
+  const EvbusNode *node = evbus_node_lookup (evbus_node_lookup (data, "spool"), "directory");
 
   if (node == NULL || node->kind != EVBUS_NODE_STRING ||
       g_path_is_absolute (node->text) || strcmp (node->text, EVBUS_SPOOL_NONE) == 0)
@@ -138,18 +136,18 @@ check_spool_directory (Reader          *reader,
 static void
 read_settings (Reader          *reader,
                const EvbusNode *key,
-               const EvbusNode *data)
+               const EvbusNode *data,
+               gboolean         again)
 {
   EvbusProfiles *self = reader->profiles;
+  gboolean first = self->settings_where == NULL;
   g_autoptr(GVariant) checked = NULL;
 
-  if (self->settings_where != NULL)
-    {
-      evbus_report_error (reader->report, &key->place, "the key 'evbus' stands in two files; first at %s",
-                          self->settings_where);
-      return;
-    }
-  self->settings_where = evbus_place_to_string (&key->place);
+  if (first)
+    self->settings_where = evbus_place_to_string (&key->place);
+  else if (!again)
+    evbus_report_error (reader->report, &key->place, "the key 'evbus' stands in two files; first at %s",
+                        self->settings_where);
   if (data->kind != EVBUS_NODE_MAPPING && data->kind != EVBUS_NODE_NULL)
     {
       evbus_report_error (reader->report, &data->place, "'evbus' must be a mapping of settings");
@@ -160,7 +158,8 @@ read_settings (Reader          *reader,
   check_serializer (reader, data);
   check_spool_directory (reader, data);
   evbus_report_set_subject (reader->report, NULL);
-  evbus_settings_read (checked, &self->settings);
+  if (first)
+    evbus_settings_read (checked, &self->settings);
 }
 
 static void
@@ -170,6 +169,25 @@ add_missing (Reader         *reader,
   g_ptr_array_add (reader->profiles->missing,
                    g_strdup_printf ("%s: %s profile '%s': %s", spec->where, spec->provider,
                                     spec->profile, spec->missing));
+}
+
+/* Whoever looks for a route by its name finds one. */
+static void
+check_name (Reader          *reader,
+            const EvbusNode *key,
+            const EvbusNode *data)
+{
+  const EvbusNode *name = evbus_node_lookup (evbus_node_lookup (data, "delivery"), "name");
+  const char *first;
+
+  if (name == NULL || name->text == NULL || name->kind == EVBUS_NODE_NULL)
+    return;
+  first = g_hash_table_lookup (reader->names, name->text);
+  if (first != NULL)
+    evbus_report_error (reader->report, &key->place, "%s profile '%s': another route is named '%s' too, first at %s; "
+                        "give each a name of its own", reader->provider->text, key->text, name->text, first);
+  else
+    g_hash_table_insert (reader->names, g_strdup (name->text), evbus_place_to_string (&key->place));
 }
 
 static void
@@ -187,6 +205,7 @@ add_profile (Reader          *reader,
       reader->too_many = TRUE;
       return;
     }
+  check_name (reader, key, data);
   spec = evbus_route_spec_build (reader->providers, reader->provider->text, key->text, reader->match_plugin,
                                  data, &key->place, reader->report);
   if (spec == NULL)
@@ -200,9 +219,9 @@ static void
 add_list_item (Reader          *reader,
                const EvbusNode *item)
 {
-  if (item->kind == EVBUS_NODE_MAPPING && item->keys->len == 1)
+  if (item->kind == EVBUS_NODE_MAPPING && item->keys->len > 0)
     add_profile (reader, g_ptr_array_index (item->keys, 0), g_ptr_array_index (item->values, 0));
-  else if (item->kind == EVBUS_NODE_MAPPING && item->keys->len > 1)
+  if (item->kind == EVBUS_NODE_MAPPING && item->keys->len > 1)
     {
       const EvbusNode *first = g_ptr_array_index (item->keys, 0);
       const EvbusNode *second = g_ptr_array_index (item->keys, 1);
@@ -213,14 +232,15 @@ add_list_item (Reader          *reader,
     }
   else if (item->text != NULL && item->kind != EVBUS_NODE_NULL)
     evbus_report_error (reader->report, &item->place, "a list item is a profile and its data: '- %s:'", item->text);
-  else
+  else if (item->kind != EVBUS_NODE_MAPPING || item->keys->len == 0)
     evbus_report_error (reader->report, &item->place, "a list item is a profile and its data, as in '- default:'");
 }
 
-/* Said once, for all profiles under it. */
+/* Said once, for all profiles under it. @missing: no mistake, but there is no such plugin */
 static gboolean
 is_mistake (Reader          *reader,
-            const EvbusNode *key)
+            const EvbusNode *key,
+            GError         **missing)
 {
   static const char * const own_keys[] = { "evbus", "match_plugin", NULL };
   g_autoptr(GError) error = NULL;
@@ -234,18 +254,18 @@ is_mistake (Reader          *reader,
   else if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG))
     evbus_report_error (reader->report, &key->place, "%s", error->message);
   else
-    return FALSE;
+    {
+      g_propagate_error (missing, g_steal_pointer (&error));
+      return FALSE;
+    }
   return TRUE;
 }
 
 static void
-read_provider (Reader          *reader,
+read_profiles (Reader          *reader,
                const EvbusNode *key,
                const EvbusNode *value)
 {
-  if (is_mistake (reader, key))
-    return;
-  reader->provider = key;
   if (value->kind == EVBUS_NODE_NULL)
     evbus_report_warning (reader->report, &key->place, "no profile under '%s', so it gets no events", key->text);
   else if (value->kind == EVBUS_NODE_MAPPING)
@@ -257,6 +277,24 @@ read_provider (Reader          *reader,
   else
     evbus_report_error (reader->report, &value->place, "'%s' must hold profiles (a mapping, or a list), as in "
                         "'%s: {default: }'", key->text, key->text);
+}
+
+static void
+read_provider (Reader          *reader,
+               const EvbusNode *key,
+               const EvbusNode *value)
+{
+  guint n_missing = reader->profiles->missing->len;
+  guint n_errors = reader->report->errors->len;
+  g_autoptr(GError) missing = NULL;
+
+  if (is_mistake (reader, key, &missing))
+    return;
+  reader->provider = key;
+  read_profiles (reader, key, value);
+  /* None of its profiles was so right that it could say so. */
+  if (missing != NULL && reader->report->errors->len > n_errors && reader->profiles->missing->len == n_missing)
+    evbus_report_error (reader->report, &key->place, "%s", missing->message);
 }
 
 static void
@@ -274,111 +312,34 @@ read_root (Reader          *reader,
       reader->root = root->place;
       g_ref_string_acquire (reader->root.file);
     }
-  reader->match_plugin = read_match_plugin (reader, root);
+  reader->match_plugin = read_match_plugin (reader, evbus_node_lookup (root, "match_plugin"));
   for (guint i = 0; i < root->keys->len; i++)
     {
       const EvbusNode *key = g_ptr_array_index (root->keys, i);
       const EvbusNode *value = g_ptr_array_index (root->values, i);
 
+      gboolean again = evbus_node_lookup (root, key->text) != value;
+
       if (strcmp (key->text, "evbus") == 0)
-        read_settings (reader, key, value);
+        read_settings (reader, key, value, again);
       else if (strcmp (key->text, "match_plugin") != 0)
         read_provider (reader, key, value);
+      else if (again)
+        read_match_plugin (reader, value);
     }
 }
 
 static void
-read_data (Reader     *reader,
+read_data (gpointer    user_data,
            const char *data,
            gsize       length,
            const char *name)
 {
+  Reader *reader = user_data;
   g_autoptr(EvbusNode) root = evbus_yaml_parse (data, length, name, reader->report);
 
   if (root != NULL)
     read_root (reader, root);
-}
-
-/* ---- files ---- */
-
-static void
-report_file (Reader     *reader,
-             const char *path,
-             const char *message)
-{
-  g_autoptr(GRefString) name = g_ref_string_new (path);
-  EvbusPlace place = { name, 0, 0 };
-
-  evbus_report_error (reader->report, &place, "%s", message);
-}
-
-static void
-read_file (Reader     *reader,
-           const char *path)
-{
-  g_autoptr(GFile) file = g_file_new_for_path (path);
-  g_autoptr(GFileInfo) info = NULL;
-  g_autoptr(GError) error = NULL;
-  g_autofree char *data = NULL;
-  gsize length;
-
-  info = g_file_query_info (file, G_FILE_ATTRIBUTE_STANDARD_TYPE "," G_FILE_ATTRIBUTE_STANDARD_SIZE,
-                            G_FILE_QUERY_INFO_NONE, NULL, &error);
-  if (info == NULL)
-    report_file (reader, path, error->message);
-  else if (g_file_info_get_file_type (info) != G_FILE_TYPE_REGULAR)
-    report_file (reader, path, "not a file");
-  else if (g_file_info_get_size (info) > EVBUS_MAX_CONFIG_BYTES)
-    report_file (reader, path, "too large for a configuration");
-  else if (!g_file_get_contents (path, &data, &length, &error))
-    report_file (reader, path, error->message);
-  else
-    {
-      read_data (reader, data, length, path);
-      explicit_bzero (data, length);
-    }
-}
-
-static gboolean
-has_known_suffix (const char *name)
-{
-  return *name != '.' && (g_str_has_suffix (name, ".yaml") || g_str_has_suffix (name, ".yml")
-                          || g_str_has_suffix (name, ".json"));
-}
-
-static gint
-compare_names (gconstpointer a,
-               gconstpointer b)
-{
-  return strcmp (*(const char * const *) a, *(const char * const *) b);
-}
-
-static void
-read_folder (Reader     *reader,
-             const char *path)
-{
-  g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GDir) dir = g_dir_open (path, 0, &error);
-  const char *name;
-
-  if (dir == NULL)
-    {
-      report_file (reader, path, error->message);
-      return;
-    }
-  while ((name = g_dir_read_name (dir)) != NULL)
-    if (has_known_suffix (name))
-      g_ptr_array_add (files, g_build_filename (path, name, NULL));
-  g_ptr_array_sort (files, compare_names);
-
-  if (files->len == 0)
-    report_file (reader, path, "the folder holds no *.yaml, *.yml or *.json");
-  else if (files->len > MAX_FILES)
-    report_file (reader, path, "too many files for a configuration");
-  else
-    for (guint i = 0; i < files->len; i++)
-      read_file (reader, g_ptr_array_index (files, i));
 }
 
 static Reader
@@ -390,6 +351,7 @@ reader_begin (void)
   reader.profiles = g_object_new (EVBUS_TYPE_PROFILES, NULL);
   reader.report = evbus_report_new ();
   reader.providers = evbus_provider_scan ();
+  reader.names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
 
   /* The defaults stand in the same table as the checks. */
   nothing = evbus_schema_check (evbus_settings_get_options (), FALSE, NULL, NULL, reader.report);
@@ -427,6 +389,7 @@ reader_end (Reader  *reader,
     g_clear_object (&self);
   evbus_report_free (reader->report);
   g_ptr_array_unref (reader->providers);
+  g_hash_table_unref (reader->names);
   g_clear_pointer (&reader->root.file, g_ref_string_release);
   return self;
 }
@@ -459,10 +422,7 @@ evbus_profiles_new_for_path (const char  *path,
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   reader = reader_begin ();
-  if (g_file_test (path, G_FILE_TEST_IS_DIR))
-    read_folder (&reader, path);
-  else
-    read_file (&reader, path);
+  evbus_profile_files_read (path, reader.report, read_data, &reader);
   return reader_end (&reader, error);
 }
 

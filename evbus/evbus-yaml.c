@@ -102,14 +102,11 @@ take_value (Parser    *self,
 
       evbus_report_error (self->report, &key->place, "the key '%s' stands twice; first at %s",
                           key->text, where);
-      evbus_node_unref (key);
-      evbus_node_unref (value);
     }
   else
-    {
-      g_hash_table_insert (frame->seen, key->text, key);
-      evbus_node_append (frame->node, key, value);
-    }
+    g_hash_table_insert (frame->seen, key->text, key);
+  /* The second one too is looked at for mistakes. */
+  evbus_node_append (frame->node, key, value);
 }
 
 static gboolean

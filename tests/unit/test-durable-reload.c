@@ -184,26 +184,60 @@ assert_refused (Fixture    *fixture,
   g_assert_cmpint (g_unlink (path), ==, 0);
 }
 
-/* A second route that is equal to one that stays, by a reload and by hand. */
+#define EQUAL "{'*': {name: durable}}"
+
+/* Equal entries get every event each, and go on with what they had: through a reload,
+ * a route by hand and a restart. */
 static void
 test_equals (Fixture       *fixture,
              gconstpointer  data)
 {
-  g_autoptr(EvbusRoute) route = NULL;
+  g_autoptr(EvbusRoute) third = NULL;
+  g_autoptr(GError) error = NULL;
+
+  begin_with (fixture, "hook: [" EQUAL "]\n");
+  evbus_test_hook_hold (fixture->hook);
+  durable_put (fixture, 10);
+  evbus_test_apply (fixture->broker, "hook: [" EQUAL ", " EQUAL "]\n");
+  third = evbus_broker_add_route (fixture->broker, "hook", "*",
+                                  g_variant_new_parsed ("{'name': <'durable'>}"), &error);
+  g_assert_no_error (error);
+  durable_put (fixture, 10);
+  evbus_test_assert_ledger (fixture->broker, "accepted=40 queued=40");
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_ledger (fixture->broker, "accepted=40 delivered=40");
+
+  evbus_test_hook_hold (fixture->hook);
+  durable_put (fixture, 5);
+  evbus_test_assert_ledger (fixture->broker, "accepted=55 delivered=40 queued=15");
+  evbus_broker_set_stop_timeout (fixture->broker, 0);
+  g_clear_object (&third);
+  durable_end (fixture);
+
+  /* One of them has gone: what it had is kept, for nobody to deliver. */
+  begin_with (fixture, "hook: [" EQUAL ", " EQUAL "]\n");
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_ledger (fixture->broker, "accepted=55 delivered=50 queued=5");
+  evbus_test_apply (fixture->broker, "hook: [" EQUAL ", " EQUAL ", " EQUAL "]\n");
+  evbus_test_wait_ledger (fixture->broker, "accepted=55 delivered=55");
+}
+
+/* A name stands for one route. */
+static void
+test_equal_names (Fixture       *fixture,
+                  gconstpointer  data)
+{
   g_autoptr(EvbusRoute) second = NULL;
   g_autoptr(GError) error = NULL;
 
-  begin_with (fixture, "hook: {'*': {name: durable}}\n");
-  route = route_at (fixture, 0);
-  assert_refused (fixture, "hook: [{'*': {name: durable}}, {'*': {name: durable}}]\n", "twice.*name");
-  second = evbus_broker_add_route (fixture->broker, "hook", "*",
-                                   g_variant_new_parsed ("{'name': <'durable'>}"), &error);
+  begin_with (fixture, "hook: {'*': {name: durable, delivery: {name: mine}}}\n");
+  second = evbus_broker_add_route (fixture->broker, "hook", "d*",
+                                   g_variant_new_parsed ("{'name': <'durable'>, 'delivery': <{'name': <'mine'>}>}"), &error);
   g_assert_null (second);
-  evbus_test_assert_error (error, EVBUS_ERROR_INVALID_CONFIG, "twice.*name");
+  evbus_test_assert_error (error, EVBUS_ERROR_INVALID_CONFIG, "another route is named 'mine' too");
   durable_put (fixture, 10);
   durable_assert_all (fixture);
-  evbus_test_wait_ledger (route, "accepted=10 delivered=10");
-  evbus_test_assert_ledger (fixture->broker, "accepted=10 delivered=10");
+  evbus_test_wait_ledger (fixture->broker, "accepted=10 delivered=10");
   g_assert_cmpuint (evbus_test_hook_read (fixture->hook, &fixture->hook->n_open), ==, 1);
 }
 
@@ -323,6 +357,7 @@ main (int    argc,
   ADD ("back-at-once", test_back_at_once);
   ADD ("orphan", test_orphan);
   ADD ("equals", test_equals);
+  ADD ("equal-names", test_equal_names);
   ADD ("doubt", test_doubt);
   ADD ("name-moves", test_name_moves);
   ADD ("under-load", test_under_load);

@@ -267,6 +267,16 @@ static const struct {
     "p.yaml:1:31: kafka profile 'a': 'key': there is no {idd}; did you mean 'id'?; there are {routing_key}, {profile} and "
     "{id}, and {{ for a brace\n"
     "p.yaml:1:70: kafka profile 'a': 'headers': a '{' is never closed; write {{ for a brace" },
+  { "kafka: {a: {topics: [x], topics: y}}", "p.yaml:1:26: the key 'topics' stands twice; first at p.yaml:1:13\n"
+    "p.yaml:1:34: kafka profile 'a': 'topics' must be a list, not the text 'y'; put it into brackets: [ ]" },
+  { "kafka:\n  a: {topics: [x]}\n  a: {zzz: 1}", "p.yaml:3:3: the key 'a' stands twice; first at p.yaml:2:3\n"
+    "p.yaml:3:7: kafka profile 'a': unknown key 'zzz'; the keys are connection, topics, acks, headers, key, delivery\n"
+    "p.yaml:3:3: kafka profile 'a': 'topics' is required: Where each event goes" },
+  { "evbus: {}\nevbus: {x: 1}\nmatch_plugin: glob\nmatch_plugin: no\n",
+    "p.yaml:2:1: the key 'evbus' stands twice; first at p.yaml:1:1\n"
+    "p.yaml:4:1: the key 'match_plugin' stands twice; first at p.yaml:3:1\n"
+    "p.yaml:2:9: evbus: unknown key 'x'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout, spool\n"
+    "p.yaml:4:15: 'match_plugin' must be glob or regex" },
   { "kafka:\n  a: {topics: [x]}\n  a: {topics: [x]}", "p.yaml:3:3: the key 'a' stands twice; first at p.yaml:2:3" },
   { "kafka: {[a]: {topics: [x]}}", "p.yaml:1:9: a key must be a text, not a list" },
   { "match_plugin: globb\nkafka:", "p.yaml:1:15: unknown match_plugin 'globb'; did you mean 'glob'?" },
@@ -279,6 +289,13 @@ static const struct {
   { "pika:\n- []", "p.yaml:2:3: a list item is a profile and its data, as in '- default:'" },
   { "pika:\n- a:\n  connection: {}", "p.yaml:3:3: 'connection' stands beside the profile 'a' in one list item; "
     "indent it further if it belongs to the profile, or begin a new item with '-'" },
+  { "pika:\n- a: {y: 1}\n  b: {}", "p.yaml:2:7: pika profile 'a': unknown key 'y'; the keys are connection, routing_key, delivery\n"
+    "p.yaml:3:3: 'b' stands beside the profile 'a' in one list item; "
+    "indent it further if it belongs to the profile, or begin a new item with '-'" },
+  { "nosuch:\n  - a", "*p.yaml:2:5: a list item is a profile and its data: '- a:'\np.yaml:1:1: *'nosuch'*" },
+  { "shape:\n  a: {delivery: {name: x}}\n  b: {delivery: {name: y}}\n  c: {delivery: {name: x}}\nkafka: [d: {topics: [x], delivery: {name: x}}]",
+    "p.yaml:4:3: shape profile 'c': another route is named 'x' too, first at p.yaml:2:3; give each a name of its own\n"
+    "p.yaml:5:9: kafka profile 'd': another route is named 'x' too, first at p.yaml:2:3; give each a name of its own" },
   { "kafka: {default: [a]}", "p.yaml:1:18: kafka profile 'default': the data of a profile must be a mapping, or nothing, not a list" },
   { "kafka: {default: }", "p.yaml:1:9: kafka profile 'default': 'topics' is required: Where each event goes" },
   { "kafka:\n  orders:\n    topics: [x]\n    topic_: x", "p.yaml:4:5: kafka profile 'orders': unknown key 'topic_'; did you mean 'topics'?" },
@@ -319,7 +336,8 @@ static const struct {
   { "shape: {a: {delivery: {batch: 0}}}", "p.yaml:1:31: shape profile 'a': 'delivery.batch.events' must be between 1 and 65536, not 0" },
   { "shape: {a: {delivery: {batch: all}}}", "p.yaml:1:31: shape profile 'a': 'delivery.batch' must be a mapping, not the text 'all'" },
   { "shape: {a: {delivery: {overflow: drop_oldst}}}", "p.yaml:1:34: shape profile 'a': 'delivery.overflow' must be one of drop_oldest, drop_newest, reject, block, not the text 'drop_oldst'; did you mean 'drop_oldest'?" },
-  { "nosuch: {a: {delivery: {timout: 5}}}", "p.yaml:1:25: nosuch profile 'a': unknown key 'delivery.timout'; did you mean 'delivery.timeout'?" },
+  { "nosuch: {a: {delivery: {timout: 5}}}",
+    "*p.yaml:1:25: nosuch profile 'a': unknown key 'delivery.timout'; did you mean 'delivery.timeout'?\np.yaml:1:1: *'nosuch'*" },
   { "shape: {a: {delivery: {overflow: drop_old}}}", "p.yaml:1:34: shape profile 'a': 'delivery.overflow' must be one of drop_oldest, drop_newest, reject, block, not the text 'drop_old'; did you mean 'drop_oldest'?" },
   { "evbus: {serializer: jsn}\nkafka: {a: {topics: [x]}}", "p.yaml:1:21: evbus: no serializer is called 'jsn'; there are json, gvariant, msgpack, str; did you mean 'json'?" },
   { "{}", "p.yaml:1:1: " NO_ROUTE },
