@@ -156,7 +156,8 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  *   makes no second event.
  * - `content-type` (`s`): the body is serialised already; JSON is checked as
  *   by [method@Producer.put_bytes_async].
- * - `attributes` (`a{ss}`): at most 64 of at most 16 KiB together.
+ * - `attributes` (`a{ss}`): at most 64 of at most 16 KiB together, each name once
+ *   and without control characters.
  * - `max-age` (`t`): milliseconds after which the event is not delivered any
  *   more.
  * - `wait` (`s`): when to answer: "accepted"; or "durable", once it is in the

@@ -30,12 +30,57 @@ evbus_put_check_content_type (const char  *content_type,
 }
 
 static gboolean
+has_control_characters (const char *text)
+{
+  for (; *text != '\0'; text = g_utf8_next_char (text))
+    {
+      if (g_unichar_iscntrl (g_utf8_get_char (text)))
+        return TRUE;
+    }
+
+  return FALSE;
+}
+
+static gboolean
+check_attribute_names (GVariant  *attributes,
+                       GError   **error)
+{
+  const char *names[EVBUS_MAX_ATTRIBUTES];
+  const char *fault = NULL;
+  g_autofree char *escaped = NULL;
+  gsize n = g_variant_n_children (attributes);
+  gsize i;
+
+  for (i = 0; i < n && fault == NULL; i++)
+    {
+      const char *value;
+
+      g_variant_get_child (attributes, i, "{&s&s}", &names[i], &value);
+      if (*names[i] == '\0')
+        fault = "has no name";
+      else if (has_control_characters (names[i]))
+        fault = "has a control character in its name";
+      for (gsize j = 0; j < i && fault == NULL; j++)
+        {
+          if (strcmp (names[i], names[j]) == 0)
+            fault = "is given twice";
+        }
+    }
+  if (fault == NULL)
+    return TRUE;
+
+  escaped = g_strescape (names[i - 1], NULL);
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "the attribute '%s' %s", escaped, fault);
+  return FALSE;
+}
+
+static gboolean
 check_attributes (GVariant  *attributes,
                   GError   **error)
 {
   if (g_variant_n_children (attributes) <= EVBUS_MAX_ATTRIBUTES &&
       g_variant_get_size (attributes) <= EVBUS_MAX_ATTRIBUTE_BYTES)
-    return TRUE;
+    return check_attribute_names (attributes, error);
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
                "%" G_GSIZE_FORMAT " attributes of %" G_GSIZE_FORMAT " bytes: at most %u of %u bytes can be given",
@@ -152,6 +197,7 @@ evbus_put_options_read (EvbusPutOptions  *options,
   GVariantIter iter;
   const char *name;
   GVariant *value;
+  guint given = 0;   /* a bit each */
 
   if (!g_variant_is_of_type (dict, G_VARIANT_TYPE_VARDICT))
     {
@@ -185,6 +231,12 @@ evbus_put_options_read (EvbusPutOptions  *options,
                        g_variant_get_type_string (value), option_types[i].type);
           return FALSE;
         }
+      if ((given & 1u << i) != 0)
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "option '%s' is given twice", name);
+          return FALSE;
+        }
+      given |= 1u << i;
       if (!read_option (options, name, value, error))
         return FALSE;
     }

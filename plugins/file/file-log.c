@@ -358,6 +358,19 @@ rotated_name (FileLog *self,
   return number == 0 ? g_strdup (self->path) : g_strdup_printf ("%s.%u", self->path, number);
 }
 
+/* There are such after `keep` was lowered. */
+static void
+delete_beyond_keep (FileLog *self)
+{
+  for (guint n = self->keep + 1;; n++)
+    {
+      g_autofree char *name = rotated_name (self, n);
+
+      if (unlink (name) < 0)
+        return;
+    }
+}
+
 /* PATH becomes PATH.1, that PATH.2, and so on up to the first gap. */
 static gboolean
 rotate (FileLog  *self,
@@ -383,6 +396,7 @@ rotate (FileLog  *self,
         return set_error (self, "rotate", errno, error);
     }
 
+  delete_beyond_keep (self);
   return sync_folder (self, error);
 }
 

@@ -39,6 +39,7 @@ typedef struct {
 
   GByteArray *input;     /* read and not taken yet */
   gsize scanned;         /* how much of it has no line's end */
+  gboolean skipping;     /* up to the end of a line that was refused for its length */
   guint64 line;
   guint read_source;
   gboolean closed;       /* nothing more is read: the end, or a reason to give up */
@@ -174,6 +175,17 @@ on_put (GObject      *source,
   fill_window (self);
 }
 
+static Put *
+add_put (Stream *self)
+{
+  Put *put = g_new0 (Put, 1);
+
+  put->stream = self;
+  put->line = self->line;
+  g_queue_push_tail (&self->pending, put);
+  return put;
+}
+
 static void
 take_line (Stream     *self,
            const char *text,
@@ -193,11 +205,7 @@ take_line (Stream     *self,
   if (length == 0)
     return;
 
-  put = g_new0 (Put, 1);
-  put->stream = self;
-  put->line = self->line;
-  g_queue_push_tail (&self->pending, put);
-
+  put = add_put (self);
   if (!evbusctl_body_parse (&body, text, length, self->gvariant, &put->error))
     {
       put->answered = TRUE;
@@ -212,6 +220,30 @@ take_line (Stream     *self,
   self->in_flight++;
   evbusctl_bus_put_async (self->bus, self->routing_key, body.value, self->profile, body.options,
                           self->cancellable, on_put, put);
+}
+
+static void
+drop_scanned (Stream *self)
+{
+  g_byte_array_remove_range (self->input, 0, self->scanned);
+  self->scanned = 0;
+}
+
+/* What has no end yet is too long already: the rest of it is not kept. */
+static void
+refuse_long_line (Stream *self)
+{
+  Put *put;
+
+  self->line++;
+  self->skipping = TRUE;
+  drop_scanned (self);
+
+  put = add_put (self);
+  put->answered = TRUE;
+  g_set_error (&put->error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE, "longer than the %u MiB that D-Bus can carry",
+               EVBUSCTL_MAX_BODY / 1024 / 1024);
+  report_answers (self);
 }
 
 static gboolean
@@ -241,7 +273,9 @@ take_next (Stream *self,
     }
 
   length = end - text;
-  take_line (self, text, length);
+  if (!self->skipping)
+    take_line (self, text, length);
+  self->skipping = FALSE;
   g_byte_array_remove_range (self->input, 0, MIN (length + 1, self->input->len));
   self->scanned = 0;
 
@@ -289,12 +323,10 @@ fill_window (Stream *self)
   while (!self->closed && !window_full (self) && take_next (self, FALSE))
     ;
 
-  if (!self->closed && self->scanned > EVBUSCTL_MAX_BODY)
-    {
-      evbusctl_error ("line %" G_GUINT64_FORMAT ": longer than the %u MiB that D-Bus can carry",
-                      self->line + 1, EVBUSCTL_MAX_BODY / 1024 / 1024);
-      stream_close (self, EVBUSCTL_FAILED);
-    }
+  if (!self->closed && self->skipping)
+    drop_scanned (self);
+  else if (!self->closed && self->scanned > EVBUSCTL_MAX_BODY)
+    refuse_long_line (self);
 
   if (self->closed && self->in_flight == 0)
     g_main_loop_quit (self->loop);

@@ -166,6 +166,11 @@ parse_options (GVariant  *options,
                        "unknown option '%s'; Subscribe knows 'profile' and 'routing-key'", key);
           return FALSE;
         }
+      if (*known[i].glob != NULL)
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "option '%s' is given twice", key);
+          return FALSE;
+        }
       if (!parse_glob (key, value, known[i].glob, error))
         return FALSE;
     }
@@ -238,13 +243,12 @@ evbusd_fanout_unsubscribe (EvbusdFanout  *self,
 static GVariant *
 decode_body (EvbusEvent *event)
 {
-  const char *content_type = evbus_event_get_content_type (event);
   GVariant *body = NULL;
   const guint8 *data;
   gsize size;
 
   data = evbus_event_get_data (event, &size);
-  if (g_strcmp0 (content_type, "application/json") == 0)
+  if (evbus_event_is_json (event))
     body = evbusd_json_to_variant (data, size);
   if (body == NULL)
     body = g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, data, size, sizeof (guint8));

@@ -233,6 +233,17 @@ def test_refused_lines_are_named_and_the_others_put(service, evbusctl, events, s
     assert [event['body'] for event in read_events(events)] == [1, 2, 3]
 
 
+def test_a_line_that_is_too_long_is_refused_and_the_others_put(service, environment, events, settled):
+    lines = (b'1\n"%b"\n2\n%b' % (b'x' * (65 << 20), b' ' * (65 << 20)))
+    result = subprocess.run([program('evbusctl'), 'put', 'k', '-'], env=environment, input=lines, capture_output=True,
+                            timeout=120, check=False)
+    assert result.returncode == 1
+    assert b'line 2: longer than the 64 MiB' in result.stderr and b'line 4: longer' in result.stderr
+    assert b'2 events put, 2 refused, of 4 lines read' in result.stderr
+    settled(2)
+    assert [event['body'] for event in read_events(events)] == [1, 2]
+
+
 def test_of_many_refusals_the_first_are_shown_and_all_counted(service, evbusctl, settled):
     result = put_lines(evbusctl, ['bad'] * 1000)
     assert result.returncode == 1

@@ -11,7 +11,7 @@ import time
 import pytest
 from gi.repository import GLib
 
-from evbus_service import ERROR, MANAGER, CallError, wait_for
+from evbus_service import BROKER, ERROR, MANAGER, NAME, PATH, CallError, wait_for
 
 INTERNAL = "internal: {'*': {}}"
 
@@ -108,6 +108,34 @@ def test_another_content_type_stays_bytes(service, client):
     (event,) = client.wait_events(1)
     assert bytes(event['body']) == b'[1]'
     assert event['attributes']['content-type'] == 'text/plain'
+
+
+@pytest.mark.parametrize('content_type', ['application/json; charset=utf-8', 'Application/JSON', 'application/x+json'])
+def test_whatever_is_json_becomes_a_value(service, client, content_type):
+    client.subscribe()
+    options = {'content-type': GLib.Variant('s', content_type)}
+    client.call('PutWithOptions', '(svsa{sv})', 'k', GLib.Variant('ay', b'["a"]'), '', options)
+    (event,) = client.wait_events(1)
+    assert event['body'] == ['a']
+    assert event['attributes']['content-type'] == content_type
+
+
+def twice(key, first, second):
+    """An a{sv} that has the key twice, which a dictionary of Python cannot."""
+    builder = GLib.VariantBuilder(GLib.VariantType('a{sv}'))
+    for text in (first, second):
+        builder.add_value(GLib.Variant('{sv}', (key, GLib.Variant('s', text))))
+    return builder.end()
+
+
+@pytest.mark.parametrize('method,before,key', [
+    ('Subscribe', (), 'profile'),
+    ('PutWithOptions', (GLib.Variant('s', 'k'), GLib.Variant('v', GLib.Variant('i', 1)), GLib.Variant('s', '')), 'id'),
+])
+def test_an_option_that_is_given_twice_is_refused(service, client, method, before, key):
+    arguments = GLib.Variant.new_tuple(*before, twice(key, 'one', 'two'))
+    with pytest.raises(GLib.Error, match=f"InvalidArgument.*'{key}' is given twice"):
+        client.connection.call_sync(NAME, PATH, BROKER, method, arguments, None, 0, 20000, None)
 
 
 def test_globs_choose(service, client):

@@ -207,6 +207,28 @@ test_rotate_size (Fixture       *fixture,
   g_assert_null (read_lines (fixture, ".4"));
 }
 
+/* What a lower `keep` leaves over goes at the next rotation. */
+static void
+test_rotate_keep_less (Fixture       *fixture,
+                       gconstpointer  data)
+{
+  guint i;
+
+  for (i = 0; i < 10; i++)
+    put_and_wait (fixture, i);
+  assert_numbers (fixture, ".3", 2, 2);
+  assert_numbers (fixture, ".4", 0, 2);
+  stop (fixture);
+
+  start (fixture, "'rotate_size': <300>, 'keep': <2>, ");
+  put_and_wait (fixture, 10);
+  assert_numbers (fixture, "", 10, 1);
+  assert_numbers (fixture, ".1", 8, 2);
+  assert_numbers (fixture, ".2", 6, 2);
+  g_assert_null (read_lines (fixture, ".3"));
+  g_assert_null (read_lines (fixture, ".4"));
+}
+
 /* The shift stops at a gap: what somebody took away is not made up for. */
 static void
 test_rotate_gap (Fixture       *fixture,
@@ -310,6 +332,7 @@ main (int   argc,
   ADD ("moved", "", test_moved);
   ADD ("moved-synced", "'sync': <'batch'>, ", test_moved);
   ADD ("rotate-size", "'rotate_size': <300>, 'keep': <3>, ", test_rotate_size);
+  ADD ("rotate-keep-less", "'rotate_size': <300>, 'keep': <4>, ", test_rotate_keep_less);
   ADD ("rotate-gap", "'rotate_size': <300>, 'keep': <3>, ", test_rotate_gap);
   ADD ("rotate-age", "'rotate_age': <'100ms'>, ", test_rotate_age);
   ADD ("locked", "", test_locked);
