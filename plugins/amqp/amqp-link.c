@@ -10,7 +10,6 @@
 
 #include "amqp-errors.h"
 #include "amqp-login.h"
-#include "amqp-tls.h"
 
 /* To say good-bye, for which nobody waits gladly. */
 #define CLOSE_TIMEOUT_S 1
@@ -129,23 +128,20 @@ watch (AmqpLink *self)
   g_source_attach (self->watch, g_main_context_get_thread_default ());
 }
 
-/* By TLS 1.3 a server may refuse the client's certificate when all seemed to be well. */
 static gboolean
 set_open_error (AmqpLink      *self,
                 GCancellable  *cancellable,
                 GError        *reason,
                 GError       **error)
 {
-  gboolean refused = self->options->tls && amqp_tls_certificate_refused ();
-
   amqp_link_drop (self);
-  if (!refused && !g_cancellable_is_cancelled (cancellable))
+  if (!g_cancellable_is_cancelled (cancellable))
     {
       g_propagate_error (error, reason);
       return FALSE;
     }
   g_error_free (reason);
-  return refused ? amqp_errors_set_refused (self->options, error) : amqp_link_set_cancelled (self, error);
+  return amqp_link_set_cancelled (self, error);
 }
 
 gboolean

@@ -17,6 +17,7 @@ typedef struct {
   char                    *host;
   int                      port;
   struct timeval           timeout;
+  gboolean                 tls;
   gboolean                 refused;   /* the client's certificate */
 } Opening;
 
@@ -39,7 +40,7 @@ open_socket (GTask        *task,
   Opening *opening = data;
   int status = amqp_socket_open_noblock (opening->socket, opening->host, opening->port, &opening->timeout);
 
-  opening->refused = status != AMQP_STATUS_OK && amqp_tls_certificate_refused ();
+  opening->refused = status != AMQP_STATUS_OK && opening->tls && amqp_tls_certificate_refused (opening->state);
   g_task_return_int (task, status);
 }
 
@@ -88,6 +89,7 @@ amqp_login_connect (AmqpLink      *self,
   opening->state = amqp_new_connection ();
   opening->host = g_strdup (self->options->host);
   opening->port = self->options->port;
+  opening->tls = self->options->tls;
   opening->timeout = timeout;
   amqp_set_handshake_timeout (opening->state, &timeout);
   amqp_set_rpc_timeout (opening->state, &timeout);
@@ -167,7 +169,7 @@ make_properties (AmqpLink *self,
 
 gboolean
 amqp_login_authenticate (AmqpLink  *self,
-        GError   **error)
+                         GError   **error)
 {
   const AmqpOptions *options = self->options;
   g_autoptr(GVariant) own = g_variant_ref_sink (g_variant_new_parsed ("{'product': <'evbus'>, 'connection_name': <%s>}",
@@ -186,12 +188,15 @@ amqp_login_authenticate (AmqpLink  *self,
   answer = amqp_login_with_properties (self->state, options->vhost, AMQP_LINK_CHANNEL, AMQP_DEFAULT_FRAME_SIZE,
                                        options->heartbeat, &table, AMQP_SASL_METHOD_PLAIN,
                                        options->login, options->password);
+  /* By TLS 1.3 a server may refuse the client's certificate when all seemed to be well. */
+  if (answer.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && options->tls && amqp_tls_certificate_refused (self->state))
+    return amqp_errors_set_refused (options, error);
   return answer.reply_type == AMQP_RESPONSE_NORMAL || amqp_errors_set_answer (options, answer, error);
 }
 
 gboolean
 amqp_login_open_channel (AmqpLink  *self,
-              GError   **error)
+                         GError   **error)
 {
   const AmqpOptions *options = self->options;
   amqp_rpc_reply_t answer;

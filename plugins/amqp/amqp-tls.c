@@ -67,6 +67,16 @@ on_handshake (const SSL *ssl,
 }
 
 /* The library's own comparison knows no addresses, and no other name than the host's. */
+/* Is called only where there is none. */
+static int
+on_certificate_wanted (SSL       *ssl,
+                       X509     **certificate,
+                       EVP_PKEY **key)
+{
+  SSL_CTX_set_app_data (SSL_get_SSL_CTX (ssl), SSL_get_SSL_CTX (ssl));
+  return 0;
+}
+
 static void
 expect_server (const AmqpOptions *options,
                amqp_socket_t     *socket)
@@ -77,6 +87,7 @@ expect_server (const AmqpOptions *options,
   amqp_ssl_socket_set_verify_peer (socket, options->verify);
   amqp_ssl_socket_set_verify_hostname (socket, FALSE);
   SSL_CTX_set_info_callback (context, on_handshake);
+  SSL_CTX_set_client_cert_cb (context, on_certificate_wanted);
   if (g_hostname_is_ip_address (options->server_name))
     X509_VERIFY_PARAM_set1_ip_asc (expected, options->server_name);
   else
@@ -115,11 +126,15 @@ static const int refusals[] = {
   SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
 };
 
+/* The alert may be lost with the connection; but that a certificate was wanted is known. */
 gboolean
-amqp_tls_certificate_refused (void)
+amqp_tls_certificate_refused (amqp_connection_state_t state)
 {
+  SSL_CTX *context = amqp_ssl_socket_get_context (amqp_get_socket (state));
   unsigned long error = ERR_peek_last_error ();
 
+  if (SSL_CTX_get_app_data (context) != NULL)
+    return TRUE;
   for (guint i = 0; i < G_N_ELEMENTS (refusals); i++)
     if (ERR_GET_LIB (error) == ERR_LIB_SSL && ERR_GET_REASON (error) == refusals[i])
       return TRUE;

@@ -12,8 +12,8 @@ G_BEGIN_DECLS
 amqp_socket_t *amqp_tls_socket_new (const AmqpOptions        *options,
                                     amqp_connection_state_t   state,
                                     GError                  **error);
-/* Called on the thread on which the library failed, before anything else is done with
- * TLS: whether that was because of the client's certificate. */
-gboolean       amqp_tls_certificate_refused (void);
+/* Called on the thread on which the library failed while connecting, before anything else
+ * is done with TLS: whether that was because of the client's certificate. */
+gboolean       amqp_tls_certificate_refused (amqp_connection_state_t state);
 
 G_END_DECLS

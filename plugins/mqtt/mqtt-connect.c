@@ -42,10 +42,10 @@ start (MqttLink      *self,
 }
 
 static gboolean
-wait_for_answer (MqttLink      *self,
-                 gint64         deadline,
-                 GCancellable  *cancellable,
-                 GError       **error)
+wait_for_answer (MqttLink       *self,
+                 gint64          deadline,
+                 const GPollFD  *wake,
+                 GError        **error)
 {
   while (!self->answered)
     {
@@ -57,7 +57,7 @@ wait_for_answer (MqttLink      *self,
                        self->options->place);
           return FALSE;
         }
-      if (!mqtt_link_pump (self, left / 1000 + 1, cancellable, error))
+      if (!mqtt_link_pump (self, left / 1000 + 1, wake, error))
         return FALSE;
     }
   return self->connack == CONNACK_ACCEPTED || mqtt_link_set_lost (self, MOSQ_ERR_CONN_REFUSED, error);
@@ -67,13 +67,13 @@ static MqttLink *
 connect_to (const MqttOptions  *options,
             GInetAddress       *address,
             gint64              timeout,
-            GCancellable       *cancellable,
+            const GPollFD      *wake,
             GError            **error)
 {
   g_autoptr(MqttLink) self = mqtt_link_new (options, error);
 
   if (self == NULL || !start (self, address, error) ||
-      !wait_for_answer (self, g_get_monotonic_time () + timeout, cancellable, error))
+      !wait_for_answer (self, g_get_monotonic_time () + timeout, wake, error))
     return NULL;
   mqtt_link_watch (self);
   return g_steal_pointer (&self);
@@ -87,15 +87,19 @@ mqtt_connect (const MqttOptions  *options,
 {
   GList *addresses = look_up (options, cancellable, error);
   gint64 timeout = options->timeout / MAX (g_list_length (addresses), 1);
+  GPollFD wake = { .fd = -1 };
+  gboolean woken = g_cancellable_make_pollfd (cancellable, &wake);
   MqttLink *self = NULL;
 
   for (GList *l = addresses; l != NULL && self == NULL && !g_cancellable_is_cancelled (cancellable); l = l->next)
     {
       g_clear_error (error);
-      self = connect_to (options, l->data, timeout, cancellable, error);
+      self = connect_to (options, l->data, timeout, &wake, error);
     }
   if (self == NULL && error != NULL && *error == NULL)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: given up before it was connected", options->place);
+  if (woken)
+    g_cancellable_release_fd (cancellable);
   g_resolver_free_addresses (addresses);
   return self;
 }

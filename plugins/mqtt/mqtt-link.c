@@ -288,27 +288,25 @@ look_for_error (MqttLink *self)
 }
 
 /* Reads and writes what can be, after it has waited for that for at most @timeout
- * milliseconds. */
+ * milliseconds. @wake: of the cancellable, or NULL. */
 gboolean
-mqtt_link_pump (MqttLink      *self,
-                int            timeout,
-                GCancellable  *cancellable,
-                GError       **error)
+mqtt_link_pump (MqttLink       *self,
+                int             timeout,
+                const GPollFD  *wake,
+                GError        **error)
 {
   GPollFD fds[2] = { { mosquitto_socket (self->client), G_IO_IN, 0 } };
-  gboolean has_cancel;
   int status;
 
   if (fds[0].fd < 0)
     return mqtt_link_set_lost (self, MOSQ_ERR_NO_CONN, error);
   if (mosquitto_want_write (self->client))
     fds[0].events |= G_IO_OUT;
-  has_cancel = g_cancellable_make_pollfd (cancellable, &fds[1]);
-  g_poll (fds, has_cancel ? 2 : 1, timeout);
-  if (has_cancel)
-    g_cancellable_release_fd (cancellable);
+  if (wake != NULL)
+    fds[1] = *wake;
+  g_poll (fds, wake != NULL ? 2 : 1, timeout);
 
-  if (g_cancellable_is_cancelled (cancellable))
+  if (fds[1].revents != 0)
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the server has not answered yet", self->options->place);
       return FALSE;

@@ -50,7 +50,7 @@ void      mqtt_link_watch    (MqttLink           *self);
 gboolean  mqtt_link_is_open  (MqttLink           *self);
 gboolean  mqtt_link_pump     (MqttLink           *self,
                               int                 timeout,
-                              GCancellable       *cancellable,
+                              const GPollFD      *wake,
                               GError            **error);
 void      mqtt_link_cork     (MqttLink           *self,
                               gboolean            corked);

@@ -26,7 +26,7 @@
 typedef struct {
   MqttLink     *link;
   EvbusBatch   *batch;
-  GCancellable *cancellable;
+  GPollFD       wake;       /* of the cancellable */
   GArray       *sent;       /* guint: which events, in order, or SETTLED */
   guint         base;       /* the number of the message before the first of them */
   guint         n_open;     /* without acknowledgement */
@@ -74,7 +74,7 @@ wait_until (Run     *self,
     return TRUE;
   mqtt_link_cork (self->link, FALSE);
   while (done && self->n_open > n_open)
-    done = mqtt_link_pump (self->link, TICK, self->cancellable, error);
+    done = mqtt_link_pump (self->link, TICK, &self->wake, error);
   if (done)
     mqtt_link_cork (self->link, TRUE);
   self->n_bytes = 0;
@@ -174,7 +174,8 @@ mqtt_publish (MqttLink      *link,
               GCancellable  *cancellable,
               GError       **error)
 {
-  Run run = { link, batch, cancellable, NULL, link->mid };
+  Run run = { .link = link, .batch = batch, .wake.fd = -1, .base = link->mid };
+  gboolean woken = g_cancellable_make_pollfd (cancellable, &run.wake);
   guint n = evbus_batch_get_n_events (batch);
   gboolean done = TRUE;
 
@@ -188,6 +189,8 @@ mqtt_publish (MqttLink      *link,
   if (done)
     mqtt_link_cork (link, FALSE);
   link->settled = NULL;
+  if (woken)
+    g_cancellable_release_fd (cancellable);
   g_array_unref (run.sent);
   return done;
 }

@@ -13,6 +13,7 @@ from adaptor_mqtt import MAX_PACKET
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
 from fake_mqtt import FakeMqtt
+from proxy import Proxy
 from trial import body_of
 
 
@@ -110,7 +111,8 @@ def test_clean_session_false(trial, adaptor):
 def test_more_than_there_are_numbers(trial, adaptor):
     """A connection numbers its messages with 16 bits; EVBUS_TEST_LONG: that far."""
     with contextlib.closing(FakeMqtt()) as fake:
-        trial.start({'host': '127.0.0.1', 'port': fake.port}, prepare=False, delivery={'batch': 50000})
+        trial.start({'host': '127.0.0.1', 'port': fake.port}, prepare=False, delivery={
+            'batch': {'events': 65536, 'bytes': '256MiB'}, 'window': {'events': 65536, 'bytes': '256MiB'}})
         n = 70000 if LONG else 1000
         trial.put(n)
         trial.wait_delivered()
@@ -224,6 +226,17 @@ def test_a_key_with_a_password_and_a_chain(trial, adaptor, certificates, folder)
     options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
     trial.reconfigure(options)
     trial.wait_delivered()
+
+
+def test_a_missing_certificate_is_told_each_time(trial, adaptor):
+    """Also where the server's alert is lost with the connection."""
+    proxy = Proxy(adaptor.tls_port)
+    trial.start({**adaptor.tls_options(trial.destination, client=False), 'port': proxy.port})
+    assert 'certificate' in trial.wait_state('broken')
+    wait_for(lambda: proxy.connections >= 15, 'some tries')
+    assert 'retrying' not in trial.daemon.log()
+    trial.wait_ledger(accepted=0)
+    proxy.close()
 
 
 def test_tls_to_a_port_without_it(trial, adaptor):
