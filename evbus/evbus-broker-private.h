@@ -38,7 +38,9 @@ struct _EvbusBroker
   gboolean         stopped;
   char            *spool_directory; /* NULL: memory only */
   gsize            spool_bytes;
-  char            *spool_failure;   /* why it could not be opened, or NULL */
+  gboolean         opening;         /* the spool is being opened */
+  EvbusSpool      *opened_spool;    /* it is open, but perhaps not in use yet */
+  char            *spool_note;      /* how far that is, or why it failed; for a person; or NULL */
   EvbusSpool      *spool;           /* this and the next are set once, by start() */
   EvbusSpooler    *spooler;
 };
@@ -60,9 +62,17 @@ enum {
 void       evbus_broker_notify     (EvbusBroker *self,
                                     guint        property);
 
+/* evbus-broker-open.c, under no lock: opens the spool, if it is not open. Blocks. */
+gboolean   evbus_broker_open_spool        (EvbusBroker   *self,
+                                           GCancellable  *cancellable,
+                                           GError       **error);
+/* Whether it can be started. */
+gboolean   evbus_broker_may_start_locked  (EvbusBroker   *self,
+                                           GError       **error);
+
 /* evbus-broker-spool.c; without a spool they do nothing. The puts that this has
  * decided go into @done, for evbus_waiting_answer(). */
-gboolean   evbus_broker_open_spool_locked (EvbusBroker  *self,
+gboolean   evbus_broker_use_spool_locked  (EvbusBroker  *self,
                                            GQueue       *done,
                                            GError      **error);
 void       evbus_broker_set_spool_bytes   (EvbusBroker  *self,

@@ -39,7 +39,7 @@ evbus_broker_dup_spool_directory (EvbusBroker *self)
  * @directory: (nullable) (type filename): an absolute path, or %NULL for memory only
  *
  * See [property@Broker:spool-directory]. Without effect once the broker was
- * started.
+ * started, or its spool opened.
  *
  * Since: 1.0
  */
@@ -53,7 +53,7 @@ evbus_broker_set_spool_directory (EvbusBroker *self,
   g_return_if_fail (directory == NULL || g_path_is_absolute (directory));
 
   g_mutex_lock (&self->lock);
-  changed = !self->started && g_strcmp0 (self->spool_directory, directory) != 0;
+  changed = !self->started && !self->opening && self->opened_spool == NULL && g_strcmp0 (self->spool_directory, directory) != 0;
   if (changed)
     {
       g_free (self->spool_directory);
@@ -118,6 +118,7 @@ evbus_broker_claim_locked (EvbusBroker  *self,
   g_autoptr(GPtrArray) specs = g_ptr_array_new ();
   g_autoptr(GHashTable) taken = NULL;
   g_autofree EvbusSpoolRoute **claims = NULL;
+  gboolean claimed;
 
   if (self->spool == NULL)
     return TRUE;
@@ -126,10 +127,10 @@ evbus_broker_claim_locked (EvbusBroker  *self,
   claims = g_new0 (EvbusSpoolRoute *, added->len + 1);
   for (guint i = 0; i < added->len; i++)
     g_ptr_array_add (specs, ((EvbusRoute *) added->pdata[i])->spec);
-  if (!evbus_claim_routes (self->spool, specs, taken, claims, error))
-    return FALSE;
 
-  for (guint i = 0; i < added->len; i++)
+  evbus_spooler_lock_routes (self->spooler);
+  claimed = evbus_claim_routes (self->spool, specs, taken, claims, error);
+  for (guint i = 0; claimed && i < added->len; i++)
     {
       EvbusRoute *predecessor = find_by_spool_route (removed, claims[i]);
 
@@ -137,7 +138,8 @@ evbus_broker_claim_locked (EvbusBroker  *self,
       if (predecessor != NULL)
         predecessors->pdata[i] = predecessor;
     }
-  return TRUE;
+  evbus_spooler_unlock_routes (self->spooler);
+  return claimed;
 }
 
 /* A route that is gone with none in its place keeps what it has in the spool. */
@@ -168,112 +170,18 @@ orphan_unclaimed (EvbusBroker *self)
     }
 }
 
-static void
-say_condition (EvbusSpool *spool)
-{
-  g_autofree char *note = NULL;
-  EvbusSpoolCondition condition = evbus_spool_get_condition (spool, &note);
-
-  /* What is worse, it has said itself. */
-  if (note != NULL && condition <= EVBUS_SPOOL_CONDITION_RECOVERED)
-    g_log_structured (G_LOG_DOMAIN,
-                      condition == EVBUS_SPOOL_CONDITION_RECOVERED ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                      "EVBUS_SPOOL", evbus_spool_get_directory (spool),
-                      "MESSAGE", "spool %s: %s", evbus_spool_get_directory (spool), note);
-}
-
-/* On any thread. */
-static void
-on_condition (gpointer notifier)
-{
-  evbus_notifier_changed_later (notifier, 1u << EVBUS_BROKER_PROP_SPOOL_CONDITION |
-                                          1u << EVBUS_BROKER_PROP_SPOOL_NOTE);
-}
-
-/* Remembers why there is none. */
-static EvbusSpool *
-open_spool (EvbusBroker  *self,
-            GError      **error)
-{
-  g_autoptr(GError) failure = NULL;
-  EvbusSpool *spool = evbus_spool_open (self->spool_directory, &failure);
-
-  g_free (self->spool_failure);
-  self->spool_failure = failure != NULL ? g_strdup (failure->message) : NULL;
-  on_condition (self->notifier);
-  if (spool == NULL)
-    {
-      g_propagate_error (error, g_steal_pointer (&failure));
-      return NULL;
-    }
-  say_condition (spool);
-  evbus_spool_watch (spool, on_condition, evbus_notifier_ref (self->notifier), (GDestroyNotify) evbus_notifier_unref);
-  return spool;
-}
-
-/**
- * evbus_broker_get_spool_condition: (get-property spool-condition)
- * @self: a broker
- *
- * See [property@Broker:spool-condition].
- *
- * Returns: the condition
- *
- * Since: 1.0
- */
-EvbusSpoolCondition
-evbus_broker_get_spool_condition (EvbusBroker *self)
-{
-  g_autoptr(GMutexLocker) locker = NULL;
-
-  g_return_val_if_fail (EVBUS_IS_BROKER (self), EVBUS_SPOOL_CONDITION_NONE);
-
-  locker = g_mutex_locker_new (&self->lock);
-  if (self->spool != NULL)
-    return evbus_spool_get_condition (self->spool, NULL);
-  return self->spool_failure != NULL ? EVBUS_SPOOL_CONDITION_FAILED : EVBUS_SPOOL_CONDITION_NONE;
-}
-
-/**
- * evbus_broker_dup_spool_note: (get-property spool-note)
- * @self: a broker
- *
- * See [property@Broker:spool-note].
- *
- * Returns: (transfer full) (nullable): the note
- *
- * Since: 1.0
- */
-char *
-evbus_broker_dup_spool_note (EvbusBroker *self)
-{
-  g_autoptr(GMutexLocker) locker = NULL;
-  char *note = NULL;
-
-  g_return_val_if_fail (EVBUS_IS_BROKER (self), NULL);
-
-  locker = g_mutex_locker_new (&self->lock);
-  if (self->spool == NULL)
-    return g_strdup (self->spool_failure);
-  evbus_spool_get_condition (self->spool, &note);
-  return note;
-}
-
 gboolean
-evbus_broker_open_spool_locked (EvbusBroker  *self,
-                                GQueue       *done,
-                                GError      **error)
+evbus_broker_use_spool_locked (EvbusBroker  *self,
+                               GQueue       *done,
+                               GError      **error)
 {
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr(GPtrArray) ids = NULL;
 
-  if (self->spool_directory == NULL || self->spool != NULL)
+  if (self->opened_spool == NULL || self->spool != NULL)
     return TRUE;
 
-  self->spool = open_spool (self, error);
-  if (self->spool == NULL)
-    return FALSE;
-
+  self->spool = evbus_spool_ref (self->opened_spool);
   self->spooler = evbus_spooler_new (self->spool, self->queue);
   evbus_spooler_set_max_bytes (self->spooler, self->spool_bytes);
   if (!evbus_broker_claim_locked (self, self->routes, self->routes, NULL, NULL, error))
@@ -281,6 +189,7 @@ evbus_broker_open_spool_locked (EvbusBroker  *self,
       evbus_spooler_close (self->spooler);
       g_clear_pointer (&self->spooler, evbus_spooler_unref);
       g_clear_pointer (&self->spool, evbus_spool_unref);
+      g_clear_pointer (&self->opened_spool, evbus_spool_unref);
       return FALSE;
     }
 
@@ -310,8 +219,12 @@ evbus_broker_get_ledger (EvbusBroker *self,
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (ledger != NULL);
 
-  /* Under it no route is forgotten. */
+  /* Under both no route is forgotten. */
   g_mutex_lock (&self->lock);
+  if (self->spooler != NULL)
+    evbus_spooler_lock_routes (self->spooler);
   evbus_queue_get_totals (self->queue, self->spool, ledger);
+  if (self->spooler != NULL)
+    evbus_spooler_unlock_routes (self->spooler);
   g_mutex_unlock (&self->lock);
 }

@@ -15,12 +15,13 @@
  * @error: return location for a #GError
  *
  * Starts delivering. Returns at once; how the routes fare is in their states.
- * With a spool it blocks while that is opened.
+ * With a spool it blocks while that is opened, unless [method@Broker.open_spool_async] has
+ * done so.
  *
  * Errors: %EVBUS_ERROR_EXISTS if the broker runs already, %EVBUS_ERROR_CLOSED
  * if it was stopped: a broker runs once; %G_THREAD_ERROR_AGAIN if the system
  * gives it no thread, after which the start can be tried again. With a spool, after
- * which it can be tried again too: %EVBUS_ERROR_BUSY if another process has it,
+ * which it can be tried again too: %EVBUS_ERROR_BUSY if another process has it or it is being opened,
  * %EVBUS_ERROR_SPOOL_FAILED, and %EVBUS_ERROR_INVALID_CONFIG if it is in doubt which
  * route goes on with which part of it.
  *
@@ -38,20 +39,13 @@ evbus_broker_start (EvbusBroker  *self,
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  g_mutex_lock (&self->lock);
-  if (self->stopped || self->started)
-    {
-      gboolean stopped = self->stopped;
+  if (!evbus_broker_open_spool (self, NULL, error))
+    return FALSE;
 
-      g_mutex_unlock (&self->lock);
-      g_set_error_literal (error, EVBUS_ERROR,
-                           stopped ? EVBUS_ERROR_CLOSED : EVBUS_ERROR_EXISTS,
-                           stopped ? "the broker was stopped; make a new one"
-                                   : "the broker was started already");
-      return FALSE;
-    }
-  self->started = started = evbus_broker_open_spool_locked (self, &done, error) &&
-                            evbus_listener_start (self->listener, error);
+  g_mutex_lock (&self->lock);
+  started = evbus_broker_may_start_locked (self, error) && evbus_broker_use_spool_locked (self, &done, error) &&
+            evbus_listener_start (self->listener, error);
+  self->started |= started;
   g_mutex_unlock (&self->lock);
   evbus_waiting_answer (&done);
 

@@ -131,9 +131,10 @@ evbus_broker_finalize (GObject *object)
   g_mutex_clear (&self->reload_lock);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
+  g_clear_pointer (&self->opened_spool, evbus_spool_unref);
   g_free (self->spool_directory);
   g_free (self->profiles_spool);
-  g_free (self->spool_failure);
+  g_free (self->spool_note);
 
   G_OBJECT_CLASS (evbus_broker_parent_class)->finalize (object);
 }

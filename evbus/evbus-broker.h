@@ -87,6 +87,15 @@ EVBUS_AVAILABLE_IN_1_0
 gboolean     evbus_broker_ping           (EvbusBroker          *self);
 
 EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_open_spool_async (EvbusBroker        *self,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_open_spool_finish (EvbusBroker       *self,
+                                          GAsyncResult         *result,
+                                          GError              **error);
+EVBUS_AVAILABLE_IN_1_0
 EvbusSpoolCondition
              evbus_broker_get_spool_condition (EvbusBroker    *self);
 EVBUS_AVAILABLE_IN_1_0

@@ -19,7 +19,8 @@ typedef struct {
   EvbusQueue *queue;       /* borrowed */
   gsize       max_bytes;   /* atomic */
   gint64      say_again;   /* the listener's thread's: monotonic, when to tell of dead letters that expire */
-  GMutex      claiming;    /* held while a route is bound, or what no route has expires */
+  gint64      again;       /* the listener's thread's: monotonic, when to look again though nothing happens */
+  GMutex      claiming;    /* held while routes are claimed, what no route has expires, or one is forgotten */
 } EvbusBudget;
 
 void     evbus_budget_init  (EvbusBudget *self,
@@ -27,8 +28,9 @@ void     evbus_budget_init  (EvbusBudget *self,
                              EvbusQueue  *queue);
 void     evbus_budget_clear (EvbusBudget *self);
 
-/* On the listener's thread: expires what is too much, for a while, and has the spool
- * maintained. Returns whether there is more to do. */
+/* On the listener's thread: expires what is too much, for a while, forgets orphans that
+ * have nothing, and has the spool maintained. Returns whether there is more to do; if not,
+ * @again says when there will be, G_MAXINT64 if nobody knows. */
 gboolean evbus_budget_keep  (EvbusBudget *self);
 
 G_END_DECLS

@@ -32,6 +32,7 @@ evbus_budget_init (EvbusBudget *self,
   self->spool = spool;
   self->queue = queue;
   self->max_bytes = EVBUS_DEFAULT_SPOOL_BYTES;
+  self->again = G_MAXINT64;
   g_mutex_init (&self->claiming);
 }
 
@@ -211,6 +212,33 @@ expire_some (EvbusBudget *self)
   return n;
 }
 
+/* An orphan that has nothing goes after a while. Sets when to look again. */
+static void
+forget_spent (EvbusBudget *self)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  g_autoptr(GArray) shares = list_shares (self, routes);
+  gint64 rest = G_MAXINT64;
+
+  for (guint i = 0; i < shares->len; i++)
+    {
+      Share *share = &g_array_index (shares, Share, i);
+      g_autoptr(GError) error = NULL;
+      gint64 of_route;
+
+      if (share->route != NULL)
+        continue;
+      g_mutex_lock (&self->claiming);
+      of_route = evbus_spool_route_get_rest (share->spool_route);
+      if (of_route == 0 && !evbus_spool_forget_route (self->spool, share->spool_route, &error))
+        of_route = EVBUS_ORPHAN_US;
+      g_mutex_unlock (&self->claiming);
+      if (of_route > 0)
+        rest = MIN (rest, of_route);
+    }
+  self->again = rest == G_MAXINT64 ? rest : g_get_monotonic_time () + rest;
+}
+
 gboolean
 evbus_budget_keep (EvbusBudget *self)
 {
@@ -220,5 +248,6 @@ evbus_budget_keep (EvbusBudget *self)
 
   while ((n = expire_some (self)) > 0 && g_get_monotonic_time () < end)
     more |= evbus_spool_maintain (self->spool);
+  forget_spent (self);
   return more || n > 0;
 }

@@ -261,6 +261,8 @@ forget_route (EvbusListener *self,
   if (self->stopping)
     evbus_stops_end (&self->stops, route);
   g_ptr_array_remove (self->routes, route);
+  if (self->spooler != NULL)
+    evbus_spooler_tend (self->spooler);   /* an orphan may be left that has nothing */
   end_thread_if_done (self);
 }
 
@@ -493,8 +495,7 @@ on_abort (gpointer data)
     ;
 
   self->aborted = TRUE;
-  /* At leisure: nobody waits for it. */
-  end_routes_by (self, g_get_monotonic_time () + EVBUS_STUCK_GRACE_US);
+  end_routes_by (self, g_get_monotonic_time () + EVBUS_STUCK_GRACE_US);   /* at leisure: nobody waits for it */
   for (guint i = 0; i < self->routes->len; i++)
     evbus_route_set_phase (self->routes->pdata[i], EVBUS_PHASE_ABORT);
   /* The last of them, or the watch, ends this thread: what a plugin that does
@@ -584,8 +585,7 @@ evbus_listener_start (EvbusListener  *self,
 {
   GThread *thread;
 
-  /* Before, as the thread may be the one that drops the broker. */
-  g_atomic_int_set (&self->started, TRUE);
+  g_atomic_int_set (&self->started, TRUE);   /* before, as the thread may be the one that drops the broker */
   thread = g_thread_try_new ("evbus-listener", run, evbus_listener_ref (self), error);
   if (thread == NULL)
     {

@@ -9,7 +9,8 @@
 
 /**
  * EvbusSpoolCondition:
- * @EVBUS_SPOOL_CONDITION_NONE: there is no spool, or it is not open yet
+ * @EVBUS_SPOOL_CONDITION_NONE: there is no spool, or it is not opened yet
+ * @EVBUS_SPOOL_CONDITION_OPENING: it is being opened, and recovered if it must be
  * @EVBUS_SPOOL_CONDITION_INTACT: it is sound
  * @EVBUS_SPOOL_CONDITION_MIGRATED: it was written by an older version, and brought to
  *   the present format at the start

@@ -303,6 +303,8 @@ evbus_spool_lose_dead (EvbusSpool       *self,
   guint n = 0;
 
   *n_letters = 0;
+  if (route->forgotten)
+    return TRUE;
   evbus_spool_begin (self);
   if (self->failure == NULL)
     choose_oldest (self, route, max_letters, MIN (weight, EVBUS_SPOOL_STEP_BYTES), &last, &n, &found);
@@ -359,6 +361,26 @@ retire_route (EvbusSpool      *self,
   route->now.weight = 0;
 }
 
+gint64
+evbus_spool_route_get_rest (EvbusSpoolRoute *route)
+{
+  gint64 now = g_get_monotonic_time ();
+  gboolean spent;
+
+  g_mutex_lock (&route->spool->lock);
+  spent = route->now.orphan && route->now.ledger.queued == 0 && route->now.ledger.dead == 0;
+  g_mutex_unlock (&route->spool->lock);
+
+  if (!spent)
+    {
+      route->spent_since = 0;
+      return G_MAXINT64;
+    }
+  if (route->spent_since == 0)
+    route->spent_since = now;
+  return MAX (0, route->spent_since + EVBUS_ORPHAN_US - now);
+}
+
 gboolean
 evbus_spool_forget_route (EvbusSpool       *self,
                           EvbusSpoolRoute  *route,
@@ -366,6 +388,8 @@ evbus_spool_forget_route (EvbusSpool       *self,
 {
   guint n = 1;
 
+  if (route->forgotten)
+    return TRUE;
   if (!evbus_spool_route_is_orphan (route))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,

@@ -16,11 +16,17 @@ typedef void (* EvbusSpoolPagesFound) (const guint8 *data,
                                        gsize         size,
                                        gpointer      user_data);
 
+/* How many pages of the walk are done. FALSE: it ends here. */
+typedef gboolean (* EvbusSpoolPagesStep) (guint32  n_done,
+                                          guint32  n_pages,
+                                          gpointer user_data);
+
 /* NULL: the file cannot be opened. */
 EvbusSpoolPages *evbus_spool_pages_open (const char           *path);
 /* Walks all pages. The same thing can be found twice. */
 void             evbus_spool_pages_walk (EvbusSpoolPages      *self,
                                          EvbusSpoolPagesFound  found,
+                                         EvbusSpoolPagesStep   step,
                                          gpointer              user_data);
 void             evbus_spool_pages_free (EvbusSpoolPages      *self);
 

@@ -21,6 +21,9 @@
 #define MAX_LOCAL (PAGE - 35u)
 #define MIN_LOCAL ((PAGE - 12u) * 32u / 255u - 23u)
 
+/* Between two looks whether the walk is to go on. */
+#define STEP_PAGES 64u
+
 /* No record is larger. */
 #define MAX_PAYLOAD (1u << 30)
 
@@ -276,12 +279,15 @@ scan_page (EvbusSpoolPages      *self,
 void
 evbus_spool_pages_walk (EvbusSpoolPages      *self,
                         EvbusSpoolPagesFound  found,
+                        EvbusSpoolPagesStep   step,
                         gpointer              user_data)
 {
   g_autoptr(GArray) odd = g_array_new (FALSE, FALSE, sizeof (guint32));
 
   for (guint32 number = 1; number <= self->n_pages; number++)
     {
+      if (number % STEP_PAGES == 0 && !step (number, self->n_pages, user_data))
+        return;
       read_page (self, number, self->page);
       if (!read_leaf (self, found, user_data))
         g_array_append_val (odd, number);
@@ -293,6 +299,8 @@ evbus_spool_pages_walk (EvbusSpoolPages      *self,
     {
       guint32 number = g_array_index (odd, guint32, i);
 
+      if (i % STEP_PAGES == 0 && !step (self->n_pages, self->n_pages, user_data))
+        return;
       if (g_hash_table_contains (self->overflow, GUINT_TO_POINTER (number)))
         continue;
       read_page (self, number, self->page);

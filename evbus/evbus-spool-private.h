@@ -34,6 +34,19 @@ typedef struct _EvbusSpoolReader EvbusSpoolReader;
  * cannot be made. */
 EvbusSpool  *evbus_spool_open          (const char   *directory,
                                         GError      **error);
+
+/* Who waits for that. */
+typedef struct {
+  GCancellable *cancellable;             /* nullable: ends a recovery; what is there stays as it was */
+  void        (*progress) (const char *what,
+                           gpointer    data);
+                                         /* nullable: how far a recovery is, for a person; once a second */
+  gpointer      data;
+} EvbusSpoolOpening;
+
+EvbusSpool  *evbus_spool_open_with     (const char              *directory,
+                                        const EvbusSpoolOpening *opening,
+                                        GError                 **error);
 EvbusSpool  *evbus_spool_ref           (EvbusSpool   *self);
 /* The last one closes the database; a clean close leaves no WAL behind. */
 void         evbus_spool_unref         (EvbusSpool   *self);
@@ -78,6 +91,11 @@ GPtrArray       *evbus_spool_list_routes  (EvbusSpool       *self);
 gboolean         evbus_spool_forget_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route,
                                            GError          **error);
+
+/* Writer. How much longer (microseconds) the route is kept, for its configuration to come
+ * back: an orphan that has neither queued events nor dead letters is not for ever.
+ * %G_MAXINT64: it is none. */
+gint64           evbus_spool_route_get_rest  (EvbusSpoolRoute  *route);
 
 /* From any thread. */
 const char      *evbus_spool_route_get_key   (EvbusSpoolRoute *route);

@@ -92,6 +92,7 @@ build (EvbusSpool  *self,
   g_autofree char *path = g_strdup (to->path);
   gboolean damaged, done;
 
+  to->opening = self->opening;
   for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
     {
       g_autofree char *old = g_strconcat (path, endings[i], NULL);
@@ -148,6 +149,9 @@ evbus_spool_recover (EvbusSpool  *self,
   guint64 n_events = 0, n_dead = 0;
   gboolean damaged;
 
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE,
+                    "EVBUS_SPOOL", self->directory,
+                    "MESSAGE", "spool %s: %s; what can be read of it is recovered", self->directory, reason);
   evbus_spool_release_reserve (self->directory);
   if (!build (self, &n_events, &n_dead, error) || !replace (self, &name, error) ||
       !evbus_spool_open_database (self, &damaged, error))

@@ -15,6 +15,8 @@
 /* Of one transaction. */
 #define STEP_BYTES (4 * 1024 * 1024)
 
+#define PAGES_OF_MIB 256u
+
 /* A route of which the row is lost begins anew; its number goes on well after all
  * that was seen. */
 #define SEQ_MARGIN (1 << 20)
@@ -31,6 +33,7 @@ typedef struct {
   gsize       step;           /* bytes of this transaction */
   guint64     n_events;
   guint64     n_dead;
+  gint64      say_again;      /* monotonic: when to tell of the progress */
   GError     *failure;
 } Salvage;
 
@@ -171,6 +174,29 @@ take_dead (Salvage      *self,
   count_bytes (self, size);
 }
 
+/* FALSE: nobody waits for it any more, or it has failed. */
+static gboolean
+go_on (guint32  n_done,
+       guint32  n_pages,
+       gpointer user_data)
+{
+  Salvage *self = user_data;
+  const EvbusSpoolOpening *opening = self->to->opening;
+  gint64 now = g_get_monotonic_time ();
+
+  if (self->failure == NULL && opening != NULL)
+    g_cancellable_set_error_if_cancelled (opening->cancellable, &self->failure);
+  if (self->failure == NULL && opening != NULL && opening->progress != NULL && now >= self->say_again)
+    {
+      g_autofree char *what = g_strdup_printf ("what can be read of a damaged spool is recovered: %u of %u MiB are "
+                                               "looked at", n_done / PAGES_OF_MIB, n_pages / PAGES_OF_MIB);
+
+      self->say_again = now + G_USEC_PER_SEC;
+      opening->progress (what, opening->data);
+    }
+  return self->failure == NULL;
+}
+
 static void
 take_record (const guint8 *data,
              gsize         size,
@@ -207,7 +233,7 @@ read_dead (Salvage  *self,
       sqlite3_bind_int64 (rows, 1, 0);
       sqlite3_bind_int64 (rows, 2, -1);
     }
-  while (rows != NULL && self->failure == NULL && (row = evbus_sql_step (from, rows, NULL)) > 0)
+  while (rows != NULL && go_on (0, 0, self) && (row = evbus_sql_step (from, rows, NULL)) > 0)
     take_dead (self, sqlite3_column_blob (rows, 2), sqlite3_column_bytes (rows, 2));
   self->dead_sound = row == 0;
 }
@@ -340,12 +366,14 @@ evbus_spool_salvage (EvbusSpool  *to,
     {
       g_autoptr(EvbusSpoolPages) pages = NULL;
 
-      read_small_tables (&self, from);
+      go_on (0, 0, &self);
+      if (self.failure == NULL)
+        read_small_tables (&self, from);
       pages = evbus_spool_pages_open (from);
       if (pages != NULL && !(self.routes_sound && self.sets_sound))
-        evbus_spool_pages_walk (pages, take_set, &self);
+        evbus_spool_pages_walk (pages, take_set, go_on, &self);
       if (pages != NULL)
-        evbus_spool_pages_walk (pages, take_record, &self);
+        evbus_spool_pages_walk (pages, take_record, go_on, &self);
       if (self.failure == NULL)
         write_all (&self);
     }

@@ -66,6 +66,7 @@ struct _EvbusSpoolRoute
   EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
   const char       *stored_key;  /* Writer: the key as of the same */
   const char       *written_key; /* Writer: the key on disk, as it was in `key`; NULL: there is no row */
+  gint64            spent_since; /* Writer: monotonic, since when it is an orphan that has nothing; 0: it is none */
   gboolean          staged;      /* Writer: in this transaction */
   EvbusLedger       change;      /* Writer: of the transaction under way; not yet in `now` */
   guint64           change_weight;
@@ -87,6 +88,7 @@ struct _EvbusSpool
   gatomicrefcount     ref_count;
   char               *directory;
   char               *path;
+  const EvbusSpoolOpening *opening;     /* nullable; while it is opened */
   int                 lock_fd;
   int                 db_fd;            /* of the database, for its space on the disk */
   EvbusSpoolCondition condition;

@@ -360,11 +360,20 @@ EvbusSpool *
 evbus_spool_open (const char  *directory,
                   GError     **error)
 {
+  return evbus_spool_open_with (directory, NULL, error);
+}
+
+EvbusSpool *
+evbus_spool_open_with (const char               *directory,
+                       const EvbusSpoolOpening  *opening,
+                       GError                  **error)
+{
   g_autoptr(GError) failure = NULL;
   EvbusSpool *self = evbus_spool_new (directory, "spool.db");
   gboolean damaged = FALSE;
   gboolean done;
 
+  self->opening = opening;
   if (!make_directory (directory, error) || (self->lock_fd = take_lock (directory, error)) < 0)
     {
       evbus_spool_free (self);
@@ -389,6 +398,7 @@ evbus_spool_open (const char  *directory,
     self->condition = EVBUS_SPOOL_CONDITION_RECOVERED;
   else if (self->condition == EVBUS_SPOOL_CONDITION_MIGRATED)
     self->note = g_strdup ("it was written by an older version, and is brought to the present format");
+  self->opening = NULL;
   self->keeper = evbus_spool_keeper_new (self);
   evbus_spool_make_reserve (self);
   return self;

@@ -28,8 +28,13 @@ gboolean      evbus_spooler_store  (EvbusSpooler *self,
 /* What became of events in the spool that were put again, for who wants to know. */
 void          evbus_spooler_look_up (EvbusSpooler *self);
 
-/* From any thread: gives the route its part of the spool. Returns whether there is,
- * or may be, something in it. */
+/* From any thread: between the two none of the spool's routes is forgotten, and nothing
+ * expires that no route has. Before the queue's lock. */
+void          evbus_spooler_lock_routes   (EvbusSpooler *self);
+void          evbus_spooler_unlock_routes (EvbusSpooler *self);
+
+/* From any thread, between these: gives the route its part of the spool. Returns whether
+ * there is, or may be, something in it. */
 gboolean      evbus_spooler_bind   (EvbusSpooler    *self,
                                     EvbusRoute      *route,
                                     EvbusSpoolRoute *spool_route);

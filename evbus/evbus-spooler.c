@@ -126,6 +126,16 @@ evbus_spooler_refuse (EvbusQueue *queue,
   refuse (queue, take, closed);
 }
 
+/* Unless that is to be sooner. */
+static void
+wake_up_at (EvbusSpooler *self,
+            gint64        time)
+{
+  g_source_set_ready_time (self->upkeep, time);
+  if (g_atomic_int_get (&self->armed))
+    g_source_set_ready_time (self->upkeep, g_get_monotonic_time () + UPKEEP_US);
+}
+
 static void
 keep_up (EvbusSpooler *self)
 {
@@ -134,6 +144,8 @@ keep_up (EvbusSpooler *self)
   if (evbus_budget_keep (&self->budget) ||
       evbus_spool_get_condition (self->spool, NULL) == EVBUS_SPOOL_CONDITION_FULL)
     evbus_spooler_tend (self);
+  else if (self->budget.again != G_MAXINT64)
+    wake_up_at (self, self->budget.again);
 }
 
 static gboolean
@@ -323,13 +335,19 @@ evbus_spooler_bind (EvbusSpooler    *self,
                     EvbusRoute      *route,
                     EvbusSpoolRoute *spool_route)
 {
-  gboolean behind;
+  return evbus_queue_bind (self->queue, route, spool_route);
+}
 
+void
+evbus_spooler_lock_routes (EvbusSpooler *self)
+{
   g_mutex_lock (&self->budget.claiming);
-  behind = evbus_queue_bind (self->queue, route, spool_route);
-  g_mutex_unlock (&self->budget.claiming);
+}
 
-  return behind;
+void
+evbus_spooler_unlock_routes (EvbusSpooler *self)
+{
+  g_mutex_unlock (&self->budget.claiming);
 }
 
 void

@@ -103,13 +103,37 @@ describe_owner (GDBusConnection *connection)
   return g_strdup_printf ("%s (process %u, %s)", owner, pid, process);
 }
 
+static void
+set_taken (GDBusConnection  *connection,
+           GError          **error)
+{
+  g_autofree char *owner = describe_owner (connection);
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_EXISTS,
+               "the name " EVBUSD_BUS_NAME " is already owned by %s; stop that one first, or use another bus", owner);
+}
+
+/* Whether nobody has the name, as far as that can be told. */
+gboolean
+evbusd_bus_check_free (GDBusConnection  *connection,
+                       GError          **error)
+{
+  g_autoptr (GVariant) reply = call_bus (connection, "NameHasOwner", g_variant_new ("(s)", EVBUSD_BUS_NAME), "(b)", NULL);
+  gboolean owned = FALSE;
+
+  if (reply != NULL)
+    g_variant_get (reply, "(b)", &owned);
+  if (owned)
+    set_taken (connection, error);
+  return !owned;
+}
+
 /* Takes the name, which nobody can take away again. */
 gboolean
 evbusd_bus_own_name (GDBusConnection  *connection,
                      GError          **error)
 {
   g_autoptr (GVariant) reply = NULL;
-  g_autofree char *owner = NULL;
   guint32 result;
 
   reply = call_bus (connection, "RequestName",
@@ -126,8 +150,6 @@ evbusd_bus_own_name (GDBusConnection  *connection,
   if (result == REQUEST_NAME_REPLY_PRIMARY_OWNER)
     return TRUE;
 
-  owner = describe_owner (connection);
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_EXISTS,
-               "the name " EVBUSD_BUS_NAME " is already owned by %s; stop that one first, or use another bus", owner);
+  set_taken (connection, error);
   return FALSE;
 }

@@ -14,6 +14,8 @@ G_BEGIN_DECLS
 GDBusConnection *evbusd_bus_connect  (GBusType          type,
                                       const char       *address,
                                       GError          **error);
+gboolean         evbusd_bus_check_free (GDBusConnection *connection,
+                                      GError          **error);
 gboolean         evbusd_bus_own_name (GDBusConnection  *connection,
                                       GError          **error);
 

@@ -34,6 +34,8 @@ typedef struct {
   EvbusdIntake        *intake;
   EvbusdExported      *exported;
   GCancellable        *hurry;
+  GCancellable        *opening;    /* while the spool is opened, or NULL */
+  gboolean             hup;        /* a reload is wanted once that has ended */
   gboolean             stopping;
   int                  status;
 } Daemon;
@@ -147,9 +149,9 @@ start_reload (gpointer               user_data,
 
   reload->daemon = self;
   reload->invocation = invocation;
-  if (self->stopping)
+  if (self->stopping || self->opening != NULL)
     {
-      reload_end (reload, NULL, g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the service is stopping"));
+      reload_end (reload, NULL, g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the service does not run"));
       return;
     }
 
@@ -165,7 +167,11 @@ start_reload (gpointer               user_data,
 static gboolean
 on_sighup (gpointer user_data)
 {
-  start_reload (user_data, NULL);
+  Daemon *self = user_data;
+
+  self->hup = self->opening != NULL;
+  if (!self->hup)
+    start_reload (self, NULL);
   return G_SOURCE_CONTINUE;
 }
 
@@ -240,7 +246,10 @@ stop (Daemon     *self,
          "%s; delivering what was accepted, for at most %u ms", reason,
          evbus_broker_get_stop_timeout (self->broker));
   evbusd_notify ("STOPPING=1");
-  evbus_broker_stop_async (self->broker, self->hurry, on_stopped, self);
+  if (self->opening != NULL)
+    g_cancellable_cancel (self->opening);
+  else
+    evbus_broker_stop_async (self->broker, self->hurry, on_stopped, self);
 }
 
 static gboolean
@@ -293,8 +302,67 @@ watch_bus (Daemon *self)
                                       on_name_lost, self, NULL);
 }
 
+static void
+fail_to_start (Daemon       *self,
+               const GError *error)
+{
+  g_log (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "cannot start: %s", error->message);
+  self->status = 1;
+  g_main_loop_quit (self->loop);
+}
+
+/* That takes long where it has to be recovered. */
+static void
+on_spool_progress (Daemon *self)
+{
+  g_autofree char *note = evbus_broker_dup_spool_note (self->broker);
+
+  if (evbus_broker_get_spool_condition (self->broker) == EVBUS_SPOOL_CONDITION_OPENING && note != NULL)
+    evbusd_notify_starting (note);
+}
+
 /* The routes are opened only once the name is ours: a second evbusd must not
- * touch what the first one writes to. Until then puts are queued. */
+ * touch what the first one writes to. */
+static void
+on_spool_open (GObject      *source,
+               GAsyncResult *result,
+               gpointer      user_data)
+{
+  g_autoptr (GError) error = NULL;
+  Daemon *self = user_data;
+  gboolean opened = evbus_broker_open_spool_finish (self->broker, result, &error);
+
+  g_clear_object (&self->opening);
+  g_signal_handlers_disconnect_by_func (self->broker, on_spool_progress, self);
+  if (self->stopping)
+    {
+      evbus_broker_stop_async (self->broker, self->hurry, on_stopped, self);
+      return;
+    }
+  if (!opened || !evbusd_bus_own_name (self->connection, &error) || !evbus_broker_start (self->broker, &error))
+    {
+      fail_to_start (self, error);
+      return;
+    }
+
+  evbusd_watchdog_start (self->broker, self->intake);
+  g_message ("evbusd " EVBUS_VERSION_S " is ready on the bus as %s",
+             g_dbus_connection_get_unique_name (self->connection));
+  evbusd_notify ("READY=1");
+  if (self->hup)
+    start_reload (self, NULL);
+}
+
+/* Not on the bus before the spool is open: who calls waits for the name, or has the bus
+ * start a service that is starting already. */
+static void
+open_spool (Daemon *self)
+{
+  self->opening = g_cancellable_new ();
+  g_signal_connect_swapped (self->broker, "notify::spool-note", G_CALLBACK (on_spool_progress), self);
+  evbus_broker_open_spool_async (self->broker, self->opening, on_spool_open, self);
+}
+
 static gboolean
 start (Daemon  *self,
        GError **error)
@@ -327,10 +395,10 @@ start (Daemon  *self,
 
   watch_signals (self);
   watch_bus (self);
-  evbusd_watchdog_start (self->broker, self->intake);
-
-  return evbusd_bus_own_name (self->connection, error) &&
-         evbus_broker_start (self->broker, error);
+  if (!evbusd_bus_check_free (self->connection, error))
+    return FALSE;
+  open_spool (self);
+  return TRUE;
 }
 
 static void
@@ -361,17 +429,9 @@ evbusd_daemon_run (const EvbusdOptions *options)
   self.swap = evbusd_swap_new (self.broker);
 
   if (start (&self, &error))
-    {
-      g_message ("evbusd " EVBUS_VERSION_S " is ready on the bus as %s",
-                 g_dbus_connection_get_unique_name (self.connection));
-      evbusd_notify ("READY=1");
-      g_main_loop_run (self.loop);
-    }
+    g_main_loop_run (self.loop);
   else
-    {
-      g_log (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "cannot start: %s", error->message);
-      self.status = 1;
-    }
+    fail_to_start (&self, error);
 
   clear (&self);
   return self.status;

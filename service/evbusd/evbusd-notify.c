@@ -55,6 +55,18 @@ evbusd_notify (const char *state)
     close (fd);
 }
 
+/* How much longer (microseconds) the service manager waits, from each sign of progress on. */
+#define EXTEND_US "60000000"
+
+/* The start goes on. */
+void
+evbusd_notify_starting (const char *what)
+{
+  g_autofree char *state = g_strdup_printf ("EXTEND_TIMEOUT_USEC=" EXTEND_US "\nSTATUS=%s", what);
+
+  evbusd_notify (state);
+}
+
 void
 evbusd_notify_reloading (void)
 {

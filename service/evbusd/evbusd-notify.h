@@ -9,6 +9,7 @@
 G_BEGIN_DECLS
 
 void   evbusd_notify              (const char *state);
+void   evbusd_notify_starting     (const char *what);
 void   evbusd_notify_reloading    (void);
 gint64 evbusd_notify_watchdog     (void);
 

@@ -2,6 +2,7 @@
 """Dead letters and orphaned routes, over D-Bus and with evbusctl."""
 
 import json
+import sqlite3
 
 import pytest
 from gi.repository import Gio, GLib
@@ -117,6 +118,29 @@ def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):
     client.wait_ledger(accepted=2, dropped=2)
     result = evbusctl('forget', ROUTE)
     assert result.returncode == 1 and 'no route' in result.stderr
+
+
+def test_an_orphan_that_has_nothing_goes(service, client, folder, evbusd):
+    """By itself, and what it has counted stays in the totals; one with a dead letter stays."""
+    def stored():
+        with sqlite3.connect(f'file:{folder}/spool/spool.db?mode=ro', uri=True) as db:
+            return ' '.join(key for (key,) in db.execute('SELECT key FROM route WHERE route_id > 0'))
+
+    die(client, 1)
+    client.put('k', BODY, 'well')
+    client.wait_ledger(accepted=2, delivered=1, dead=1)
+    wait_for(lambda: 'file well' in stored(), 'the route to be stored')
+    service.config.write_text('internal: {mine: {}}\n')
+    client.call('Reload', interface=MANAGER)
+    wait_for(lambda: 'file well' not in stored(), 'it to be forgotten', 60)
+    assert 'sink sick' in stored()
+    client.wait_ledger(accepted=2, delivered=1, dead=1)
+    service.stop()
+
+    evbusd(SICK % (folder / 'well'), arguments=['--session', '--spool', str(folder / 'spool')])
+    client.wait_ledger(accepted=2, delivered=1, dead=1)
+    figures = {route['provider']: route['ledger'] for route in client.routes()}
+    assert figures['file']['accepted'] == 0 and figures['sink']['dead'] == 1
 
 
 def test_evbusctl_dead(service, client, evbusctl):

@@ -2,6 +2,8 @@
 """evbusd says how its spool is, on the bus and in `evbusctl status`."""
 
 import json
+import signal
+import socket
 
 import pytest
 from gi.repository import GLib
@@ -103,3 +105,65 @@ def test_a_failing_disk(evbusd, client, evbusctl, spool, heard, folder):
 
     wait_for(again, 'the spool to take events again')
     iterate_until(lambda: heard[-1] == 'intact', 'the signal')
+
+
+# ---- A recovery
+
+N_EVENTS = 100000
+
+
+@pytest.fixture
+def manager(folder):
+    """receive() gives what evbusd tells the service manager next."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(folder / 'manager'))
+        listener.settimeout(60)
+        yield lambda: listener.recv(1000).decode()
+
+
+@pytest.fixture
+def damaged(evbusd, client, held, spool):
+    """restart() starts evbusd with a spool that it has to recover: it takes a while."""
+    arguments = ['--session', '--spool', str(spool)]
+    daemon = evbusd(held.config, arguments=arguments)
+    for i in range(0, N_EVENTS, 1000):
+        client.call('PutMany', '(a(svs))', [('k', GLib.Variant('s', f'{n:01000}'), '') for n in range(i, i + 1000)])
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    (spool / 'damaged').touch(mode=0o600)
+    wait_for(lambda: client.owner() is None, 'the name to be free')
+
+    def restart(**env):
+        return evbusd(held.config, arguments=arguments, env=env, start=False).spawn()
+
+    return restart
+
+
+def until(manager, state):
+    """What it is told, up to this."""
+    states = [manager()]
+    while states[-1] != state:
+        states.append(manager())
+    return states
+
+
+def test_it_is_asked_to_stop_while_it_recovers(damaged, client, held, spool, manager, folder):
+    """It hears it, and what was stored is there as before. It says that it goes on, and is not on the bus."""
+    daemon = damaged(NOTIFY_SOCKET=str(folder / 'manager'))
+    state = manager()
+    assert 'EXTEND_TIMEOUT_USEC=' in state and 'STATUS=what can be read of a damaged spool is recovered' in state
+    assert client.owner() is None
+    daemon.signal(signal.SIGTERM)
+    until(manager, 'STOPPING=1')
+    assert daemon.wait() == 0, daemon.log()
+    assert 'ready on the bus' not in daemon.log() and 'taken over' not in daemon.log()
+    assert not list(spool.glob('spool.db.damaged-*'))
+
+    held.let()
+    daemon = damaged(NOTIFY_SOCKET=str(folder / 'manager'))
+    until(manager, 'READY=1')
+    assert client.property('SpoolCondition') == 'recovered'
+    client.wait_ledger(accepted=N_EVENTS, delivered=N_EVENTS)
+    assert [int(event['body']) for event in held.events()] == list(range(N_EVENTS))
+    daemon.stop()
+    assert until(manager, 'STOPPING=1') == ['STOPPING=1']
