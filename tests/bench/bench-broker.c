@@ -143,7 +143,7 @@ bench_put_again (char    *id,
     return FALSE;
 
   g_clear_error (error);
-  g_usleep (FULL_WAIT_US);
+  g_usleep (FULL_WAIT_US);   /* a producer holds back: that is its way of going on, it waits for nothing else */
   return TRUE;
 }
 

@@ -127,6 +127,7 @@ def test_a_put_is_done_before_the_bus_says_whether_its_sender_is_there(evbusd, c
     os.kill(bus.process.pid, signal.SIGSTOP)
     try:
         asked_by = time.monotonic() + 0.5
+        # Nothing else tells: the bus, which is asked, does not run.
         wait_for(lambda: time.monotonic() > asked_by, 'it to be asked')
         other.execute('ROLLBACK')
         wait_for(lambda: len(read_events(path)) == 2, 'the put to be done')

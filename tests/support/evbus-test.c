@@ -30,6 +30,14 @@ evbus_test_wait_step (gint64      deadline,
 }
 
 void
+evbus_test_grow_older (gint64 microseconds)
+{
+  gint64 end = g_get_monotonic_time () + microseconds;
+
+  evbus_test_wait_until (g_get_monotonic_time () > end);   /* poll */
+}
+
+void
 evbus_test_iterate (void)
 {
   while (g_main_context_iteration (g_main_context_get_thread_default (), FALSE))

@@ -30,6 +30,8 @@ void         evbus_test_wait_step     (gint64         deadline,
                                        const char    *condition,
                                        const char    *file,
                                        int            line);
+/* For a test of an age, of which nothing but the clock tells: waits until @microseconds have passed. */
+void         evbus_test_grow_older    (gint64         microseconds);
 /* Dispatches what is ready in the thread-default main context. */
 void         evbus_test_iterate       (void);
 

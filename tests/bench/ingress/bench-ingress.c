@@ -57,7 +57,7 @@ wait_delivered (EvbusRoute  *route,
   EvbusLedger ledger;
 
   while (get_delivered (route) < n && g_get_monotonic_time () < deadline)
-    g_usleep (200);
+    g_usleep (200);   /* poll, with the deadline above */
 
   evbus_route_get_ledger (route, &ledger);
   reason = evbus_route_dup_reason (route);
