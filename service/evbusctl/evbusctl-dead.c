@@ -19,9 +19,9 @@ static char *profile;
 static gboolean all;
 
 const GOptionEntry evbusctl_dead_entries[] = {
-  { "route", 'R', 0, G_OPTION_ARG_STRING, &route, "Only those of this route: its name, or PROVIDER 'PATTERN'", "ROUTE" },
+  { "route", 'R', 0, G_OPTION_ARG_FILENAME, &route, "Only those of this route: its name, or PROVIDER 'PATTERN'", "ROUTE" },
   { "all", 'a', 0, G_OPTION_ARG_NONE, &all, "All of them", NULL },
-  { "profile", 'p', 0, G_OPTION_ARG_STRING, &profile, "replay: put them anew under this profile", "PROFILE" },
+  { "profile", 'p', 0, G_OPTION_ARG_FILENAME, &profile, "replay: put them anew under this profile", "PROFILE" },
   { NULL }
 };
 
@@ -345,8 +345,9 @@ evbusctl_dead (char **arguments)
       return EVBUSCTL_USAGE;
     }
 
-  bus = evbusctl_bus_open (&error);
-  if (bus == NULL)
+  if ((route != NULL && !evbusctl_check_text ("route", route, &error)) ||
+      (profile != NULL && !evbusctl_check_text ("profile", profile, &error)) ||
+      (bus = evbusctl_bus_open (&error)) == NULL)
     return evbusctl_bus_report (error);
   return actions[action].run (bus, numbers);
 }

@@ -101,6 +101,39 @@ evbusctl_error (const char *format,
     }
 }
 
+static char *
+dup_field (const GLogField *fields,
+           gsize            n_fields,
+           const char      *key)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    {
+      if (strcmp (fields[i].key, key) == 0)
+        return fields[i].length < 0 ? g_strdup (fields[i].value) : g_strndup (fields[i].value, fields[i].length);
+    }
+
+  return g_strdup ("");
+}
+
+/* What the library warns of, as of a plugin that it leaves out, is for the user. The
+ * rest is for whoever mends this program. */
+GLogWriterOutput
+evbusctl_log_writer (GLogLevelFlags   level,
+                     const GLogField *fields,
+                     gsize            n_fields,
+                     gpointer         user_data)
+{
+  g_autofree char *domain = dup_field (fields, n_fields, "GLIB_DOMAIN");
+  g_autofree char *message = NULL;
+
+  if (!g_str_has_prefix (domain, "evbus") || (level & (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE)) == 0)
+    return g_log_writer_default (level, fields, n_fields, user_data);
+
+  message = dup_field (fields, n_fields, "MESSAGE");
+  evbusctl_error ("%s", message);
+  return G_LOG_WRITER_HANDLED;
+}
+
 gboolean
 evbusctl_progress_wanted (void)
 {

@@ -25,6 +25,11 @@ typedef struct _EvbusctlTable EvbusctlTable;
 
 void           evbusctl_error        (const char           *format,
                                       ...) G_GNUC_PRINTF (1, 2);
+GLogWriterOutput
+               evbusctl_log_writer   (GLogLevelFlags        level,
+                                      const GLogField      *fields,
+                                      gsize                 n_fields,
+                                      gpointer              user_data);
 void           evbusctl_print        (EvbusctlStyle         style,
                                       const char           *format,
                                       ...) G_GNUC_PRINTF (2, 3);

@@ -3,6 +3,7 @@
  */
 
 #include "evbusctl.h"
+#include "evbusctl-output.h"
 
 #include <fcntl.h>
 #include <locale.h>
@@ -27,6 +28,7 @@ main (int    argc,
 {
   occupy_standard_streams ();
   setlocale (LC_ALL, "");
+  g_log_set_writer_func (evbusctl_log_writer, NULL, NULL);
 
   return evbusctl_run (argc, argv);
 }

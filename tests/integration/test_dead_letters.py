@@ -159,6 +159,13 @@ def test_evbusctl_dead(service, client, evbusctl):
     assert result.returncode == 1 and f'no dead letter {number}' in result.stderr
 
 
+def test_a_route_is_named_in_any_locale(service, evbusctl):
+    result = evbusctl('dead', 'list', '--route', 'größe', env={'LC_ALL': 'C'})
+    assert 'the spool has no route' in result.stderr
+    result = evbusctl('dead', 'list', '--route', b'\xff')
+    assert result.returncode != 0 and 'the route is not UTF-8' in result.stderr
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['bury'], "unknown action 'bury'"),
     (['drop'], 'which?'),

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from gi.repository import GLib
 
-from evbus_service import assert_balanced, program, read_events, source_root, wait_for
+from evbus_service import assert_balanced, plugin_path, program, read_events, source_root, wait_for
 
 COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'pause', 'resume', 'flush', 'test-route',
             'dead', 'forget', 'check-config', 'providers', 'help')
@@ -107,16 +107,17 @@ def test_status_is_a_table(service, evbusctl):
     lines = result.stdout.splitlines()
     assert re.match(r'evbusd \d+\.\d+\.\d+ on the session bus, up \d+ s$', lines[0])
     assert lines[1] == f'configuration: {service.config}'
-    assert lines[2] == 'accepted 3 = delivered 3 + queued 0 + dead 0 + expired 0 + dropped 0'
-    assert lines[3] == 'unrouted 1, repeated 0, retried 0, duplicates 0'
-    assert lines[5].split() == 'PROVIDER PROFILE STATE ACCEPTED DELIVERED QUEUED DEAD EXPIRED DROPPED'.split()
-    assert [line.split() for line in lines[6:10]] == [
+    assert lines[2] == 'spool: intact'
+    assert lines[3] == 'accepted 3 = delivered 3 + queued 0 + dead 0 + expired 0 + dropped 0'
+    assert lines[4] == 'unrouted 1, repeated 0, retried 0, duplicates 0'
+    assert lines[6].split() == 'PROVIDER PROFILE STATE ACCEPTED DELIVERED QUEUED DEAD EXPIRED DROPPED'.split()
+    assert [line.split() for line in lines[7:11]] == [
         'internal default running 1 1 0 0 0 0'.split(),
         'file default running 1 1 0 0 0 0'.split(),
         'file audit* running 1 1 0 0 0 0'.split(),
         'absent orders-* failed 0 0 0 0 0 0'.split(),
     ]
-    assert "the provider 'absent' (Never installed) is known, but its plugin is not installed" in lines[10]
+    assert "the provider 'absent' (Never installed) is known, but its plugin is not installed" in lines[11]
     assert not re.search(r'[ \x1b]$|\x1b', result.stdout, re.MULTILINE)
 
 
@@ -132,8 +133,8 @@ def test_status_shows_what_stands_beside_the_balance(evbusd, client, evbusctl):
     duplicates, repeated = status['ledger']['duplicates'], status['ledger']['repeated']
     assert status['routes'][0]['queued-bytes'] == 0
     lines = evbusctl('status').stdout.splitlines()
-    assert lines[3] == f'unrouted 0, repeated {repeated}, retried 2, duplicates {duplicates}'
-    assert lines[7].strip() == f'retried 2, duplicates {duplicates}'
+    assert lines[4] == f'unrouted 0, repeated {repeated}, retried 2, duplicates {duplicates}'
+    assert lines[8].strip() == f'retried 2, duplicates {duplicates}'
 
 
 def test_status_as_json_balances(service, evbusctl):
@@ -244,6 +245,14 @@ def test_check_config_warns_of_a_secret_in_the_file_and_does_not_show_it(evbusct
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith('p.yaml:1:')
     assert 'hunter2' not in result.stderr + result.stdout
+
+
+def test_a_broken_plugin_is_told_in_a_line_of_evbusctls_own(evbusctl, folder):
+    (folder / 'broken.plugin').write_text('[Plugin\n')
+    (folder / 'p.yaml').write_text('internal: {default: }')
+    result = evbusctl('check-config', 'p.yaml', env={'EVBUS_PLUGIN_PATH': f'{folder}:{plugin_path()}'})
+    assert result.returncode == 0
+    assert re.fullmatch(r'evbusctl: \S+/broken\.plugin: .*; the plugin is left out\n', result.stderr)
 
 
 def test_providers_lists_what_is_installed(evbusctl):

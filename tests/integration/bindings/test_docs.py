@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from evbus_service import GLib, build_root, program, read_events, source_root
+from evbus_service import GLib, build_root, program, read_events, source_root, wait_for
 
 BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 CONFIG = '''
@@ -88,6 +88,24 @@ def test_example_in_shell(folder, bare, evbusd, config):
     ids = [event['id'] for event in read_events(folder / 'events.jsonl')]
     assert len(ids) == 2
     assert all(event_id in output for event_id in ids)
+
+
+def test_first_steps_with_the_service(folder, bare, evbusd):
+    page = 'doc/getting-started.md'
+    daemon = evbusd(config=block(page, 'yaml', 'audit*').replace('/var/log/evbus', str(folder)))
+    bare['PATH'] = f"{os.path.dirname(program('evbusctl'))}:{bare['PATH']}"
+    with open(folder / 'seen', 'wb') as seen, open(folder / 'said', 'wb') as said:
+        monitor = subprocess.Popen(['/bin/sh', '-c', 'exec ' + block(page, 'sh', 'evbusctl monitor')], env=bare,
+                                   stdout=seen, stderr=said)
+    try:
+        wait_for(lambda: 'watching' in (folder / 'said').read_text(encoding='utf-8'), 'the start of the monitor')
+        event_id = run(['/bin/sh', '-c', block(page, 'sh', 'evbusctl put')], folder, bare).split()[0]
+        wait_for(lambda: 'user.login' in (folder / 'seen').read_text(encoding='utf-8'), 'the event in the monitor')
+    finally:
+        monitor.terminate()
+        monitor.wait()
+    daemon.stop()
+    assert [event['id'] for event in read_events(folder / 'audit.jsonl')] == [event_id]
 
 
 @pytest.mark.parametrize('page', ['README.md', 'doc/getting-started.md'])
