@@ -111,8 +111,7 @@ link_up (HttpHeaders       *self,
 /* The attributes of an event are its producer's, who must not steer a server or a proxy with
  * them, nor pass for us. What begins so means something in HTTP. */
 static gboolean
-is_free_name (HttpOptions *options,
-              const char  *name)
+is_free_name (const char *name)
 {
   static const char * const taken[] = {
     "accept", "access-control-", "authorization", "cache-control", "ce-", "connection", "content-", "cookie", "date",
@@ -151,7 +150,7 @@ add_plain (HttpHeaders *self,
     return;
   g_variant_iter_init (&iter, attributes);
   while (g_variant_iter_next (&iter, "{&s&s}", &name, &value))
-    if (is_free_name (options, name))
+    if (is_free_name (name))
       add (self, options, name, value);
 }
 

@@ -393,6 +393,23 @@ def test_several_at_once_and_one_fails(trial, fake):
     assert len(server.requests) == 60 + len(refused)
 
 
+@pytest.mark.parametrize('in_flight', [1, 8])
+def test_a_server_that_is_killed_without_batches(trial, adaptor, proxy, in_flight):
+    """The common proof has batches, which share round trips."""
+    proxy.latency = 0.01
+    trial.start({**adaptor.options(trial.destination, port=proxy.port), 'in_flight': in_flight}, delivery={'timeout': '2s'})
+    trial.put(400)
+    wait_for(lambda: trial.route()['ledger']['delivered'] > 20, 'some deliveries', 60)
+    adaptor.kill()
+    trial.wait_state('retrying')
+    adaptor.start()
+    trial.wait_delivered()
+    if in_flight == 1:
+        trial.assert_nothing_lost()
+    received = {event.id: event.body for event in trial.received()}
+    assert received == dict(trial.sent)
+
+
 @pytest.mark.parametrize('in_flight', [1, 16])
 def test_a_server_that_ends_connections_now_and_then(trial, adaptor, in_flight):
     """As most do after so many requests: none of them fails."""
