@@ -113,25 +113,22 @@ check_tls (HttpOptions   *self,
            GError       **error)
 {
   static const char * const files[] = { "tls.ca_file", "tls.cert_file", "tls.key_file" };
-  static const char * const others[] = { "tls.server_name" };
 
+  if (!self->tls && evbus_context_wants_tls (ctx))
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
+                           "'tls' is given for a 'url' without TLS; write https://");
+      return FALSE;
+    }
   for (guint i = 0; i < G_N_ELEMENTS (files); i++)
     {
       const char *path = evbus_context_get_string (ctx, files[i]);
 
-      if (path == NULL || (self->tls && g_access (path, R_OK) == 0))
+      if (path == NULL || g_access (path, R_OK) == 0)
         continue;
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, self->tls ? "'%s': %s cannot be read"
-                   : "'%s' is given for a 'url' without TLS; write https://", files[i], path);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'%s': %s cannot be read", files[i], path);
       return FALSE;
     }
-  for (guint i = 0; !self->tls && i < G_N_ELEMENTS (others); i++)
-    if (evbus_context_get_string (ctx, others[i]) != NULL)
-      {
-        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
-                     "'%s' is given for a 'url' without TLS; write https://", others[i]);
-        return FALSE;
-      }
   return TRUE;
 }
 

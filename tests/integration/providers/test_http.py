@@ -510,8 +510,9 @@ MISTAKES = {
     "has both 'basic' and 'bearer'": {'authorization': {'bearer': {'env': 'HOME'}, 'basic': {'username': 'a'}}},
     "'cloudevents: binary' is for one event": {'cloudevents': 'binary', 'batch': 'cloudevents'},
     "'url' depends on the event": {'url': 'http://localhost/{id}', 'batch': 'json_lines'},
-    "without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
-    "'tls.server_name' is given for a 'url' without TLS": {'tls': {'server_name': 'x'}},
+    "'tls' is given for a 'url' without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
+    "without TLS; write https://": {'tls': {'server_name': 'x'}},
+    "for a 'url' without TLS; write https://": {'tls': {'enabled': True}},
     "'tls.cert_file': /nonexistent cannot be read": {'url': 'https://localhost', 'tls': {'cert_file': '/nonexistent'}},
 }
 
