@@ -214,6 +214,9 @@ send_all (Run     *run,
   for (guint i = 0; i < run->n_events; i++)
     if (!send_event (run, i, error))
       return FALSE;
+  /* Waits for nothing, but wakes the library's threads, which would sleep for whole
+   * milliseconds. */
+  rd_kafka_flush (kafka_client_get (run->client), 0);
   while (run->n_open > 0)
     if (!kafka_client_wait (run->client, take_report, run, run->cancellable, error))
       return FALSE;

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
  * @send: sends @n messages of @size bytes as the ingress would, with at most @window of
  *   them unconfirmed, and waits until all are confirmed
  * @close: lets go
+ * @share: of its rate, that a route has to reach; 0: nine tenths
  *
  * The client library of a provider, used directly. library-NAME.c has one,
  * bench_library.
@@ -29,6 +30,7 @@ typedef struct
                       guint          window,
                       GError       **error);
   void     (* close) (gpointer       connection);
+  double      share;
 } BenchLibrary;
 
 extern const BenchLibrary bench_library;

@@ -44,7 +44,7 @@ open_kafka (const char  *destination,
   static const char * const settings[][2] = {
     { "acks", "all" },
     { "enable.idempotence", "true" },
-    { "linger.ms", "0" },
+    { "linger.ms", "1" },
     { "socket.nagle.disable", "true" },
     { "queue.buffering.max.kbytes", "65536" },
   };
