@@ -3,13 +3,23 @@
  */
 
 /* A spool that an older version wrote stays readable: each format has a file in
- * spool-fixtures, which is never made again. EVBUS_MAKE_FIXTURE=FILE makes the one
- * of the format of today. */
+ * spool-fixtures, which is never made again. The command that makes the one of the
+ * format of today is in doc/spool.md. */
 
 #include "spool-test.h"
 
 /* Of the header of SQLite, big-endian: the version of the format. */
 #define USER_VERSION 60
+
+typedef struct {
+  guint8              version;
+  EvbusSpoolCondition condition;      /* of its first start */
+} Format;
+
+static const Format formats[] = {
+  { 1, EVBUS_SPOOL_CONDITION_MIGRATED },
+  { 2, EVBUS_SPOOL_CONDITION_INTACT },
+};
 
 #define N_EVENTS 30
 #define LARGE 20          /* it takes several pages */
@@ -181,14 +191,16 @@ check_rest (Fixture *fixture)
 static void
 test_readable (gconstpointer data)
 {
+  const Format *format = data;
+  g_autofree char *name = g_strdup_printf ("format-%u.db", format->version);
   Fixture fixture = { 0 };
   EvbusSpoolRoute *alpha, *beta, *old;
   g_autofree char *file = NULL;
   gsize size;
 
-  copy_fixture (&fixture, "format-1.db", 1, &file, &size);
+  copy_fixture (&fixture, name, format->version, &file, &size);
   spool_test_open (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_MIGRATED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, format->condition);
 
   alpha = find_route (&fixture, "alpha");
   beta = find_route (&fixture, "beta");
@@ -220,14 +232,16 @@ test_readable (gconstpointer data)
 /* One that is damaged too: what can be read is taken over all the same, routes and
  * dead letters included. */
 static void
-test_damaged (void)
+test_damaged (gconstpointer data)
 {
+  const Format *format = data;
+  g_autofree char *name = g_strdup_printf ("format-%u.db", format->version);
   Fixture fixture = { 0 };
   g_autofree char *file = NULL, *mark = NULL;
   EvbusSpoolRoute *alpha;
   gsize size;
 
-  copy_fixture (&fixture, "format-1.db", 1, &file, &size);
+  copy_fixture (&fixture, name, format->version, &file, &size);
   mark = g_build_filename (fixture.directory, "damaged", NULL);
   g_assert_true (g_file_set_contents (mark, "", 0, NULL));
   spool_test_open (&fixture);
@@ -268,8 +282,14 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
   if (g_getenv ("EVBUS_MAKE_FIXTURE") != NULL)
     g_test_add_func ("/spool/format/make", test_make);
-  g_test_add_data_func ("/spool/format/1", NULL, test_readable);
-  g_test_add_func ("/spool/format/1/damaged", test_damaged);
+  for (guint i = 0; i < G_N_ELEMENTS (formats); i++)
+    {
+      g_autofree char *path = g_strdup_printf ("/spool/format/%u", formats[i].version);
+      g_autofree char *damaged = g_strconcat (path, "/damaged", NULL);
+
+      g_test_add_data_func (path, &formats[i], test_readable);
+      g_test_add_data_func (damaged, &formats[i], test_damaged);
+    }
   g_test_add_func ("/spool/format/newer", test_newer);
   return g_test_run ();
 }
