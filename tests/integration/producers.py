@@ -18,10 +18,13 @@ class Producer:
         self.answered = answered       # id: number
         self.waiting = []              # (number, what start() returned)
 
+    def start(self, number):
+        return self.client.start('Put', '(svs)', 'k', GLib.Variant('t', number), '')
+
     def put(self):
         while len(self.waiting) < WINDOW:
             number = next(self.numbers)
-            self.waiting.append((number, self.client.start('Put', '(svs)', 'k', GLib.Variant('t', number), '')))
+            self.waiting.append((number, self.start(number)))
 
     def collect(self):
         """Takes what was answered; returns whether a put failed."""

@@ -5,6 +5,11 @@
 #include <evbus/evbus.h>
 #include <libpeas/peas.h>
 
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+
 /* A destination that behaves as its option `mode` says. What it confirms goes
  * to the route's mailbox, where a test reads it. */
 
@@ -16,7 +21,9 @@ struct _SinkIngress
 {
   GObject parent_instance;
 
-  gint64  n_publishes;
+  gint64   n_publishes;
+  gint64   n_offered;     /* to mode_confirm() with the option `flaky` */
+  GString *lines;         /* for the file of the option `record` */
 };
 
 typedef gboolean (* SinkMode) (SinkIngress   *self,
@@ -25,6 +32,60 @@ typedef gboolean (* SinkMode) (SinkIngress   *self,
                                GCancellable  *cancellable,
                                GError       **error);
 
+/* Fails the event, if an option says so. */
+static gboolean
+refuse (SinkIngress  *self,
+        EvbusContext *ctx,
+        EvbusBatch   *batch,
+        guint         i)
+{
+  const char *poison_key = evbus_context_get_string (ctx, "poison_key");
+  const char *key = evbus_event_get_routing_key (evbus_batch_get_event (batch, i));
+  gint64 flaky = evbus_context_get_int (ctx, "flaky");
+
+  if (g_strcmp0 (key, poison_key) == 0)
+    evbus_batch_fail (batch, i, EVBUS_OUTCOME_POISON, "the routing key is that of poison_key");
+  else if (flaky > 0 && ++self->n_offered % flaky == 0)
+    evbus_batch_fail (batch, i, EVBUS_OUTCOME_TRANSIENT, "the sink is flaky");
+  else
+    return FALSE;
+  return TRUE;
+}
+
+static gboolean
+write_lines (SinkIngress   *self,
+             EvbusContext  *ctx,
+             GError       **error)
+{
+  const char *path = evbus_context_get_string (ctx, "record");
+  gboolean done;
+  int fd;
+
+  if (self->lines->len == 0)
+    return TRUE;
+  fd = g_open (path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  done = fd >= 0 && write (fd, self->lines->str, self->lines->len) == (gssize) self->lines->len;
+  if (fd >= 0)
+    close (fd);
+  g_string_truncate (self->lines, 0);
+  if (!done)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "the sink cannot write %s", path);
+  return done;
+}
+
+/* A line in one write: a kill tears none. */
+static gboolean
+record (SinkIngress   *self,
+        EvbusContext  *ctx,
+        EvbusEvent    *event,
+        GError       **error)
+{
+  if (evbus_context_get_string (ctx, "record") == NULL)
+    return TRUE;
+  g_string_append_printf (self->lines, "%s\n", evbus_event_get_id (event));
+  return evbus_context_get_boolean (ctx, "record_late") || write_lines (self, ctx, error);
+}
+
 static gboolean
 mode_confirm (SinkIngress   *self,
               EvbusContext  *ctx,
@@ -32,24 +93,20 @@ mode_confirm (SinkIngress   *self,
               GCancellable  *cancellable,
               GError       **error)
 {
-  const char *poison_key = evbus_context_get_string (ctx, "poison_key");
   EvbusMailbox *mailbox = evbus_context_get_mailbox (ctx);
   guint i;
 
-  if (poison_key == NULL)
+  if (evbus_context_get_string (ctx, "poison_key") == NULL && evbus_context_get_string (ctx, "record") == NULL &&
+      evbus_context_get_int (ctx, "flaky") == 0)
     return evbus_mailbox_push_batch (mailbox, batch, NULL, cancellable, error);
 
   for (i = 0; i < evbus_batch_get_n_events (batch); i++)
     {
       EvbusEvent *event = evbus_batch_get_event (batch, i);
 
-      if (g_str_equal (evbus_event_get_routing_key (event), poison_key))
-        {
-          evbus_batch_fail (batch, i, EVBUS_OUTCOME_POISON, "the routing key is that of poison_key");
-          continue;
-        }
-
-      if (!evbus_mailbox_push (mailbox, event, NULL, cancellable, error))
+      if (refuse (self, ctx, batch, i))
+        continue;
+      if (!evbus_mailbox_push (mailbox, event, NULL, cancellable, error) || !record (self, ctx, event, error))
         return FALSE;
       evbus_batch_confirm (batch, i);
     }
@@ -231,6 +288,8 @@ sink_ingress_publish (EvbusIngress  *ingress,
   guint i;
 
   self->n_publishes++;
+  if (!write_lines (self, ctx, error))
+    return FALSE;
   if (delay > 0)
     wait_for (cancellable, g_get_monotonic_time () + delay * 1000);
 
@@ -243,23 +302,41 @@ sink_ingress_publish (EvbusIngress  *ingress,
   g_assert_not_reached ();
 }
 
+static gboolean
+sink_ingress_close (EvbusIngress  *ingress,
+                    EvbusContext  *ctx,
+                    GError       **error)
+{
+  return write_lines (SINK_INGRESS (ingress), ctx, error);
+}
+
 static void
 sink_ingress_iface_init (EvbusIngressInterface *iface)
 {
   iface->publish = sink_ingress_publish;
+  iface->close = sink_ingress_close;
 }
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (SinkIngress, sink_ingress, G_TYPE_OBJECT,
                                G_IMPLEMENT_INTERFACE (EVBUS_TYPE_INGRESS, sink_ingress_iface_init))
 
 static void
+sink_ingress_finalize (GObject *object)
+{
+  g_string_free (SINK_INGRESS (object)->lines, TRUE);
+  G_OBJECT_CLASS (sink_ingress_parent_class)->finalize (object);
+}
+
+static void
 sink_ingress_class_init (SinkIngressClass *klass)
 {
+  G_OBJECT_CLASS (klass)->finalize = sink_ingress_finalize;
 }
 
 static void
 sink_ingress_init (SinkIngress *self)
 {
+  self->lines = g_string_new (NULL);
 }
 
 G_MODULE_EXPORT void
