@@ -5,126 +5,24 @@
 /* A broker with a spool: what was accepted is delivered, also by a later
  * broker. */
 
-#include "evbus-test.h"
+#include "durable-test.h"
 
-#include <glib/gstdio.h>
 #include <signal.h>
 #include <sys/resource.h>
-
-typedef struct {
-  char *directory;
-  EvbusTestHook *hook;
-  EvbusBroker *broker;
-  EvbusRoute *route;
-  guint expected;              /* numbers from 0 that were put */
-} Fixture;
-
-static EvbusBroker *
-new_broker (Fixture *fixture)
-{
-  EvbusBroker *broker = evbus_test_broker_new ();
-
-  evbus_broker_set_spool_directory (broker, fixture->directory);
-  evbus_broker_set_stop_timeout (broker, 0);
-  return broker;
-}
-
-static void
-begin (Fixture    *fixture,
-       const char *delivery)
-{
-  fixture->broker = new_broker (fixture);
-  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", delivery);
-  evbus_test_start (fixture->broker);
-}
-
-/* Keeps what is not delivered. */
-static void
-end (Fixture *fixture)
-{
-  g_autoptr(GAsyncResult) result = NULL;
-  g_autoptr(GError) error = NULL;
-
-  evbus_broker_stop_async (fixture->broker, NULL, evbus_test_store_result, &result);
-  evbus_test_wait_until (result != NULL);
-  evbus_test_stop_finish (fixture->broker, result, &error);
-  g_assert_no_error (error);
-  evbus_test_assert_balance (fixture->broker);
-  g_clear_object (&fixture->route);
-  g_clear_object (&fixture->broker);
-}
-
-static void
-set_up (Fixture       *fixture,
-        gconstpointer  data)
-{
-  g_autoptr(GError) error = NULL;
-
-  fixture->directory = g_dir_make_tmp ("evbus-durable-XXXXXX", &error);
-  g_assert_no_error (error);
-  fixture->hook = evbus_test_hook_new ("durable");
-  begin (fixture, data);
-}
-
-static void
-remove_folder (const char *path)
-{
-  g_autoptr(GDir) dir = g_dir_open (path, 0, NULL);
-  const char *name;
-
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *file = g_build_filename (path, name, NULL);
-
-      g_assert_cmpint (g_unlink (file), ==, 0);
-    }
-  g_assert_cmpint (g_rmdir (path), ==, 0);
-}
-
-static void
-tear_down (Fixture       *fixture,
-           gconstpointer  data)
-{
-  if (fixture->broker != NULL)
-    {
-      evbus_test_hook_release (fixture->hook);
-      end (fixture);
-    }
-  remove_folder (fixture->directory);
-  g_free (fixture->directory);
-  evbus_test_hook_free (fixture->hook);
-}
-
-static void
-put (Fixture *fixture,
-     guint    n)
-{
-  evbus_test_put_numbers (fixture->broker, NULL, fixture->expected, n);
-  fixture->expected += n;
-}
-
-static void
-assert_all_in_order (Fixture *fixture)
-{
-  evbus_test_wait_until (evbus_test_hook_length (fixture->hook) >= fixture->expected);
-  g_assert_cmpuint (evbus_test_hook_length (fixture->hook), ==, fixture->expected);
-  for (guint i = 0; i < fixture->expected; i++)
-    g_assert_cmpuint (evbus_test_event_number (evbus_test_hook_peek (fixture->hook, i)), ==, i);
-}
 
 static void
 test_delivers (Fixture       *fixture,
                gconstpointer  data)
 {
-  put (fixture, 1000);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 1000);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=1000 delivered=1000");
-  end (fixture);
+  durable_end (fixture);
 
-  begin (fixture, data);
+  durable_begin (fixture, data);
   evbus_test_assert_ledger (fixture->route, "accepted=1000 delivered=1000");
-  put (fixture, 10);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 10);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->broker, "accepted=1010 delivered=1010");
 }
 
@@ -133,13 +31,13 @@ test_survives_a_stop (Fixture       *fixture,
                       gconstpointer  data)
 {
   evbus_test_hook_hold (fixture->hook);
-  put (fixture, 700);
+  durable_put (fixture, 700);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
-  end (fixture);
+  durable_end (fixture);
 
   evbus_test_hook_release (fixture->hook);
-  begin (fixture, data);
-  assert_all_in_order (fixture);
+  durable_begin (fixture, data);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=700 delivered=700");
 }
 
@@ -149,17 +47,17 @@ test_falls_behind (Fixture       *fixture,
                    gconstpointer  data)
 {
   evbus_test_hook_hold (fixture->hook);
-  put (fixture, 2000);
+  durable_put (fixture, 2000);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
-  put (fixture, 3000);
+  durable_put (fixture, 3000);
   evbus_test_hook_release (fixture->hook);
-  put (fixture, 500);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 500);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=5500 delivered=5500");
 
   /* And it is live again. */
-  put (fixture, 20);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 20);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=5520 delivered=5520");
 }
 
@@ -175,11 +73,11 @@ test_answers_when_stored (Fixture       *fixture,
   id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string ("x"), NULL, "{'id': <'mine'>}", NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpstr (id, ==, "mine");
-  end (fixture);
+  durable_end (fixture);
 
   /* It is known, and there once. */
   evbus_test_hook_release (fixture->hook);
-  begin (fixture, data);
+  durable_begin (fixture, data);
   again = evbus_test_put_options (fixture->broker, "k", g_variant_new_string ("x"), NULL, "{'id': <'mine'>}", NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpstr (again, ==, "mine");
@@ -202,12 +100,12 @@ test_many_are_stored_together (Fixture       *fixture,
   ids = evbus_test_put_many (fixture->broker, g_variant_builder_end (&builder), &error);
   g_assert_no_error (error);
   g_assert_cmpuint (g_strv_length (ids), ==, 20000);
-  end (fixture);
+  durable_end (fixture);
 
   evbus_test_hook_release (fixture->hook);
-  begin (fixture, data);
+  durable_begin (fixture, data);
   fixture->expected = 20000;
-  assert_all_in_order (fixture);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=20000 delivered=20000");
 }
 
@@ -279,8 +177,8 @@ test_never_started (Fixture       *fixture,
   g_autoptr(GBytes) body = g_bytes_new_static ("x", 1);
   g_autoptr(GError) error = NULL;
 
-  end (fixture);
-  broker = new_broker (fixture);
+  durable_end (fixture);
+  broker = durable_new_broker (fixture);
   g_object_unref (evbus_test_add_hook (broker, fixture->hook, "*", data));
   evbus_producer_put_bytes_async (EVBUS_PRODUCER (broker), "k", body, NULL, NULL, NULL,
                                   evbus_test_store_result, &put_result);
@@ -315,15 +213,15 @@ test_repeated_before_the_start (Fixture       *fixture,
   put_mine (fixture->broker, &first);
   evbus_test_wait_until (first != NULL);
   evbus_test_wait_ledger (fixture->route, "accepted=1 delivered=1");
-  end (fixture);
+  durable_end (fixture);
 
-  fixture->broker = new_broker (fixture);
+  fixture->broker = durable_new_broker (fixture);
   fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
   fixture->expected = 1;
-  put (fixture, 3);
+  durable_put (fixture, 3);
   put_mine (fixture->broker, &second);
   put_mine (fixture->broker, &third);
-  put (fixture, 3);
+  durable_put (fixture, 3);
   evbus_test_start (fixture->broker);
   evbus_test_wait_until (second != NULL && third != NULL);
   again = evbus_producer_put_with_options_finish (EVBUS_PRODUCER (fixture->broker), second, &error);
@@ -332,7 +230,7 @@ test_repeated_before_the_start (Fixture       *fixture,
   g_assert_no_error (error);
   g_assert_cmpstr (again, ==, "mine");
   g_assert_cmpstr (once_more, ==, "mine");
-  assert_all_in_order (fixture);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=7 delivered=7");
 }
 
@@ -358,8 +256,8 @@ test_callback_waits_for_another (Fixture       *fixture,
   g_autoptr(GBytes) body = g_bytes_new_static ("0", 1);
   guint n_called = 0;
 
-  end (fixture);
-  fixture->broker = new_broker (fixture);
+  durable_end (fixture);
+  fixture->broker = durable_new_broker (fixture);
   fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
   /* Before the start, so that one commit has both. */
   for (guint i = 0; i < 2; i++)
@@ -374,15 +272,15 @@ static void
 test_second_broker (Fixture       *fixture,
                     gconstpointer  data)
 {
-  g_autoptr(EvbusBroker) second = new_broker (fixture);
+  g_autoptr(EvbusBroker) second = durable_new_broker (fixture);
   g_autofree char *name = NULL;   /* under valgrind it is not that of this program */
   g_autoptr(GError) error = NULL;
 
   g_assert_true (g_file_get_contents ("/proc/self/comm", &name, NULL, NULL));
   g_assert_false (evbus_broker_start (second, &error));
   evbus_test_assert_error (error, EVBUS_ERROR_BUSY, g_strchomp (name));
-  put (fixture, 5);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 5);
+  durable_assert_all (fixture);
   evbus_test_wait_ledger (fixture->route, "accepted=5 delivered=5");
 }
 
@@ -391,14 +289,14 @@ static void
 test_no_thread (Fixture       *fixture,
                 gconstpointer  data)
 {
-  end (fixture);
+  durable_end (fixture);
   evbus_test_refuse_threads (1);
-  begin (fixture, NULL);
+  durable_begin (fixture, NULL);
   g_assert_cmpint (evbus_test_count_refused_threads (), ==, 1);
   g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*no thread*limit of tasks", NULL, NULL), ==, 1);
 
-  put (fixture, 1000);
-  assert_all_in_order (fixture);
+  durable_put (fixture, 1000);
+  durable_assert_all (fixture);
 }
 
 int
@@ -407,7 +305,7 @@ main (int    argc,
 {
   evbus_test_init (&argc, &argv);
 
-#define ADD(name, delivery, test) g_test_add ("/durable/" name, Fixture, delivery, set_up, test, tear_down)
+#define ADD(name, delivery, test) g_test_add ("/durable/" name, Fixture, delivery, durable_set_up, test, durable_tear_down)
   ADD ("delivers", NULL, test_delivers);
   ADD ("survives-a-stop", NULL, test_survives_a_stop);
   ADD ("survives-a-stop/small-batches", "{'batch': <{'events': <7>}>}", test_survives_a_stop);

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-#include "evbus-test.h"
+#include "hook-test.h"
 
 #include <string.h>
 
@@ -26,17 +26,7 @@ static void
 tear_down (Fixture       *fixture,
            gconstpointer  data)
 {
-  EvbusLedger ledger;
-
-  evbus_test_hook_release (fixture->hook);
-  evbus_test_stop (fixture->broker);
-  evbus_route_get_ledger (fixture->route, &ledger);
-  g_assert_true (evbus_ledger_balances (&ledger));
-  g_assert_cmpuint (ledger.queued, ==, 0);
-  g_assert_cmpuint (ledger.delivered, ==, evbus_test_hook_length (fixture->hook));
-  g_object_unref (fixture->route);
-  g_object_unref (fixture->broker);
-  evbus_test_hook_free (fixture->hook);
+  hook_end (fixture->hook, fixture->broker, fixture->route);
 }
 
 static char *

@@ -4,35 +4,7 @@
 
 /* Stops that come at an awkward moment, and who must hear of them even so. */
 
-#include "evbus-test.h"
-
-typedef struct {
-  EvbusTestHook *hook;
-  EvbusBroker *broker;
-  EvbusRoute *route;
-} Fixture;
-
-static void
-set_up (Fixture       *fixture,
-        gconstpointer  data)
-{
-  fixture->hook = evbus_test_hook_new ("race");
-  fixture->broker = evbus_test_broker_new ();
-  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
-}
-
-static void
-tear_down (Fixture       *fixture,
-           gconstpointer  data)
-{
-  evbus_test_hook_release (fixture->hook);
-  evbus_test_stop (fixture->broker);
-  g_assert_cmpuint (evbus_test_figure (fixture->broker, "queued"), ==, 0);
-  g_object_unref (fixture->route);
-  g_object_unref (fixture->broker);
-  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_running) == 0);
-  evbus_test_hook_free (fixture->hook);
-}
+#include "stop-test.h"
 
 static void
 expect_closed (Fixture      *fixture,
@@ -95,13 +67,13 @@ test_consumer_of_successor (Fixture       *fixture,
   GListModel *routes = evbus_broker_get_routes (fixture->broker);
 
   g_assert_true (evbus_broker_remove_route (fixture->broker, fixture->route, NULL));
-  evbus_test_apply (fixture->broker, "hook: {'*': {name: race}}\n");
+  evbus_test_apply (fixture->broker, "hook: {'*': {name: stop}}\n");
   fixture->hook->deaf = TRUE;
   evbus_test_hook_hold (fixture->hook);
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 5);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
-  evbus_test_apply (fixture->broker, "hook: {'*': {name: race, delivery: {batch: 3}}}\n");
+  evbus_test_apply (fixture->broker, "hook: {'*': {name: stop, delivery: {batch: 3}}}\n");
   successor = g_list_model_get_item (routes, g_list_model_get_n_items (routes) - 1);
   evbus_test_put_numbers (fixture->broker, NULL, 5, 5);
   evbus_mailbox_get_async (evbus_route_get_mailbox (successor), NULL, NULL,
@@ -186,6 +158,6 @@ main (int    argc,
 
   evbus_test_init (&argc, &argv);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
-    g_test_add (tests[i].path, Fixture, tests[i].delivery, set_up, tests[i].run, tear_down);
+    g_test_add (tests[i].path, Fixture, tests[i].delivery, stop_set_up, tests[i].run, stop_tear_down);
   return g_test_run ();
 }

@@ -5,35 +5,7 @@
 /* What a stop answers: whether events had to be dropped, how many, and by whom;
  * and every stop of a broker the same. */
 
-#include "evbus-test.h"
-
-typedef struct {
-  EvbusTestHook *hook;
-  EvbusBroker *broker;
-  EvbusRoute *route;
-} Fixture;
-
-static void
-set_up (Fixture       *fixture,
-        gconstpointer  data)
-{
-  fixture->hook = evbus_test_hook_new ("stop");
-  fixture->broker = evbus_test_broker_new ();
-  fixture->route = evbus_test_add_hook (fixture->broker, fixture->hook, "*", data);
-}
-
-static void
-tear_down (Fixture       *fixture,
-           gconstpointer  data)
-{
-  evbus_test_hook_release (fixture->hook);
-  evbus_test_stop (fixture->broker);
-  g_assert_cmpuint (evbus_test_figure (fixture->broker, "queued"), ==, 0);
-  g_object_unref (fixture->route);
-  g_object_unref (fixture->broker);
-  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_running) == 0);
-  evbus_test_hook_free (fixture->hook);
-}
+#include "stop-test.h"
 
 static void
 wait_at_gate (Fixture *fixture)
@@ -280,6 +252,6 @@ main (int    argc,
 
   evbus_test_init (&argc, &argv);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
-    g_test_add (tests[i].path, Fixture, tests[i].delivery, set_up, tests[i].run, tear_down);
+    g_test_add (tests[i].path, Fixture, tests[i].delivery, stop_set_up, tests[i].run, stop_tear_down);
   return g_test_run ();
 }
