@@ -419,7 +419,8 @@ def terminal_output(arguments, environment, columns):
     return text.decode()
 
 
-def test_colours_are_for_terminals_that_want_them(service, environment):
+def test_colours_are_for_terminals_that_want_them(service, environment, evbusctl):
+    wait_for(lambda: evbusctl('routes').stdout.count('running') == 3, 'the routes to open')
     environment['TERM'] = 'xterm'
     environment.pop('NO_COLOR', None)
     assert '\x1b[32mrunning\x1b[0m' in terminal_output(['routes'], environment, 200)
