@@ -14,8 +14,8 @@
 
 #define MAX_INFLIGHT G_MAXUINT16
 
-/* What servers are known to take in MQTT 3.1.1, where they cannot say it. Some, as
- * Mosquitto, acknowledge what is beyond, and lose it. */
+/* What Mosquitto takes by default. In MQTT 3.1.1 a server cannot say it, and ends the
+ * connection over what is beyond. */
 #define MAX_INFLIGHT_UNTOLD 20
 
 static void
