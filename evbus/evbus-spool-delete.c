@@ -9,7 +9,7 @@
 #include "evbus-spool-store-private.h"
 
 /* Of one transaction: puts wait for its end. */
-#define MAX_ROWS 4096
+#define MAX_ROWS 16384
 #define MAX_BYTES (4 * 1024 * 1024)
 #define MAX_TIME (8 * G_TIME_SPAN_MILLISECOND)
 

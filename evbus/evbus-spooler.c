@@ -126,6 +126,14 @@ evbus_spooler_refuse (EvbusQueue *queue,
   refuse (queue, take, closed);
 }
 
+static void
+tend_in (EvbusSpooler *self,
+         gint64        delay)
+{
+  if (g_atomic_int_compare_and_exchange (&self->armed, FALSE, TRUE))
+    g_source_set_ready_time (self->upkeep, g_get_monotonic_time () + delay);
+}
+
 /* Unless that is to be sooner. */
 static void
 wake_up_at (EvbusSpooler *self,
@@ -136,14 +144,21 @@ wake_up_at (EvbusSpooler *self,
     g_source_set_ready_time (self->upkeep, g_get_monotonic_time () + UPKEEP_US);
 }
 
+/* Each time a few milliseconds; in a row while nothing comes and there is something to
+ * delete, so that the space of a backlog is back soon after that is gone. */
 static void
 keep_up (EvbusSpooler *self)
 {
+  gboolean idle = self->stored == 0;
+  gboolean more;
+
   self->stored = 0;
+  more = evbus_budget_keep (&self->budget);
   /* On a full disk it is looked again and again whether there is space. */
-  if (evbus_budget_keep (&self->budget) ||
-      evbus_spool_get_condition (self->spool, NULL) == EVBUS_SPOOL_CONDITION_FULL)
+  if (evbus_spool_get_condition (self->spool, NULL) == EVBUS_SPOOL_CONDITION_FULL)
     evbus_spooler_tend (self);
+  else if (more)
+    tend_in (self, idle && evbus_spool_has_settled (self->spool) ? 0 : UPKEEP_US);
   else if (self->budget.again != G_MAXINT64)
     wake_up_at (self, self->budget.again);
 }
@@ -353,8 +368,7 @@ evbus_spooler_unlock_routes (EvbusSpooler *self)
 void
 evbus_spooler_tend (EvbusSpooler *self)
 {
-  if (g_atomic_int_compare_and_exchange (&self->armed, FALSE, TRUE))
-    g_source_set_ready_time (self->upkeep, g_get_monotonic_time () + UPKEEP_US);
+  tend_in (self, UPKEEP_US);
 }
 
 void

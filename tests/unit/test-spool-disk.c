@@ -15,6 +15,7 @@
 #include "spool-test.h"
 
 #include "evbus-limits-private.h"
+#include "evbus-spool-store-private.h"
 
 #define DEADLINE (60 * G_TIME_SPAN_SECOND)
 
@@ -186,6 +187,85 @@ test_space (Fixture       *fixture,
       g_assert_cmpint (size_of (fixture, "spool.db-wal"), <=, EVBUS_SPOOL_WAL_BYTES);
     }
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
+}
+
+/* ---- The log, while others read. */
+
+typedef struct {
+  EvbusSpool *spool;
+  EvbusSpoolRoute *route;
+  int quit;           /* atomic */
+  guint n_turns;      /* the thread's, until it is joined */
+} Looker;
+
+/* A route that reads its backlog, and begins again at its end. */
+static gpointer
+read_on (gpointer data)
+{
+  Looker *self = data;
+
+  while (!g_atomic_int_get (&self->quit))
+    {
+      g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (self->spool, self->route, NULL);
+      gboolean more = TRUE;
+
+      while (more && !g_atomic_int_get (&self->quit))
+        {
+          g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+
+          g_assert_true (evbus_spool_reader_read (reader, 256, 1024 * 1024, events, NULL, NULL));
+          more = events->len > 0;
+          self->n_turns += more;
+        }
+    }
+  return NULL;
+}
+
+/* The look at all that is stored, without its pauses. */
+static gpointer
+look_on (gpointer data)
+{
+  Looker *self = data;
+  g_autoptr(EvbusSql) sql = evbus_spool_schema_open_reader (self->spool, NULL);
+
+  while (!g_atomic_int_get (&self->quit))
+    {
+      EvbusSpoolCheck *check = evbus_spool_check_new (self->spool, sql);
+
+      while (evbus_spool_check_step (check) && !g_atomic_int_get (&self->quit))
+        self->n_turns++;
+      evbus_spool_check_free (check);
+    }
+  return NULL;
+}
+
+static void
+test_log_with_readers (Fixture       *fixture,
+                       gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  Looker reader = { fixture->spool, route }, looker = { fixture->spool, route };
+  GThread *reading, *looking;
+  gint64 largest = 0;
+
+  spool_test_put (fixture->spool, &route, 1, 0, 999, NULL);
+  reading = g_thread_new ("reader", read_on, &reader);
+  looking = g_thread_new ("looker", look_on, &looker);
+  for (guint i = 1; i <= 100; i++)
+    {
+      spool_test_append (fixture->spool, &route, 1, 1000 * i, 1000 * i + 999, 1500, NULL);
+      g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+      largest = MAX (largest, size_of (fixture, "spool.db-wal"));
+    }
+  g_atomic_int_set (&reader.quit, TRUE);
+  g_atomic_int_set (&looker.quit, TRUE);
+  g_thread_join (reading);
+  g_thread_join (looking);
+  g_test_message ("the log had %" G_GINT64_FORMAT " MiB; %u reads, %u looks", largest / 1024 / 1024, reader.n_turns,
+                  looker.n_turns);
+  g_assert_cmpint (largest, <=, EVBUS_SPOOL_WAL_BYTES);
+  g_assert_cmpuint (reader.n_turns, >, 0);
+  g_assert_cmpuint (looker.n_turns, >, 0);
 }
 
 /* With a backlog that stays, the rest comes back nevertheless. */
@@ -366,6 +446,7 @@ main (int    argc,
     { "/spool/clean-close", test_clean_close },
     { "/spool/space/drained", test_space },
     { "/spool/space/beside-backlog", test_space_beside_backlog },
+    { "/spool/space/log-with-readers", test_log_with_readers },
     { "/spool/full/limit", test_limit },
   };
 
