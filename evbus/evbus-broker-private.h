@@ -38,6 +38,7 @@ struct _EvbusBroker
   gboolean         stopped;
   char            *spool_directory; /* NULL: memory only */
   gsize            spool_bytes;
+  gint64           spool_max_age;   /* microseconds; 0: none */
   gboolean         opening;         /* the spool is being opened */
   EvbusSpool      *opened_spool;    /* it is open, but perhaps not in use yet */
   char            *spool_note;      /* how far that is, or why it failed; for a person; or NULL */
@@ -75,8 +76,9 @@ gboolean   evbus_broker_may_start_locked  (EvbusBroker   *self,
 gboolean   evbus_broker_use_spool_locked  (EvbusBroker  *self,
                                            GQueue       *done,
                                            GError      **error);
-void       evbus_broker_set_spool_bytes   (EvbusBroker  *self,
-                                           gsize         spool_bytes);
+void       evbus_broker_set_spool_budget  (EvbusBroker  *self,
+                                           gsize         spool_bytes,
+                                           gint64        max_age);
 /* Finds what @added go on with in the spool, of @routes, which are all that there
  * will be; the one of @removed that each replaces is put into @predecessors. */
 gboolean   evbus_broker_claim_locked      (EvbusBroker  *self,

@@ -258,7 +258,7 @@ change_settings (EvbusBroker         *self,
   evbus_broker_set_reject_unrouted (self, settings->reject_unrouted);
   evbus_broker_set_stop_timeout (self, settings->stop_timeout);
   evbus_queue_set_budget (self->queue, settings->queue_events, settings->queue_bytes, &change->done);
-  evbus_broker_set_spool_bytes (self, settings->spool_bytes);
+  evbus_broker_set_spool_budget (self, settings->spool_bytes, settings->spool_max_age);
   if (settings->spool_directory != NULL)
     evbus_broker_set_spool_directory (self, strcmp (settings->spool_directory, EVBUS_SPOOL_NONE) == 0
                                               ? NULL : settings->spool_directory);

@@ -67,13 +67,15 @@ evbus_broker_set_spool_directory (EvbusBroker *self,
 }
 
 void
-evbus_broker_set_spool_bytes (EvbusBroker *self,
-                              gsize        spool_bytes)
+evbus_broker_set_spool_budget (EvbusBroker *self,
+                               gsize        spool_bytes,
+                               gint64       max_age)
 {
   g_mutex_lock (&self->lock);
   self->spool_bytes = spool_bytes;
+  self->spool_max_age = max_age;
   if (self->spooler != NULL)
-    evbus_spooler_set_max_bytes (self->spooler, spool_bytes);
+    evbus_spooler_set_budget (self->spooler, spool_bytes, max_age);
   g_mutex_unlock (&self->lock);
 }
 
@@ -183,7 +185,7 @@ evbus_broker_use_spool_locked (EvbusBroker  *self,
 
   self->spool = evbus_spool_ref (self->opened_spool);
   self->spooler = evbus_spooler_new (self->spool, self->queue);
-  evbus_spooler_set_max_bytes (self->spooler, self->spool_bytes);
+  evbus_spooler_set_budget (self->spooler, self->spool_bytes, self->spool_max_age);
   if (!evbus_broker_claim_locked (self, self->routes, self->routes, NULL, NULL, error))
     {
       evbus_spooler_close (self->spooler);

@@ -12,6 +12,10 @@
 /* How long events are expired before others get their turn. */
 #define EXPIRE_US (50 * (gint64) 1000)
 
+/* How often ages are looked at: a tenth of what is allowed, between these two. */
+#define MIN_LOOK_US (100 * (gint64) 1000)
+#define MAX_LOOK_US (60 * (gint64) G_USEC_PER_SEC)
+
 /* Between two messages that dead letters expire. */
 #define SAY_US (60 * (gint64) G_USEC_PER_SEC)
 
@@ -97,18 +101,18 @@ tell (EvbusBudget *self,
 static guint
 expire_dead (EvbusBudget *self,
              const Share *share,
-             guint64      weight)
+             guint64      weight,
+             gint64       put_before)
 {
   guint64 n_counted = evbus_queue_count_dead (self->queue, share->spool_route);
   guint n = 0;
 
   if (n_counted == 0 ||
       !evbus_spool_lose_dead (self->spool, share->spool_route, G_STRUCT_OFFSET (EvbusLedger, expired),
-                              MIN (n_counted, EVBUS_EXPIRE_EVENTS), weight, &n, NULL) || n == 0)
+                              MIN (n_counted, EVBUS_EXPIRE_EVENTS), weight, put_before, &n, NULL) || n == 0)
     return 0;
 
   evbus_queue_lose_dead (self->queue, share->spool_route, n, G_STRUCT_OFFSET (EvbusLedger, expired));
-  tell (self, share);
   return n;
 }
 
@@ -116,11 +120,12 @@ expire_dead (EvbusBudget *self,
 static void
 report_expired (EvbusBudget     *self,
                 EvbusSpoolRoute *spool_route,
-                GPtrArray       *expired)
+                GPtrArray       *expired,
+                const char      *reason)
 {
   const EvbusLeft left = {
     .events = (EvbusEvent **) expired->pdata, .n_events = expired->len,
-    .fate = EVBUS_FATE_EXPIRED, .reason = "the route's backlog is over its share of the spool",
+    .fate = EVBUS_FATE_EXPIRED, .reason = reason,
   };
 
   evbus_queue_report (self->queue, spool_route, &left);
@@ -144,7 +149,7 @@ expire_queued (EvbusBudget *self,
     n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, expired, NULL);
   g_mutex_unlock (&self->claiming);
   if (expired != NULL)
-    report_expired (self, share->spool_route, expired);
+    report_expired (self, share->spool_route, expired, "the route's backlog is over its share of the spool");
   return n;
 }
 
@@ -155,12 +160,16 @@ expire_share (EvbusBudget *self,
               guint64      max_weight)
 {
   guint64 weight = share->queued + share->dead;
+  guint n;
 
   if (share->shared || weight <= max_weight)
     return 0;
-  if (share->dead > 0)
-    return expire_dead (self, share, weight - max_weight);
-  return expire_queued (self, share, max_weight);
+  if (share->dead == 0)
+    return expire_queued (self, share, max_weight);
+  n = expire_dead (self, share, weight - max_weight, G_MAXINT64);
+  if (n > 0)
+    tell (self, share);
+  return n;
 }
 
 /* A route that rather holds up its producers does so while the spool is full and it
@@ -212,6 +221,58 @@ expire_some (EvbusBudget *self)
   return n;
 }
 
+/* Of a route that nobody has. */
+static guint
+expire_old_queued (EvbusBudget *self,
+                   const Share *share,
+                   gint64       put_before)
+{
+  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  guint n = 0;
+
+  g_mutex_lock (&self->claiming);
+  if (evbus_spool_route_is_orphan (share->spool_route))
+    n = evbus_spool_expire_older (self->spool, share->spool_route, put_before, EVBUS_EXPIRE_EVENTS, expired);
+  g_mutex_unlock (&self->claiming);
+  report_expired (self, share->spool_route, expired, "it grew older than the whole spool's max_age");
+  return n;
+}
+
+/* What is older than anything may be. Returns how many went; 0 too while it is not time to
+ * look, and sets when it will be. */
+static guint
+expire_old (EvbusBudget *self)
+{
+  guint seconds = g_atomic_int_get (&self->max_age);
+  gint64 max_age = seconds * (gint64) G_USEC_PER_SEC;
+  gint64 put_before = evbus_spool_get_time (self->spool) - max_age;
+  g_autoptr(GPtrArray) routes = NULL;
+  g_autoptr(GArray) shares = NULL;
+  guint n = 0, n_left = 0;
+
+  if (seconds != self->seen_age)
+    self->next_ages = 0;
+  self->seen_age = seconds;
+  if (seconds == 0 || g_get_monotonic_time () < self->next_ages)
+    return 0;
+
+  routes = evbus_queue_dup_routes (self->queue);
+  shares = list_shares (self, routes);
+  for (guint i = 0; i < shares->len; i++)
+    {
+      const Share *share = &g_array_index (shares, Share, i);
+
+      n_left += share->dead > 0 || (share->route == NULL && share->queued > 0);
+      if (share->dead > 0 && !share->shared)
+        n += expire_dead (self, share, G_MAXUINT64, put_before);
+      if (share->route == NULL && share->queued > 0)
+        n += expire_old_queued (self, share, put_before);
+    }
+  if (n == 0)
+    self->next_ages = n_left > 0 ? g_get_monotonic_time () + CLAMP (max_age / 10, MIN_LOOK_US, MAX_LOOK_US) : 0;
+  return n;
+}
+
 /* An orphan that has nothing goes after a while. Sets when to look again. */
 static void
 forget_spent (EvbusBudget *self)
@@ -237,6 +298,8 @@ forget_spent (EvbusBudget *self)
         rest = MIN (rest, of_route);
     }
   self->again = rest == G_MAXINT64 ? rest : g_get_monotonic_time () + rest;
+  if (self->next_ages > 0)
+    self->again = MIN (self->again, self->next_ages);
 }
 
 gboolean
@@ -246,7 +309,7 @@ evbus_budget_keep (EvbusBudget *self)
   gboolean more = evbus_spool_maintain (self->spool);
   guint n;
 
-  while ((n = expire_some (self)) > 0 && g_get_monotonic_time () < end)
+  while ((n = expire_some (self) + expire_old (self)) > 0 && g_get_monotonic_time () < end)
     more |= evbus_spool_maintain (self->spool);
   forget_spent (self);
   return more || n > 0;

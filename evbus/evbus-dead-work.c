@@ -192,7 +192,7 @@ forget_some_locked (EvbusBroker    *broker,
       return FALSE;
     }
   if (!evbus_spool_lose_dead (self->spool, self->route, G_STRUCT_OFFSET (EvbusLedger, dropped),
-                              EVBUS_SPOOL_STEP_LETTERS, G_MAXUINT64, &n_dropped, error))
+                              EVBUS_SPOOL_STEP_LETTERS, G_MAXUINT64, G_MAXINT64, &n_dropped, error))
     return FALSE;
   *more = n_dropped > 0;
   if (*more)

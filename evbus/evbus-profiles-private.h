@@ -22,6 +22,7 @@ typedef struct {
   guint    stop_timeout;     /* milliseconds */
   char    *spool_directory;  /* NULL: not set; "none": memory only */
   gsize    spool_bytes;
+  gint64   spool_max_age;    /* microseconds; 0: none */
 } EvbusSettings;
 
 /* (element-type EvbusRouteSpec) (transfer none), in the order of the files,

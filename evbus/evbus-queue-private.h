@@ -44,6 +44,7 @@ typedef struct _EvbusQueue {
   gboolean         closed;
   gboolean         reject_unrouted;
   gboolean         durable;        /* puts are answered once they are in the spool */
+  guint            spool_max_age;  /* atomic: seconds, the age at which all in the spool expires; 0: none */
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone, once there is one */
   guint64          unrouted;

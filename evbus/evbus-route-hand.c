@@ -6,6 +6,16 @@
 
 #include "evbus-clock-private.h"
 
+/* The route's own, but no more than the whole spool's. */
+static gint64
+get_max_age (EvbusRoute *route)
+{
+  gint64 max_age = route->spec->delivery.max_age;
+  gint64 of_spool = g_atomic_int_get (&route->queue->spool_max_age) * (gint64) G_USEC_PER_SEC;
+
+  return of_spool > 0 && (max_age <= 0 || of_spool < max_age) ? of_spool : max_age;
+}
+
 /* When an event that waits since @since, which may be before this boot, is too
  * old: boot time; -1: never. */
 static gint64
@@ -13,7 +23,7 @@ expiry_of (EvbusRoute *route,
            EvbusEvent *event,
            gint64      since)
 {
-  gint64 max_age = route->spec->delivery.max_age;
+  gint64 max_age = get_max_age (route);
 
   if (event->max_age > 0 && (max_age <= 0 || event->max_age < max_age))
     max_age = event->max_age;
@@ -63,7 +73,7 @@ static gboolean
 may_have_expired (EvbusRoute *route,
                   gint64      now)
 {
-  gint64 max_age = route->spec->delivery.max_age;
+  gint64 max_age = get_max_age (route);
 
   return (max_age > 0 && now >= held_since (route, 0) + max_age) ||
          (route->hand.next_expiry > 0 && now >= route->hand.next_expiry);

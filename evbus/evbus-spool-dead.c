@@ -269,6 +269,7 @@ choose_oldest (EvbusSpool      *self,
                EvbusSpoolRoute *route,
                guint            max_letters,
                guint64          max_weight,
+               gint64           put_before,
                gint64          *last,
                guint           *n_letters,
                guint64         *weight)
@@ -282,6 +283,13 @@ choose_oldest (EvbusSpool      *self,
   sqlite3_bind_int64 (rows, 3, route->id);
   while (*weight < max_weight && evbus_sql_step (self->sql, rows, &self->failure) > 0)
     {
+      EvbusRecordInfo info;
+
+      /* One that is damaged is of no age. */
+      if (put_before != G_MAXINT64 &&
+          evbus_record_check (sqlite3_column_blob (rows, 2), sqlite3_column_bytes (rows, 2), &info) > 0 &&
+          info.put >= put_before)
+        break;
       *last = sqlite3_column_int64 (rows, 0);
       *weight += sqlite3_column_bytes (rows, 2);
       (*n_letters)++;
@@ -295,6 +303,7 @@ evbus_spool_lose_dead (EvbusSpool       *self,
                        gsize             account,
                        guint             max_letters,
                        guint64           weight,
+                       gint64            put_before,
                        guint            *n_letters,
                        GError          **error)
 {
@@ -307,7 +316,7 @@ evbus_spool_lose_dead (EvbusSpool       *self,
     return TRUE;
   evbus_spool_begin (self);
   if (self->failure == NULL)
-    choose_oldest (self, route, max_letters, MIN (weight, EVBUS_SPOOL_STEP_BYTES), &last, &n, &found);
+    choose_oldest (self, route, max_letters, MIN (weight, EVBUS_SPOOL_STEP_BYTES), put_before, &last, &n, &found);
   if (self->failure == NULL && n > 0)
     evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD_OF_ROUTE, &self->failure, "ii", route->id, last);
   self->weight_removed += found;
@@ -400,7 +409,7 @@ evbus_spool_forget_route (EvbusSpool       *self,
   while (n > 0)
     {
       if (!evbus_spool_lose_dead (self, route, G_STRUCT_OFFSET (EvbusLedger, dropped), EVBUS_SPOOL_STEP_LETTERS,
-                                  G_MAXUINT64, &n, error))
+                                  G_MAXUINT64, G_MAXINT64, &n, error))
         return FALSE;
     }
 

@@ -317,16 +317,28 @@ gboolean     evbus_spool_list_dead_numbers (EvbusSpool      *self,
                                         GArray              *numbers,
                                         GError             **error);
 /* Writer. Takes the route's oldest away until @weight bytes of records are gone, at
- * most @max_letters and not much more than %EVBUS_SPOOL_STEP_BYTES at a time; they go
- * from dead to another account of the ledger, whose offset is @account. Commits.
+ * most @max_letters and not much more than %EVBUS_SPOOL_STEP_BYTES at a time, up to the first
+ * whose event was not put before @put_before (by the steady clock); they go from dead to
+ * another account of the ledger, whose offset is @account. Commits.
  * @n_letters: (out): how many went. */
 gboolean     evbus_spool_lose_dead     (EvbusSpool          *self,
                                         EvbusSpoolRoute     *route,
                                         gsize                account,
                                         guint                max_letters,
                                         guint64              weight,
+                                        gint64               put_before,
                                         guint               *n_letters,
                                         GError             **error);
+/* What the spool's steady clock shows. Any thread. */
+gint64       evbus_spool_get_time        (EvbusSpool          *self);
+/* Writer. Of a route that nobody has: what it has queued and was put before @put_before
+ * expires, oldest first, at most @max_events at a time; appended to @expired (EvbusEvent,
+ * transfer full). Returns how many. */
+guint        evbus_spool_expire_older    (EvbusSpool          *self,
+                                        EvbusSpoolRoute     *route,
+                                        gint64               put_before,
+                                        guint                max_events,
+                                        GPtrArray           *expired);
 /* Returns FALSE with %EVBUS_ERROR_NOT_FOUND. */
 gboolean     evbus_spool_set_missing   (EvbusSpool       *self,
                                         gint64            number,

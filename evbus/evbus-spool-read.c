@@ -305,6 +305,64 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
 
 /* ---- A budget. */
 
+gint64
+evbus_spool_get_time (EvbusSpool *self)
+{
+  return self->ahead + evbus_clock_get_boot_time ();
+}
+
+/* The first @n of @events leave: those that were pending, then those after the position. */
+static void
+settle_expired (EvbusSpoolReader *reader,
+                GPtrArray        *events,
+                guint             n,
+                gboolean          all,
+                guint             n_damaged)
+{
+  EvbusLedger change = { .expired = n, .dropped = all ? n_damaged : 0 };
+  gint64 position = 0;
+  guint64 weight = 0;
+  guint left = 0;
+
+  for (guint i = 0; i < n; i++)
+    weight += ((EvbusEvent *) events->pdata[i])->weight;
+  if (all)
+    position = reader->position;
+  else if (n > reader->n_pending)
+    position = ((EvbusEvent *) events->pdata[n - 1])->seq;
+  while (left < reader->pending->len && !all &&
+         (n == 0 || g_array_index (reader->pending, gint64, left) <= ((EvbusEvent *) events->pdata[n - 1])->seq))
+    left++;
+  if (all)
+    left = reader->n_pending;
+  evbus_spool_settle (reader->spool, reader->route, position,
+                      (gint64 *) (gpointer) reader->pending->data + left, reader->pending->len - left,
+                      &change, weight, NULL, 0);
+}
+
+guint
+evbus_spool_expire_older (EvbusSpool      *self,
+                          EvbusSpoolRoute *route,
+                          gint64           put_before,
+                          guint            max_events,
+                          GPtrArray       *expired)
+{
+  g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (self, route, NULL);
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  guint n_damaged = 0, n = 0;
+
+  if (reader == NULL || !evbus_spool_reader_read (reader, max_events, G_MAXSIZE, events, &n_damaged, NULL))
+    return 0;
+  while (n < events->len && ((EvbusEvent *) events->pdata[n])->since < put_before - self->ahead)
+    n++;
+  if (n == 0 && (events->len > 0 || n_damaged == 0))
+    return 0;
+  settle_expired (reader, events, n, n == events->len, n_damaged);
+  for (guint i = 0; i < n; i++)
+    g_ptr_array_add (expired, evbus_event_ref (events->pdata[i]));
+  return n;
+}
+
 static void
 book_expired (EvbusSpoolRoute *route,
               gint64           after,

@@ -45,9 +45,10 @@ void          evbus_spooler_load_figures (EvbusSpooler *self);
 
 /* From any thread: a route has settled something. */
 void          evbus_spooler_tend   (EvbusSpooler *self);
-/* From any thread: what the spool may hold. */
-void          evbus_spooler_set_max_bytes (EvbusSpooler *self,
-                                           gsize         max_bytes);
+/* From any thread: what the spool may hold, and for how long (microseconds; 0: for ever). */
+void          evbus_spooler_set_budget (EvbusSpooler *self,
+                                        gsize         max_bytes,
+                                        gint64        max_age);
 
 /* From any thread: has @job called once on the listener's thread, soon, with TRUE;
  * with FALSE if the spool is closed before its turn comes. FALSE: it is closed

@@ -372,10 +372,16 @@ evbus_spooler_tend (EvbusSpooler *self)
 }
 
 void
-evbus_spooler_set_max_bytes (EvbusSpooler *self,
-                             gsize         max_bytes)
+evbus_spooler_set_budget (EvbusSpooler *self,
+                          gsize         max_bytes,
+                          gint64        max_age)
 {
+  guint seconds = (guint) ((max_age + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC);
+
   g_atomic_pointer_set (&self->budget.max_bytes, max_bytes);
+  g_atomic_int_set (&self->budget.max_age, seconds);
+  g_atomic_int_set (&self->queue->spool_max_age, seconds);
+  evbus_spooler_tend (self);
 }
 
 void
