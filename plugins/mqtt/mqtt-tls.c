@@ -138,7 +138,8 @@ mqtt_tls_new (const MqttOptions  *options,
   SSL_CTX_set_app_data (context, found);
   SSL_CTX_set_client_cert_cb (context, on_wanted);
   expect_server (options, context);
-  if (load_authorities (options, context, error) && load_own (options, context, error))
+  /* The system's authorities are many, and take their time. */
+  if (load_own (options, context, error) && load_authorities (options, context, error))
     return context;
   SSL_CTX_free (context);
   return NULL;
