@@ -154,7 +154,7 @@ def test_who_hears_of_changes(system, group, hears):
 def test_nobody_else_owns_the_name(system):
     system.stop()
     impostor = subprocess.run([*as_user('nobody', MEMBER_GROUP), *system.arguments[system.arguments.index(
-        next(argument for argument in system.arguments if argument.endswith('evbusd'))):]],
+        next(argument for argument in system.arguments if argument.endswith('evbusd'))):], '--no-spool'],
         env=system.environment, text=True, capture_output=True, check=False, timeout=20)
     assert impostor.returncode == 1
     assert 'cannot own the name org.evbus1' in impostor.stderr
