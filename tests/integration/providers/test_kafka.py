@@ -22,6 +22,12 @@ def plain(adaptor, **options):
     return {**options, 'connection': {'bootstrap_servers': f'127.0.0.1:{adaptor.ports[0]}', **options.get('connection', {})}}
 
 
+def assert_all_there(trial):
+    """In whatever order: where one of several requests fails, brokers refuse those that
+    were sent after it, and the mock cluster does not."""
+    assert {event.id: event.body for event in trial.received()} == dict(trial.sent)
+
+
 def only_dead_letter(trial):
     (letter,) = wait_for(trial.dead_letters, 'the dead letter')
     return letter[4], letter[3]
@@ -39,6 +45,46 @@ def test_a_profile_of_pop_evbus(trial, adaptor):
     for topic in topics:
         assert [(event.id, event.body, event.routing_key) for event in adaptor.read(topic)] == [
             (event_id, data, 'a key') for event_id, data in trial.sent]
+
+
+def test_an_event_needs_all_its_topics(trial, adaptor):
+    bad = f'{trial.destination}-bad'
+    for topic in trial.destination, bad:
+        adaptor.prepare(topic)
+    adaptor.command('topic-error', bad, UNKNOWN_TOPIC)
+    trial.start(plain(adaptor, topics=[trial.destination, bad], rdkafka={'topic.metadata.propagation.max.ms': 300}),
+                prepare=False)
+    trial.put(5)
+    assert f'/{bad}: ' in trial.wait_state('broken')
+    trial.wait_ledger(accepted=5, delivered=0, queued=5)
+    adaptor.command('topic-error', bad, 0)
+    trial.wait_delivered()
+    trial.assert_nothing_lost()
+    trial.destination = bad
+    trial.assert_received_once()
+
+
+def test_a_secret_among_what_is_passed_through(trial, adaptor):
+    options = adaptor.options(trial.destination)
+    options['rdkafka'] = {'sasl.password': options['connection'].pop('sasl_plain_password')}
+    trial.start(options)
+    trial.put(5)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
+def test_a_topic_for_each_event(trial, adaptor, proxy):
+    """librdkafka keeps what it knows of a topic; a producer that has met a thousand gives way."""
+    trial.start(adaptor.options('', port=proxy.port) | {'topics': ['{routing_key}']})
+    trial.put_bytes(b'x', key=f'{trial.destination}-0')
+    trial.wait_delivered()
+    before = proxy.connections
+    for n in range(1, 1200):
+        trial.put_bytes(b'x', key=f'{trial.destination}-{n}')
+    trial.wait_delivered()
+    assert proxy.connections > before
+    records = [adaptor.records(f'{trial.destination}-1199', partition) for partition in range(4)]
+    assert sum(map(len, records)) == 1
 
 
 def test_what_a_message_has(trial, adaptor):
@@ -142,7 +188,7 @@ def test_a_batch_that_is_too_large_as_a_whole(trial, adaptor):
     adaptor.command('errors', PRODUCE, TOO_LARGE, TOO_LARGE)
     trial.put(200)
     trial.wait_delivered()
-    trial.assert_nothing_lost()
+    assert_all_there(trial)
 
 
 @pytest.mark.parametrize('error', [TOO_LARGE, INVALID_RECORD])
@@ -164,7 +210,7 @@ def test_what_passes_is_tried_again_within_the_publish(trial, adaptor):
     trial.put(300)
     ledger = trial.wait_delivered()
     assert ledger['retried'] == 0
-    trial.assert_nothing_lost()
+    assert_all_there(trial)
 
 
 def test_a_topic_without_a_leader(trial, adaptor):
@@ -186,7 +232,7 @@ def test_a_producer_that_lost_its_numbers(trial, adaptor, error):
     adaptor.command('errors', PRODUCE, error)
     trial.put(300)
     trial.wait_delivered()
-    trial.assert_nothing_lost()
+    assert_all_there(trial)
 
 
 def test_a_user_who_may_not_be_idempotent(trial, adaptor):
@@ -278,6 +324,6 @@ def test_a_cluster_of_three(trial, adaptor, certificates):
             trial.put(300)
             trial.wait_delivered()
         cluster.command('up', -1)
-        trial.assert_nothing_lost()
+        assert_all_there(trial)
     finally:
         cluster.stop()
