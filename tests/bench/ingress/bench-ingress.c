@@ -251,14 +251,55 @@ start (Ingress     *self,
   return self->connection != NULL && find_window (self, error);
 }
 
+static void
+on_stopped (GObject      *source,
+            GAsyncResult *result,
+            gpointer      user_data)
+{
+  gboolean *stopped = user_data;
+
+  evbus_broker_stop_finish (EVBUS_BROKER (source), result, NULL);
+  *stopped = TRUE;
+}
+
+/* Of whatever there is, so that leaks are found. */
+static void
+end (Ingress *self)
+{
+  gboolean stopped = self->broker == NULL;
+
+  if (!stopped)
+    evbus_broker_stop_async (self->broker, NULL, on_stopped, &stopped);
+  while (!stopped)
+    g_main_context_iteration (NULL, TRUE);
+
+  for (guint i = 0; i < G_N_ELEMENTS (self->routes); i++)
+    g_clear_object (&self->routes[i]);
+  g_clear_object (&self->broker);
+  g_clear_pointer (&self->body, g_bytes_unref);
+  g_clear_pointer (&self->connection, bench_library.close);
+}
+
+static void
+run (Ingress    *self,
+     const char *provider)
+{
+  double share = bench_library.share > 0 ? bench_library.share : SHARE;
+  g_autofree char *memory = g_strdup_printf ("ingress-%s-memory", provider);
+  g_autofree char *rate = g_strdup_printf ("ingress-%s", provider);
+  g_autofree char *batching = g_strdup_printf ("ingress-%s-batching", provider);
+
+  bench_run (&(Bench) { memory, "MiB", 1, TRUE, get_memory, NULL, 4, self });
+  bench_run (&(Bench) { rate, "events/s", share, FALSE, run_many, run_library, 0, self });
+  bench_run (&(Bench) { batching, "events/s", 1, FALSE, run_many, run_single, 0, self });
+}
+
 int
 main (int    argc,
       char **argv)
 {
-  double share = bench_library.share > 0 ? bench_library.share : SHARE;
   Ingress self = { 0 };
   g_autoptr (GError) error = NULL;
-  g_autofree char *names[3] = { NULL };
 
   bench_init (&argc, &argv);
   if (argc != 3)
@@ -266,18 +307,12 @@ main (int    argc,
       g_printerr ("usage: %s PROVIDER CONFIG, as run-ingress gives them\n", g_get_prgname ());
       return 2;
     }
-  names[0] = g_strdup_printf ("ingress-%s-memory", argv[1]);
-  names[1] = g_strdup_printf ("ingress-%s", argv[1]);
-  names[2] = g_strdup_printf ("ingress-%s-batching", argv[1]);
 
-  if (!start (&self, argv[2], &error))
-    {
-      bench_fail (names[1], "start", error->message);
-      return bench_finish ();
-    }
+  if (start (&self, argv[2], &error))
+    run (&self, argv[1]);
+  else
+    bench_fail (argv[1], "start", error->message);
 
-  bench_run (&(Bench) { names[0], "MiB", 1, TRUE, get_memory, NULL, 4, &self });
-  bench_run (&(Bench) { names[1], "events/s", share, FALSE, run_many, run_library, 0, &self });
-  bench_run (&(Bench) { names[2], "events/s", 1, FALSE, run_many, run_single, 0, &self });
+  end (&self);
   return bench_finish ();
 }
