@@ -10,41 +10,9 @@ import sqlite3
 
 import pytest
 
+from damages import DAMAGES, damage_one
 from spool_facts import Facts
 from spool_store import Store, attempt, scaled
-
-PAGE = 4096
-
-
-def truncate(rng, content):
-    return content[:rng.randrange(len(content) + 1)]
-
-
-def flip(rng, content):
-    content = bytearray(content)
-    for _ in range(rng.choice((1, 1, 8, 100))):
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    return content
-
-
-def overwrite(rng, content):
-    """A page, by nothing, by noise, or by another page."""
-    start = rng.randrange(max(len(content) // PAGE, 1)) * PAGE
-    other = rng.randrange(max(len(content) // PAGE, 1)) * PAGE
-    page = rng.choice((bytes(PAGE), rng.randbytes(PAGE), content[other:other + PAGE]))
-    return content[:start] + page + content[start + PAGE:]
-
-
-def garble_header(rng, content):
-    content = bytearray(content)
-    for _ in range(3):
-        content[rng.randrange(100)] = rng.randrange(256)
-    return content
-
-
-def make_foreign(rng, content):
-    return rng.choice((b'', b'not a database\n' * 1000, rng.randbytes(10000), bytes(len(content))))
-
 
 @pytest.fixture(scope='module')
 def spools(tmp_path_factory):
@@ -83,16 +51,13 @@ def check(store):
         facts.check_nothing_lost()
 
 
-@pytest.mark.parametrize('damage', [truncate, flip, overwrite, garble_header, make_foreign])
+@pytest.mark.parametrize('damage', DAMAGES)
 def test_it_starts(spools, folder, damage):
     for seed in range(scaled(12, 2000)):
         rng = random.Random(f'{damage.__name__} {seed}')
         store = Store(folder)
         shutil.copytree(rng.choice(spools), store.root, dirs_exist_ok=True)
-        files = [path for path in sorted((store.root / 'spool').iterdir())
-                 if path.name.startswith('spool.db') and not path.name.endswith('-shm') and path.stat().st_size > 0]
-        victim = rng.choice(files)
-        victim.write_bytes(damage(rng, victim.read_bytes()))
+        victim = damage_one(rng, damage, store.root / 'spool')
         attempt(f'{damage.__name__} {seed}, {victim.name}', check, store)
 
 
