@@ -164,15 +164,23 @@ def test_the_drain_has_a_deadline(evbusd, client):
     assert re.search(r'5 accepted, [01] delivered, [45] not delivered', daemon.log())
 
 
-def test_a_second_sigterm_hurries(evbusd, client):
-    daemon = evbusd(SLOW % ('10m', 60000))
+def test_a_second_sigterm_hurries(evbusd, client, folder):
+    """What it does not wait for is kept for the next life."""
+    record = folder / 'record'
+    arguments = ['--session', '--spool', str(folder / 'spool')]
+    config = "evbus: {stop_timeout: 10m}\nsink: {'*': {mode: %s, record: %s, delivery: {name: one, batch: 1}}}"
+    daemon = evbusd(config % ('block', record), arguments=arguments)
     client.wait_running(1)
-    client.put('k', BODY)
+    ids = [client.put('k', BODY) for _ in range(3)]
     daemon.signal(signal.SIGTERM)
     daemon.wait_log('asked to stop; delivering')
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0, daemon.log()
     assert 'stopping at once' in daemon.log()
+
+    evbusd(config % ('confirm', record), arguments=arguments)
+    client.wait_ledger(accepted=3, delivered=3, queued=0)
+    assert record.read_text().splitlines() == ids
 
 
 def test_bus_lost_drains_and_fails(evbusd, folder, environment):

@@ -39,6 +39,17 @@ publish (EvbusTestHook  *hook,
   return TRUE;
 }
 
+static gboolean
+fail_for_now (EvbusTestHook  *hook,
+              EvbusContext   *ctx,
+              EvbusBatch     *batch,
+              GCancellable   *cancellable,
+              GError        **error)
+{
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "not now");
+  return FALSE;
+}
+
 static void
 begin_with (Fixture    *fixture,
             const char *delivery)
@@ -519,6 +530,32 @@ test_ends (Fixture       *fixture,
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED);
 }
 
+/* An event that its destination fails until it is too old. */
+static void
+test_age (Fixture       *fixture,
+          gconstpointer  data)
+{
+  g_autoptr(GPtrArray) letters = NULL;
+  g_autoptr(GError) error = NULL;
+
+  fixture->sick->publish = fail_for_now;
+  evbus_test_put_numbers (fixture->broker, "sick", 0, 3);
+  evbus_test_wait_until (count_letters (fixture) == 3);
+  evbus_test_assert_ledger (fixture->broker, "accepted=3 dead=3");
+
+  /* They are still that after a restart. */
+  end (fixture);
+  fixture->sick->publish = publish;
+  begin (fixture);
+  letters = list (fixture, ROUTE, 0, 10, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (letters->len, ==, 3);
+  for (guint i = 0; i < letters->len; i++)
+    g_assert_cmpstr (evbus_dead_letter_get_reason (letters->pdata[i]), ==, "it grew older than max_age");
+  evbus_test_assert_ledger (fixture->broker, "accepted=3 dead=3");
+  g_assert_cmpuint (evbus_test_hook_length (fixture->sick), ==, 0);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -535,6 +572,7 @@ main (int    argc,
   ADD ("drop", NULL, test_drop);
   ADD ("orphan", NULL, test_orphan);
   ADD ("ends", NULL, test_ends);
+  ADD ("age", "{'max_age': <'300ms'>}", test_age);
   g_test_add_func ("/dead-letters/needs-a-spool", test_needs_a_spool);
 
   return g_test_run ();
