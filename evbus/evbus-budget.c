@@ -198,6 +198,7 @@ expire_some (EvbusBudget *self)
   gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
   guint64 stored = evbus_spool_get_weight (self->spool);
   const Share *largest = NULL;
+  guint64 total = 0;
   guint64 most = 0;
   guint n = 0;
 
@@ -207,6 +208,7 @@ expire_some (EvbusBudget *self)
 
       if (share->route != NULL)
         n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
+      total += share->queued + share->dead;
       if (share->queued + share->dead > most)
         {
           most = share->queued + share->dead;
@@ -214,7 +216,9 @@ expire_some (EvbusBudget *self)
         }
     }
 
-  /* What is to be deleted is no reason for more. */
+  /* What is to be deleted is no reason for more, nor what the routes have settled and the
+   * spool has not yet written. */
+  stored = MIN (stored, total);
   if (stored > max_bytes && largest != NULL && n == 0 && !evbus_spool_has_settled (self->spool))
     n += expire_share (self, largest, most - MIN (most, stored - max_bytes));
   hold_back (self, shares, stored > max_bytes && n == 0 ? largest : NULL);
