@@ -190,13 +190,18 @@ bench_service_new_evbusd (BenchBus    *bus,
 {
   g_autoptr (BenchService) self = g_new0 (BenchService, 1);
   g_autoptr (GString) text = g_string_new (config);
+  g_autofree char *here = g_get_current_dir ();
   g_autofree char *path = NULL;
 
   self->connection = g_object_ref (bus->connection);
   self->name = g_strdup (BENCH_EVBUSD_NAME);
-  self->folder = g_dir_make_tmp ("evbus-bench-XXXXXX", error);
-  if (self->folder == NULL)
-    return NULL;
+  /* /tmp may be memory, the build folder hardly. */
+  self->folder = g_build_filename (here, "bench-service-XXXXXX", NULL);
+  if (g_mkdtemp (self->folder) == NULL)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "%s: %s", self->folder, g_strerror (errno));
+      return NULL;
+    }
 
   path = g_build_filename (self->folder, "evbus.yaml", NULL);
   g_string_replace (text, "@FOLDER@", self->folder, 0);
