@@ -3,6 +3,7 @@
  */
 
 #include <libpeas/peas.h>
+#include <openssl/crypto.h>
 
 #include "amqp-link.h"
 
@@ -195,5 +196,8 @@ peas_register_types (PeasObjectModule *module);
 G_MODULE_EXPORT void
 peas_register_types (PeasObjectModule *module)
 {
+  /* A thread that was given up in the middle of TLS must not find OpenSSL taken down while
+   * the process ends. */
+  OPENSSL_init_crypto (OPENSSL_INIT_NO_ATEXIT, NULL);
   peas_object_module_register_extension_type (module, EVBUS_TYPE_INGRESS, AMQP_TYPE_INGRESS);
 }

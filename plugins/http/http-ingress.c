@@ -4,6 +4,7 @@
 
 #include <evbus/evbus.h>
 #include <libpeas/peas.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "http-transfer.h"
@@ -409,5 +410,8 @@ peas_register_types (PeasObjectModule *module);
 G_MODULE_EXPORT void
 peas_register_types (PeasObjectModule *module)
 {
+  /* A thread that was given up in the middle of TLS must not find OpenSSL taken down while
+   * the process ends. */
+  OPENSSL_init_crypto (OPENSSL_INIT_NO_ATEXIT, NULL);
   peas_object_module_register_extension_type (module, EVBUS_TYPE_INGRESS, HTTP_TYPE_INGRESS);
 }
