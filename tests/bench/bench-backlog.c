@@ -9,7 +9,6 @@
 #include "bench.h"
 
 #include <evbus/evbus.h>
-#include <glib/gstdio.h>
 #include <unistd.h>
 
 #define N_EVENTS 1000000
@@ -192,21 +191,6 @@ end (Side *side)
   g_clear_pointer (&side->path, g_free);
 }
 
-static void
-remove_folder (const char *path)
-{
-  g_autoptr (GDir) folder = g_dir_open (path, 0, NULL);
-  const char *name;
-
-  while (folder != NULL && (name = g_dir_read_name (folder)) != NULL)
-    {
-      g_autofree char *file = g_build_filename (path, name, NULL);
-
-      g_unlink (file);
-    }
-  g_rmdir (path);
-}
-
 int
 main (int    argc,
       char **argv)
@@ -236,7 +220,6 @@ main (int    argc,
     bench_fail (bench.name, "start", error->message);
   end (&backlog.spool);
   end (&backlog.memory);
-  remove_folder (spool);
-  remove_folder (folder);
+  bench_remove_folder (folder);
   return bench_finish ();
 }

@@ -9,8 +9,6 @@
 
 #include "bench.h"
 
-#include <glib/gstdio.h>
-
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -213,24 +211,6 @@ bench_service_new_evbusd (BenchBus    *bus,
   return g_steal_pointer (&self);
 }
 
-static void
-remove_folder (const char *folder)
-{
-  g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
-  const char *name;
-
-  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (folder, name, NULL);
-
-      if (g_file_test (path, G_FILE_TEST_IS_DIR))
-        remove_folder (path);
-      else
-        g_unlink (path);
-    }
-  g_rmdir (folder);
-}
-
 void
 bench_service_free (BenchService *self)
 {
@@ -244,7 +224,7 @@ bench_service_free (BenchService *self)
     }
 
   if (self->folder != NULL)
-    remove_folder (self->folder);
+    bench_remove_folder (self->folder);
 
   g_clear_object (&self->process);
   g_clear_object (&self->connection);

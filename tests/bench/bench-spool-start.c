@@ -85,21 +85,6 @@ run_open (gpointer   data,
   return FALSE;
 }
 
-static void
-remove_folder (const char *path)
-{
-  g_autoptr (GDir) folder = g_dir_open (path, 0, NULL);
-  const char *name;
-
-  while (folder != NULL && (name = g_dir_read_name (folder)) != NULL)
-    {
-      g_autofree char *file = g_build_filename (path, name, NULL);
-
-      g_unlink (file);
-    }
-  g_rmdir (path);
-}
-
 int
 main (int    argc,
       char **argv)
@@ -122,6 +107,6 @@ main (int    argc,
     bench_run (&bench);
   else
     bench_fail (bench.name, "ours", error != NULL ? error->message : "no folder");
-  remove_folder (folder);
+  bench_remove_folder (folder);
   return bench_finish ();
 }

@@ -14,6 +14,8 @@
 
 #include "bench.h"
 
+#include <glib/gstdio.h>
+
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -101,6 +103,25 @@ guint
 bench_scale (guint n)
 {
   return quick ? MAX (n / QUICK_DIVISOR, 1) : n;
+}
+
+/* With all that is in it. */
+void
+bench_remove_folder (const char *folder)
+{
+  g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    {
+      g_autofree char *path = g_build_filename (folder, name, NULL);
+
+      if (g_file_test (path, G_FILE_TEST_IS_DIR))
+        bench_remove_folder (path);
+      else
+        g_unlink (path);
+    }
+  g_rmdir (folder);
 }
 
 double

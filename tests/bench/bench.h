@@ -60,6 +60,8 @@ void      bench_fail       (const char  *name,
                             const char  *message);
 int       bench_finish     (void);
 
+void      bench_remove_folder (const char *folder);
+
 double    bench_per_second (guint64      n,
                             gint64       start,
                             gint64       end);
