@@ -5,6 +5,7 @@
 #pragma once
 
 #include "evbus-event.h"
+#include "evbus-event-memory-private.h"
 
 G_BEGIN_DECLS
 
@@ -12,6 +13,7 @@ typedef struct _EvbusRouteSet EvbusRouteSet;
 
 struct _EvbusEvent
 {
+  EvbusEventBlock *block;        /* in which it stands, or NULL */
   int            ref_count;     /* atomic */
   guint          hops;
   gint64         time;          /* microseconds since 1970 UTC */

@@ -52,6 +52,7 @@ evbus_event_new (const EvbusEventInit *init)
   gsize size = init->size;
   const guint8 *data = init->data;
   gboolean share;
+  EvbusEventBlock *block;
   EvbusEvent *self;
   char *out;
 
@@ -59,10 +60,9 @@ evbus_event_new (const EvbusEventInit *init)
     data = g_bytes_get_data (init->bytes, &size);
   share = init->bytes != NULL && size >= SHARE_FROM_BYTES;
 
-  /* Not of the slice allocator: with several producers its magazines, which go
-   * from thread to thread, cost more than malloc()'s arenas do. */
-  self = g_malloc (sizeof *self + id_length + key_length + profile_length +
-                   type_length + 4 + (share ? 0 : size));
+  self = evbus_event_memory_new (sizeof *self + id_length + key_length + profile_length +
+                                 type_length + 4 + (share ? 0 : size), &block);
+  self->block = block;
   self->ref_count = 1;
   self->hops = init->hops;
   self->time = g_get_real_time ();
@@ -140,7 +140,7 @@ evbus_event_unref (EvbusEvent *self)
 
   g_clear_pointer (&self->attributes, g_variant_unref);
   g_clear_pointer (&self->bytes, g_bytes_unref);
-  g_free (self);
+  evbus_event_memory_free (self, self->block);
 }
 
 /**

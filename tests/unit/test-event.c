@@ -346,6 +346,53 @@ test_refs (Fixture       *fixture,
   g_assert_cmpuint (strlen (evbus_event_get_id (event)), ==, 36);
 }
 
+#define N_SIZES 1500
+
+/* A body of each size, so that they stand in memory in every way there is. */
+static gpointer
+put_sizes (gpointer broker)
+{
+  for (guint size = 0; size < N_SIZES; size += 7)
+    {
+      g_autofree char *body = g_strnfill (size, (char) ('a' + size % 26));
+      g_autoptr(GBytes) bytes = g_bytes_new (body, size);
+      g_autoptr(GError) error = NULL;
+      g_autofree char *id = evbus_producer_put_bytes_nowait (broker, "a.key", bytes, "text/plain", NULL, &error);
+
+      g_assert_no_error (error);
+      g_assert_nonnull (id);
+    }
+  return NULL;
+}
+
+/* Events are whole while others made at the same time come and go, and after the thread
+ * that made them has ended. */
+static void
+test_outlives_thread (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  const guint n_sizes = (N_SIZES + 6) / 7;
+  GThread *threads[N_THREADS];
+
+  for (guint t = 0; t < N_THREADS; t++)
+    threads[t] = g_thread_new ("sizes", put_sizes, fixture->broker);
+  for (guint t = 0; t < N_THREADS; t++)
+    g_thread_join (threads[t]);
+  evbus_test_wait_until (evbus_test_hook_length (fixture->hook) == N_THREADS * n_sizes);
+
+  for (guint i = 0; i < N_THREADS * n_sizes; i++)
+    {
+      EvbusEvent *event = evbus_test_hook_peek (fixture->hook, i);
+      gsize size;
+      const guint8 *body = evbus_event_get_data (event, &size);
+
+      g_assert_cmpuint (strlen (evbus_event_get_id (event)), ==, 36);
+      g_assert_cmpstr (evbus_event_get_content_type (event), ==, "text/plain");
+      for (gsize j = 0; j < size; j++)
+        g_assert_cmpuint (body[j], ==, 'a' + size % 26);
+    }
+}
+
 int
 main (int    argc,
       char **argv)
@@ -366,6 +413,7 @@ main (int    argc,
     { "/event/serializers/unknown", test_unknown_serializer },
     { "/event/attributes", test_attributes },
     { "/event/refs", test_refs },
+    { "/event/outlives-its-thread", test_outlives_thread },
   };
 
   evbus_test_init (&argc, &argv);
