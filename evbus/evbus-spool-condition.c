@@ -30,7 +30,7 @@ static EvbusSpoolCondition
 get_locked (EvbusSpool  *self,
             char       **note)
 {
-  if (self->failed != NULL)
+  if (self->failed != NULL && self->found == NULL)
     {
       *note = g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed);
       return EVBUS_SPOOL_CONDITION_FAILED;
@@ -120,9 +120,17 @@ evbus_spool_set_failed (EvbusSpool   *self,
                         const GError *error)
 {
   const char *message = error != NULL ? error->message : NULL;
+  gboolean explained;
 
   /* Which this thread alone writes. */
   if (g_strcmp0 (self->failed, message) == 0)
+    return;
+
+  /* Damage that was found explains it, and what to do is said. */
+  g_mutex_lock (&self->lock);
+  explained = self->found != NULL;
+  g_mutex_unlock (&self->lock);
+  if (error != NULL && explained)
     return;
 
   if (error != NULL)
