@@ -6,7 +6,7 @@ from collections import defaultdict
 
 
 class Lost(AssertionError):
-    """An event whose put was answered is nowhere."""
+    """An event whose put was answered is nowhere: not delivered, or not in the books."""
 
 
 class Facts:

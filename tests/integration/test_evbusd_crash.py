@@ -38,6 +38,8 @@ class Service(KilledService):
         daemon.stop()
         delivered = self.check()
         for route in routes.values():
+            if route['accepted'] < len(delivered):
+                raise Lost(f'the spool knows {route["accepted"]} events of {len(delivered)}')
             assert route['accepted'] == route['delivered'] == len(delivered), (routes, len(delivered))
         assert ledger['accepted'] == 2 * len(delivered), ledger
 
