@@ -122,11 +122,13 @@ put_letter (Anew           *self,
     .max_age = dead->event->max_age,
     .hops = dead->event->hops,
   };
+  EvbusEvent *event = evbus_event_new (&init);
   Letter *letter = g_new (Letter, 1);
 
+  event->known_id = FALSE;   /* no producer waits for its answer, or asks again */
   letter->anew = self;
   letter->number = dead->number;
-  evbus_broker_put_event_async (g_task_get_source_object (self->task), evbus_event_new (&init),
+  evbus_broker_put_event_async (g_task_get_source_object (self->task), event,
                                 g_task_get_cancellable (self->task), on_put, letter);
 }
 

@@ -111,10 +111,10 @@ fill_window (EvbusWorker *self,
   route->read_to = MAX (route->read_to, read_to);
   if (chunk != NULL)
     evbus_window_push (&route->window, chunk);
-  /* A reader may be ahead of what the listener has handed on; then that comes
-   * again and is only taken note of. */
-  live = evbus_spool_reader_n_pending (self->reader) == 0 &&
-         (route->pushed_to == read_to || (chunk == NULL && route->pushed_to == pushed_to));
+  /* Not by what was pushed alone: events accepted before a reload are pushed to the route
+   * before this one. A reader may be ahead of what the listener has handed on; then that
+   * comes again and is only taken note of. */
+  live = evbus_spool_reader_is_at_end (self->reader) && route->pushed_to <= MAX (read_to, pushed_to);
   if (live)
     {
       route->behind = FALSE;

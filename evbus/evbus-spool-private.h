@@ -237,6 +237,7 @@ EvbusSpoolReader *evbus_spool_reader_new_after (EvbusSpool       *spool,
 /* Of those pending when it was made: how many it has not read yet, and which
  * (gint64, appended). */
 guint        evbus_spool_reader_n_pending (EvbusSpoolReader *self);
+gboolean     evbus_spool_reader_is_at_end (EvbusSpoolReader *self);
 void         evbus_spool_reader_list_pending (EvbusSpoolReader *self,
                                            GArray           *seqs);
 /* Appends the next events, at most so many and so much (at least one, if there is

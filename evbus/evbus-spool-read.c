@@ -17,6 +17,7 @@ struct _EvbusSpoolReader
   gint64           position;
   GArray          *pending;      /* gint64: to be read first */
   guint            n_pending;    /* of those, how many were */
+  gboolean         at_end;       /* the last read found all that was stored when it began */
 
   /* How many there are to be found up to @until, by the ledger; 0: enough is known. */
   gint64           until;
@@ -71,6 +72,12 @@ guint
 evbus_spool_reader_n_pending (EvbusSpoolReader *self)
 {
   return self->pending->len - self->n_pending;
+}
+
+gboolean
+evbus_spool_reader_is_at_end (EvbusSpoolReader *self)
+{
+  return self->at_end;
 }
 
 void
@@ -287,6 +294,7 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
       self->position = MAX (self->position, to);
     }
 
+  self->at_end = done && at_end;
   self->n_found += reading.n_found;
   if (done && self->until > 0 && (at_end || self->position >= self->until))
     n_lost += count_missing (self);

@@ -392,7 +392,9 @@ evbus_spooler_close (EvbusSpooler *self)
   g_source_destroy (self->upkeep);
   g_source_destroy (self->work);
   g_source_destroy (self->figures);
-  store_figures (self);
+  /* Not of a start that was refused before they were read: they would be none. */
+  if (self->queue->figures != NULL)
+    store_figures (self);
   g_mutex_lock (&self->lock);
   self->closed = TRUE;
   g_mutex_unlock (&self->lock);

@@ -80,6 +80,26 @@ test_changed (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->broker, "accepted=1000 delivered=1000");
 }
 
+/* What was accepted and not yet stored when the route was changed, and then nothing more. */
+static void
+test_silence (Fixture       *fixture,
+              gconstpointer  data)
+{
+  g_autoptr(EvbusRoute) after = NULL;
+
+  begin_with (fixture, WITH (", delivery: {batch: 1, window: {events: 20}}"));
+  get_stuck (fixture, 100);
+  durable_put (fixture, 5000);
+  evbus_test_apply (fixture->broker, WITH (", delivery: {batch: 1}"));
+  after = route_at (fixture, 0);
+
+  evbus_test_hook_release (fixture->hook);
+  durable_assert_all (fixture);
+  evbus_test_wait_ledger (after, "accepted=5100 delivered=5100");
+  evbus_test_assert_ledger (fixture->broker, "accepted=5100 delivered=5100");
+  assert_one_at_a_time (fixture);
+}
+
 /* A is replaced by B, which is replaced by C and that by D, before A has closed.
  * The later ones are given no time at all. */
 static void
@@ -265,6 +285,35 @@ test_doubt (Fixture       *fixture,
   end_now (fixture);
 }
 
+/* A start that is refused changes nothing of what was counted. */
+static void
+test_refused_start (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  static const char both[] = "hook: [{'default': {name: durable}}, {'default': {name: other}}]\n";
+  g_autoptr(EvbusTestHook) other = evbus_test_hook_new ("other");
+  g_autoptr(GError) error = NULL;
+
+  begin_with (fixture, both);
+  evbus_test_hook_hold (other);
+  get_stuck (fixture, 50);
+  evbus_test_put_numbers (fixture->broker, "nobody", 0, 1);
+  end_now (fixture);
+
+  fixture->broker = durable_new_broker (fixture);
+  evbus_test_apply (fixture->broker, "hook: [{'default': {name: durable, delivery: {batch: 2}}},"
+                                     " {'default': {name: other, delivery: {batch: 2}}}]\n");
+  g_assert_false (evbus_broker_start (fixture->broker, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG);
+  g_clear_object (&fixture->broker);
+
+  evbus_test_hook_release (other);
+  evbus_test_hook_release (fixture->hook);
+  begin_with (fixture, both);
+  durable_assert_all (fixture);
+  evbus_test_wait_ledger (fixture->broker, "accepted=100 delivered=100 unrouted=1");
+}
+
 /* A name goes with what it had to another place, while another route takes the
  * old one. Both wait for the one that closes. */
 static void
@@ -353,12 +402,14 @@ main (int    argc,
 
 #define ADD(name, test) g_test_add ("/durable/reload/" name, Fixture, NULL, set_up, test, tear_down)
   ADD ("changed", test_changed);
+  ADD ("silence", test_silence);
   ADD ("chain", test_chain);
   ADD ("back-at-once", test_back_at_once);
   ADD ("orphan", test_orphan);
   ADD ("equals", test_equals);
   ADD ("equal-names", test_equal_names);
   ADD ("doubt", test_doubt);
+  ADD ("refused-start", test_refused_start);
   ADD ("name-moves", test_name_moves);
   ADD ("under-load", test_under_load);
 
