@@ -137,15 +137,17 @@ count_unclaimed_at (Claim      *claim,
 
   for (guint i = 0; i < claim->specs->len; i++)
     {
-      if (claim->claims[i] == NULL && g_str_has_prefix (claim->keys->pdata[i], place))
+      g_autofree char *other = make_place (claim->specs->pdata[i]);
+
+      if (claim->claims[i] == NULL && strcmp (other, place) == 0)
         n++;
     }
 
   return n;
 }
 
-/* What has changed its settings is the same route, if there is only one that it
- * can be. */
+/* What has changed its settings, or has a name now, is the same route, if there is only
+ * one that it can be. */
 static gboolean
 claim_by_place (Claim   *claim,
                 guint    index,
@@ -155,9 +157,6 @@ claim_by_place (Claim   *claim,
   g_autofree char *place = make_place (spec);
   g_autoptr(GPtrArray) found = NULL;
   guint64 n_held;
-
-  if (spec->delivery.name != NULL)
-    return TRUE;
 
   found = find_at_place (claim, place, &n_held);
   if (found->len == 1 && count_unclaimed_at (claim, place) == 1)
@@ -171,7 +170,8 @@ claim_by_place (Claim   *claim,
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
                "%s: %" G_GUINT64_FORMAT " stored events and dead letters of %s '%s' could belong to more than "
-               "one route now; give each a name (delivery: {name: …}), or let what is stored drain first",
+               "one route now; change one of them at a time (with a name, delivery: {name: …}, they are told apart "
+               "from then on), or let what is stored drain first",
                spec->where != NULL ? spec->where : spec->provider, n_held, spec->provider, spec->profile);
   return FALSE;
 }

@@ -285,6 +285,27 @@ test_doubt (Fixture       *fixture,
   end_now (fixture);
 }
 
+/* It keeps what it had without one. */
+static void
+test_named (Fixture       *fixture,
+            gconstpointer  data)
+{
+  g_autoptr(EvbusTestHook) other = evbus_test_hook_new ("other");
+
+  begin_with (fixture, "hook: [{'*': {name: durable}}, {'*': {name: other}}]\n");
+  evbus_test_hook_hold (other);
+  get_stuck (fixture, 50);
+  evbus_test_apply (fixture->broker, "hook: [{'*': {name: durable, delivery: {name: mine}}}, {'*': {name: other}}]\n");
+  evbus_test_apply (fixture->broker, "hook: [{'*': {name: durable, delivery: {name: mine}}},"
+                                     " {'*': {name: other, delivery: {name: yours}}}]\n");
+  evbus_test_hook_release (other);
+  evbus_test_hook_release (fixture->hook);
+  durable_assert_all (fixture);
+  evbus_test_wait_until (evbus_test_hook_length (other) == 50);
+  evbus_test_wait_ledger (fixture->broker, "accepted=100 delivered=100");
+  end_now (fixture);
+}
+
 /* A start that is refused changes nothing of what was counted. */
 static void
 test_refused_start (Fixture       *fixture,
@@ -409,6 +430,7 @@ main (int    argc,
   ADD ("equals", test_equals);
   ADD ("equal-names", test_equal_names);
   ADD ("doubt", test_doubt);
+  ADD ("named", test_named);
   ADD ("refused-start", test_refused_start);
   ADD ("name-moves", test_name_moves);
   ADD ("under-load", test_under_load);
