@@ -83,6 +83,7 @@ evbus_broker_open_spool (EvbusBroker   *self,
   g_autoptr(GError) failure = NULL;
   g_autofree char *directory = NULL;
   EvbusSpool *spool;
+  EvbusSpool *unneeded = NULL;
 
   g_mutex_lock (&self->lock);
   if (!evbus_broker_may_start_locked (self, error))
@@ -102,9 +103,16 @@ evbus_broker_open_spool (EvbusBroker   *self,
   if (spool != NULL)
     say_condition (spool);
   g_mutex_lock (&self->lock);
+  /* Nobody needs it any more, but others may. */
+  if (spool != NULL && self->stopped)
+    {
+      unneeded = g_steal_pointer (&spool);
+      g_set_error_literal (&failure, EVBUS_ERROR, EVBUS_ERROR_CLOSED, "the broker was stopped while its spool was opened");
+    }
   end_locked (self, spool, failure != NULL ? g_strdup (failure->message) : NULL);
   g_mutex_unlock (&self->lock);
   on_condition (self->notifier);
+  g_clear_pointer (&unneeded, evbus_spool_unref);
 
   if (spool != NULL)
     return TRUE;

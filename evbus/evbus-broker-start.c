@@ -79,6 +79,7 @@ evbus_broker_stop_async (EvbusBroker         *self,
                          gpointer             user_data)
 {
   g_autoptr(GTask) task = NULL;
+  EvbusSpool *spool = NULL;
   gboolean started;
   gboolean stopped;
 
@@ -94,8 +95,12 @@ evbus_broker_stop_async (EvbusBroker         *self,
   started = self->started;
   stopped = self->stopped;
   self->stopped = TRUE;
+  if (!started && self->spool == NULL)
+    spool = g_steal_pointer (&self->opened_spool);
   g_mutex_unlock (&self->lock);
 
+  /* Opened and not used: the next one may. */
+  g_clear_pointer (&spool, evbus_spool_unref);
   evbus_queue_close (self->queue);
   /* Once: a second stop has nothing to discard, but may have to wait for it. */
   if (!started && !stopped)

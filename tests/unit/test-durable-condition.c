@@ -51,6 +51,36 @@ test_intact (Fixture       *fixture,
   assert_condition (fixture->broker, EVBUS_SPOOL_CONDITION_INTACT, NULL);
 }
 
+/* A broker that is stopped before it was started leaves its spool to the next one. */
+static void
+test_not_started (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  g_autoptr(EvbusBroker) broker = durable_new_broker (fixture);
+  g_autoptr(EvbusBroker) other = durable_new_broker (fixture);
+  g_autoptr(GAsyncResult) opened = NULL;
+  g_autoptr(GAsyncResult) while_stopped = NULL;
+  g_autoptr(GError) error = NULL;
+
+  durable_end (fixture);
+  evbus_broker_open_spool_async (broker, NULL, evbus_test_store_result, &opened);
+  evbus_test_wait_until (opened != NULL);
+  g_assert_true (evbus_broker_open_spool_finish (broker, opened, &error));
+  g_assert_no_error (error);
+  evbus_test_stop (broker);
+
+  /* Whichever comes first. */
+  evbus_broker_open_spool_async (other, NULL, evbus_test_store_result, &while_stopped);
+  evbus_test_stop (other);
+  evbus_test_wait_until (while_stopped != NULL);
+  if (!evbus_broker_open_spool_finish (other, while_stopped, &error))
+    g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_CLOSED);
+
+  durable_begin (fixture, data);
+  durable_put (fixture, 3);
+  durable_assert_all (fixture);
+}
+
 /* Something else stands where the database should. */
 static void
 begin_with_file (Fixture    *fixture,
@@ -173,6 +203,7 @@ main (int    argc,
 #define ADD(name, data, test) \
   g_test_add ("/durable-condition/" name, Fixture, data, durable_set_up, test, durable_tear_down)
   ADD ("intact", NULL, test_intact);
+  ADD ("not-started", NULL, test_not_started);
   ADD ("foreign", NULL, test_foreign);
   ADD ("migrated", NULL, test_migrated);
   ADD ("full", NULL, test_full);
