@@ -89,14 +89,14 @@ test_silence (Fixture       *fixture,
 
   begin_with (fixture, WITH (", delivery: {batch: 1, window: {events: 20}}"));
   get_stuck (fixture, 100);
-  durable_put (fixture, 5000);
+  durable_put (fixture, 2000);
   evbus_test_apply (fixture->broker, WITH (", delivery: {batch: 1}"));
   after = route_at (fixture, 0);
 
   evbus_test_hook_release (fixture->hook);
   durable_assert_all (fixture);
-  evbus_test_wait_ledger (after, "accepted=5100 delivered=5100");
-  evbus_test_assert_ledger (fixture->broker, "accepted=5100 delivered=5100");
+  evbus_test_wait_ledger (after, "accepted=2100 delivered=2100");
+  evbus_test_assert_ledger (fixture->broker, "accepted=2100 delivered=2100");
   assert_one_at_a_time (fixture);
 }
 
