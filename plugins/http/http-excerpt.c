@@ -11,7 +11,7 @@
 /* Shorter ones stand in many a text by chance. */
 #define MIN_SECRET 4
 
-static const char * const secrets[] = { "authorization.basic.password", "authorization.bearer" };
+static const char * const secrets[] = { "authorization.basic.password", "authorization.bearer", "proxy" };
 
 static gboolean
 repeats (const char *text,
@@ -20,7 +20,8 @@ repeats (const char *text,
   return secret != NULL && strlen (secret) >= MIN_SECRET && strstr (text, secret) != NULL;
 }
 
-/* Servers that show the request in their page are none to be quoted. */
+/* Servers that show the request in their page are none to be quoted, nor libcurl where it
+ * quotes 'proxy'. */
 static gboolean
 has_secret (const char   *text,
             EvbusContext *ctx)
@@ -30,7 +31,9 @@ has_secret (const char   *text,
   const char *password = evbus_context_get_string (ctx, "authorization.basic.password");
   g_autofree char *both = g_strdup_printf ("%s:%s", username != NULL ? username : "", password != NULL ? password : "");
   g_autofree char *encoded = g_base64_encode ((const guchar *) both, strlen (both));
-  gboolean found = repeats (text, encoded);
+  const char *proxy = evbus_context_get_string (ctx, "proxy");
+  g_autoptr(GUri) uri = proxy != NULL ? g_uri_parse (proxy, G_URI_FLAGS_HAS_PASSWORD, NULL) : NULL;
+  gboolean found = repeats (text, encoded) || (uri != NULL && repeats (text, g_uri_get_password (uri)));
   GVariantIter iter;
   GVariant *value;
 

@@ -132,6 +132,36 @@ check_tls (HttpOptions   *self,
   return TRUE;
 }
 
+/* One that libcurl cannot use it would quote, and with each request; and where an '@' stands behind
+ * the host, it would take a part of a password for the host. */
+static gboolean
+check_proxy (EvbusContext  *ctx,
+             GError       **error)
+{
+  static const char * const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h", NULL };
+  const char *proxy = evbus_context_get_string (ctx, "proxy");
+  const char *start = proxy != NULL ? strstr (proxy, "://") : NULL;
+  char *scheme = NULL;
+  CURLU *url;
+  gboolean good;
+
+  if (proxy == NULL || *proxy == '\0')
+    return TRUE;
+  start = start != NULL ? start + strlen ("://") : proxy;
+  url = curl_url ();
+  good = strchr (start + strcspn (start, "/?#"), '@') == NULL &&
+         curl_url_set (url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK &&
+         curl_url_get (url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && g_strv_contains (schemes, scheme);
+  curl_free (scheme);
+  curl_url_cleanup (url);
+  if (good)
+    return TRUE;
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
+                       "'proxy' must look like http://USER:PASSWORD@HOST:PORT, or https:// or socks5:// and the like, "
+                       "with what is special in the password written as %XX");
+  return FALSE;
+}
+
 static gboolean
 check_batch (HttpOptions  *self,
              GError      **error)
@@ -192,7 +222,8 @@ http_options_new (EvbusContext  *ctx,
   self->in_flight = self->batch == HTTP_BATCH_EVENT ? evbus_context_get_int (ctx, "in_flight") : 1;
 
   if (!http_url_read (self, ctx, &host_header, error) || !read_headers (self, ctx, error) ||
-      !check_tls (self, ctx, error) || !check_batch (self, error) || !check_authorization (self, ctx, error))
+      !check_tls (self, ctx, error) || !check_proxy (ctx, error) || !check_batch (self, error) ||
+      !check_authorization (self, ctx, error))
     return NULL;
   if (host_header != NULL && !http_options_has_name (self, "Host"))
     add_header (self, "Host", host_header);

@@ -277,10 +277,12 @@ static const struct {
 static void
 judge_code (HttpOutcomes     *self,
             const char       *place,
+            EvbusContext     *ctx,
             const HttpAnswer *answer,
             HttpVerdict      *verdict)
 {
   const char *message = *answer->message != '\0' ? answer->message : curl_easy_strerror (answer->code);
+  g_autofree char *excerpt = http_excerpt_new (message, ctx);
 
   verdict->outcome = EVBUS_OUTCOME_TRANSIENT;
   for (guint i = 0; i < G_N_ELEMENTS (codes); i++)
@@ -288,10 +290,10 @@ judge_code (HttpOutcomes     *self,
       if (answer->code != codes[i].code || (codes[i].text != NULL && strstr (message, codes[i].text) == NULL))
         continue;
       verdict->outcome = codes[i].meaning == OF_URL && !self->fixed_url ? EVBUS_OUTCOME_POISON : EVBUS_OUTCOME_BROKEN;
-      verdict->reason = g_strdup_printf ("%s: %s: %s", place, message, codes[i].advice);
+      verdict->reason = g_strdup_printf ("%s: %s: %s", place, excerpt, codes[i].advice);
       return;
     }
-  verdict->reason = g_strdup_printf ("%s: %s", place, message);
+  verdict->reason = g_strdup_printf ("%s: %s", place, excerpt);
 }
 
 void
@@ -316,5 +318,5 @@ http_outcomes_judge (HttpOutcomes     *self,
                                          get_advice (answer->proxy, meaning));
       return;
     }
-  judge_code (self, place, answer, verdict);
+  judge_code (self, place, ctx, answer, verdict);
 }

@@ -476,6 +476,15 @@ def test_a_proxy(trial, fake, adaptor):
     assert 'hunter2' not in trial.daemon.log()
 
 
+def test_a_proxy_that_repeats_its_password(trial, fake, adaptor):
+    proxy = fake(lambda request: page(407, 'not hunter2'))
+    trial.start({'url': 'http://nowhere.example/x', 'proxy': adaptor.secret(f'http://me:hunter2@127.0.0.1:{proxy.port}')})
+    trial.put(1)
+    assert '407: (a text that repeats a secret)' in trial.wait_state('broken')
+    assert 'hunter2' not in trial.daemon.log()
+    trial.wait_ledger(accepted=1, queued=1)
+
+
 @pytest.mark.parametrize('status, state', [(407, 'broken'), (403, 'broken'), (502, 'retrying'), (429, 'retrying')])
 def test_a_proxy_that_refuses_a_tunnel(trial, fake, status, state):
     proxy = fake(lambda request: page(status))
@@ -513,6 +522,9 @@ MISTAKES = {
     "'tls' is given for a 'url' without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
     "without TLS; write https://": {'tls': {'server_name': 'x'}},
     "for a 'url' without TLS; write https://": {'tls': {'enabled': True}},
+    "'proxy' must look like": {'proxy': 'http://me:hunter2/x@localhost:3128'},
+    "proxy' must look like": {'proxy': 'http://me/hunter2@localhost:3128'},
+    "must look like http://": {'proxy': 'ftp://me:hunter2@localhost:3128'},
     "'tls.cert_file': /nonexistent cannot be read": {'url': 'https://localhost', 'tls': {'cert_file': '/nonexistent'}},
 }
 
@@ -523,7 +535,7 @@ def test_mistakes_are_told(evbusd, client):
     daemon = evbusd(json.dumps({'evbus': QUICK, 'http': routes}))
     wait_for(lambda: all(route['state'] == 'broken' for route in client.routes()), 'all routes to be broken')
     for route, text in zip(client.routes(), MISTAKES, strict=True):
-        assert text in route['reason']
+        assert text in route['reason'] and 'hunter2' not in route['reason']
     assert 'hunter2' not in daemon.log()
 
 
