@@ -39,6 +39,7 @@ nats_server_unref (NatsServer *self)
 static NatsServer *
 read_server (EvbusContext  *ctx,
              const char    *text,
+             gsize          number,
              GError       **error)
 {
   g_autofree char *full = strstr (text, "://") != NULL ? g_strdup (text) : g_strconcat ("nats://", text, NULL);
@@ -49,10 +50,12 @@ read_server (EvbusContext  *ctx,
   gboolean tls;
   int port;
 
-  if (uri != NULL && g_uri_get_userinfo (uri) != NULL)
+  /* Also where what was to be a password makes it no URL at all. */
+  if (strchr (text, '@') != NULL)
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
-                   "'servers': a URL of the host %s names a user; give 'user' and 'password', or 'token', instead", host);
+                   "'servers': number %" G_GSIZE_FORMAT " names a user; give 'user' and 'password', or 'token', instead",
+                   number);
       return NULL;
     }
   tls = g_strcmp0 (scheme, "tls") == 0;
@@ -82,7 +85,7 @@ nats_options_read_servers (EvbusContext  *ctx,
   gsize n = list != NULL ? g_variant_n_children (list) : 0;
 
   if (list == NULL)
-    g_ptr_array_add (servers, read_server (ctx, DEFAULT_SERVER, NULL));
+    g_ptr_array_add (servers, read_server (ctx, DEFAULT_SERVER, 1, NULL));
   for (gsize i = 0; i < n; i++)
     {
       g_autoptr(GVariant) value = NULL;
@@ -92,7 +95,7 @@ nats_options_read_servers (EvbusContext  *ctx,
       g_variant_get_child (list, i, "v", &value);
       if (g_variant_is_of_type (value, G_VARIANT_TYPE_STRING))
         text = g_variant_get_string (value, NULL);
-      server = read_server (ctx, text, error);
+      server = read_server (ctx, text, i + 1, error);
       if (server == NULL)
         return NULL;
       g_ptr_array_add (servers, server);
