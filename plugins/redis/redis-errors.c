@@ -4,6 +4,8 @@
 
 #include "redis-errors.h"
 
+#include <string.h>
+
 /* By how the server's words begin: its codes, and of what it calls plainly ERR that
  * which is no passing state. All else is taken for one. */
 static const struct {
@@ -17,12 +19,14 @@ static const struct {
   { "NOPERM ", EVBUS_OUTCOME_BROKEN, TRUE, "allow the user that command and that key (ACL SETUSER)" },
   { "DENIED ", EVBUS_OUTCOME_BROKEN, FALSE, "the server is in protected mode: give it a password" },
   { "WRONGTYPE ", EVBUS_OUTCOME_BROKEN, TRUE, "choose another 'stream' or 'command'" },
-  { "MOVED ", EVBUS_OUTCOME_BROKEN, TRUE, "name the node of the cluster which has that key as 'host'" },
+  { "MOVED ", EVBUS_OUTCOME_BROKEN, FALSE, "name the node of the cluster which has that key as 'host'" },
   { "ERR Protocol error", EVBUS_OUTCOME_POISON, FALSE, "too large: raise proto-max-bulk-len of the server" },
   { "ERR string exceeds ", EVBUS_OUTCOME_POISON, FALSE, "too large: raise proto-max-bulk-len of the server" },
   { "ERR DB index ", EVBUS_OUTCOME_BROKEN, FALSE, "correct 'db'" },
   { "ERR SELECT ", EVBUS_OUTCOME_BROKEN, FALSE, "correct 'db'" },
   { "ERR invalid DB ", EVBUS_OUTCOME_BROKEN, FALSE, "correct 'db'" },
+  { "ERR unknown command 'AUTH'", EVBUS_OUTCOME_BROKEN, FALSE, "leave 'password' out" },
+  { "ERR unknown command `AUTH`", EVBUS_OUTCOME_BROKEN, FALSE, "leave 'password' out" },
   { "ERR unknown command", EVBUS_OUTCOME_BROKEN, FALSE, "choose another 'command'" },
   { "ERR AUTH ", EVBUS_OUTCOME_BROKEN, FALSE, "correct 'username' and 'password'" },
   { "ERR Client sent AUTH", EVBUS_OUTCOME_BROKEN, FALSE, "leave 'password' out" },
@@ -43,7 +47,8 @@ redis_reply_get_outcome (RedisOptions  *options,
       if (!g_str_has_prefix (reply, replies[i].prefix))
         continue;
       *advice = replies[i].advice;
-      if (replies[i].address && !evbus_template_is_fixed (options->stream))
+      /* A command that the user may not run is that of every event. */
+      if (replies[i].address && !evbus_template_is_fixed (options->stream) && strstr (reply, " to run the '") == NULL)
         return EVBUS_OUTCOME_POISON;
       return replies[i].outcome;
     }

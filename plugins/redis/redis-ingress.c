@@ -68,6 +68,23 @@ is_refusal (const redisReply *reply,
          !(optional && (g_str_has_prefix (reply->str, "NOPERM ") || g_str_has_prefix (reply->str, "ERR ")));
 }
 
+/* A server that does not know AUTH says what it was sent: not more of it is told than the command,
+ * and nothing from the password on. */
+static void
+hide_password (char       *reply,
+               const char *password)
+{
+  const char * const starts[] = { ", with args beginning", password };
+
+  for (guint i = 0; i < G_N_ELEMENTS (starts); i++)
+    {
+      char *found = starts[i] != NULL && *starts[i] != '\0' ? strstr (reply, starts[i]) : NULL;
+
+      if (found != NULL)
+        *found = '\0';
+    }
+}
+
 static gboolean
 greet (RedisIngress  *self,
        EvbusContext  *ctx,
@@ -92,6 +109,7 @@ greet (RedisIngress  *self,
         break;
       if (is_refusal (reply, i + 2 >= n))
         {
+          hide_password (reply->str, evbus_context_get_string (ctx, "password"));
           redis_set_reply_error (self->options, reply->str, error);
           return FALSE;
         }

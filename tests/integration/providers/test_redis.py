@@ -133,7 +133,7 @@ def test_what_is_no_json_is_poison(trial, adaptor, evbusd):
 
 
 class Fake(socketserver.ThreadingTCPServer):
-    """Welcomes everybody, and answers every XADD with the same."""
+    """Welcomes everybody, and answers every XADD, or another command, with the same."""
     allow_reuse_address = True
     daemon_threads = True
 
@@ -141,15 +141,16 @@ class Fake(socketserver.ThreadingTCPServer):
         def handle(self):
             while line := self.rfile.readline():
                 words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
-                answer = self.server.answer.encode() if words[0] == b'XADD' else b'+OK'
+                answer = self.server.answer.encode() if words[0] == self.server.command else b'+OK'
                 self.wfile.write(answer + b'\r\n')
 
         def finish(self):
             pass
 
-    def __init__(self, answer):
+    def __init__(self, answer, command=b'XADD'):
         super().__init__(('127.0.0.1', 0), self.Handler)
         self.answer = answer
+        self.command = command
         threading.Thread(target=self.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
 
     def handle_error(self, request, client_address):
@@ -181,22 +182,46 @@ ANSWERS = {
 }
 
 
-def test_every_answer_has_its_outcome(adaptor, evbusd, client):
-    fakes = [Fake(answer) for answer in ANSWERS]
-    routes = [{'default': {'host': '127.0.0.1', 'port': fake.server_address[1], 'stream': 's', 'delivery': {'name': f'r{i}'}}}
+# Where the stream is the event's.
+OF_EVENT = {
+    '-WRONGTYPE Operation against a key holding the wrong kind of value': 'dead',
+    '-NOPERM this user has no permissions to access one of the keys used as arguments': 'dead',
+    "-NOPERM this user has no permissions to run the 'xadd' command": 'broken',
+    '-MOVED 3999 127.0.0.1:6381': 'broken',
+}
+
+
+@pytest.mark.parametrize('stream, answers', [('s', ANSWERS), ('{routing_key}', OF_EVENT)], ids=['profile', 'event'])
+def test_every_answer_has_its_outcome(adaptor, evbusd, client, stream, answers):
+    fakes = [Fake(answer) for answer in answers]
+    routes = [{'default': {'host': '127.0.0.1', 'port': fake.server_address[1], 'stream': stream, 'delivery': {'name': f'r{i}'}}}
               for i, fake in enumerate(fakes)]
     evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
     client.put('order.created', body_of(1)[0])
 
     def outcomes():
         found = [route['ledger']['dead'] and 'dead' or route['state'] for route in client.routes()]
-        return dict(zip(ANSWERS, found))
+        return dict(zip(answers, found))
 
-    wait_for(lambda: outcomes() == ANSWERS, 'all outcomes', 30)
-    for route, answer in zip(client.routes(), ANSWERS):
-        assert route['ledger']['delivered'] == (ANSWERS[answer] == 'running')
+    wait_for(lambda: outcomes() == answers, 'all outcomes', 30)
+    for route, answer in zip(client.routes(), answers):
+        assert route['ledger']['delivered'] == (answers[answer] == 'running')
         assert len(answer) < 1000 or 'longer than 1 MiB' in route['reason']
-        assert answer[0] != '-' or ANSWERS[answer] == 'dead' or answer[1:] in route['reason']
+        assert answer[0] != '-' or answers[answer] == 'dead' or answer[1:] in route['reason']
     for fake in fakes:
         fake.shutdown()
         fake.server_close()
+
+
+def test_a_server_that_knows_no_auth(trial, adaptor):
+    """It answers with what it was sent."""
+    fake = Fake("-ERR unknown command 'AUTH', with args beginning with: 'evbus' 'hunter2' ", b'AUTH')
+    trial.start({'host': '127.0.0.1', 'port': fake.server_address[1], 'username': 'evbus',
+                 'password': adaptor.secret('hunter2')}, prepare=False)
+    trial.put(1)
+    reason = trial.wait_state('broken')
+    assert reason.endswith("unknown command 'AUTH': leave 'password' out")
+    assert 'hunter2' not in trial.daemon.log()
+    trial.wait_ledger(accepted=1, queued=1)
+    fake.shutdown()
+    fake.server_close()
