@@ -148,15 +148,17 @@ read_address (AmqpOptions   *self,
   return TRUE;
 }
 
-/* Python's truth: true, 1, "1". */
+/* Python's truth: true, 1, "1"; though not a word for no. */
 static gboolean
 is_set (EvbusContext *ctx,
         const char   *name)
 {
+  static const char * const words[] = { "", "0", "false", "no", "off", NULL };
   const char *text = evbus_context_get_string (ctx, name);
+  g_autofree char *word = g_ascii_strdown (text != NULL ? text : "", -1);
 
   return evbus_context_get_boolean (ctx, name) || evbus_context_get_int (ctx, name) != 0 ||
-         (text != NULL && *text != '\0' && strcmp (text, "0") != 0);
+         !g_strv_contains (words, word);
 }
 
 static void

@@ -178,6 +178,16 @@ def test_a_key_with_a_password(trial, adaptor, certificates):
     assert "'connection.ssl_options.certfile'" in trial.wait_state('broken')
 
 
+@pytest.mark.parametrize('text, state', [('false', 'broken'), ('No', 'broken'), ('0', 'broken'), ('true', 'running')])
+def test_verification_is_turned_off_by_a_word_for_it_alone(trial, adaptor, certificates, text, state):
+    options = adaptor.tls_options(trial.destination, ca=certificates.other_ca)
+    options['connection']['ssl_options']['no_verify_ssl'] = text
+    trial.start(options)
+    trial.put(1)
+    assert 'certificate' in trial.wait_state(state) or state == 'running'
+    trial.wait_ledger(accepted=1, delivered=int(state == 'running'))
+
+
 @pytest.mark.parametrize('option', ['cafile', 'certfile'])
 def test_a_file_that_is_not_there(trial, adaptor, option):
     options = adaptor.tls_options(trial.destination)
