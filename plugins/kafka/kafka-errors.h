@@ -14,8 +14,7 @@ typedef enum {
   KAFKA_DOWN,       /* no broker can be reached */
   KAFKA_BROKEN,
   KAFKA_ADDRESS,    /* broken or poison, by whose the topic is */
-  KAFKA_POISON,
-  KAFKA_TOO_LARGE,  /* poison, which the brokers say of all messages that were sent together */
+  KAFKA_POISON,     /* which the brokers say of all messages that were sent together */
 } KafkaKind;
 
 rd_kafka_resp_err_t  kafka_errors_correct     (rd_kafka_resp_err_t   code,

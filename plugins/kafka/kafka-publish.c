@@ -12,7 +12,7 @@
 typedef struct {
   guint         n_open;     /* messages that nothing is known of yet */
   gboolean      failed;
-  gboolean      too_large;  /* it, or another one that was sent together with it */
+  gboolean      refused;    /* it, or another one that was sent together with it */
   EvbusOutcome  outcome;
   char         *reason;
 } State;
@@ -26,7 +26,7 @@ typedef struct {
   guint         n_topics;
   State        *states;     /* one an event */
   guint         n_open;     /* messages that were sent, and not reported */
-  char         *too_large;  /* why: the reason of the first one */
+  char         *refused;    /* why: the reason of the first one */
   gboolean      keep;       /* the client is of further use */
 } Run;
 
@@ -70,7 +70,7 @@ settle (Run   *run,
       evbus_batch_fail (run->batch, index, state->outcome, state->reason);
       run->keep = run->keep && state->outcome == EVBUS_OUTCOME_POISON;
     }
-  else if (!state->too_large)
+  else if (!state->refused)
     evbus_batch_confirm (run->batch, index);
 }
 
@@ -101,7 +101,7 @@ take_failure (Run                 *run,
   fail (&run->states[index], outcome, describe (run, name, code, way_out));
 }
 
-/* The brokers refuse what was sent together as a whole. Which of them is too large is
+/* The brokers refuse what was sent together as a whole. Which of them it is for is
  * found by the route, which halves a batch. */
 static void
 take_report (const rd_kafka_message_t *message,
@@ -114,11 +114,11 @@ take_report (const rd_kafka_message_t *message,
 
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
     {
-      if (kafka_errors_get_kind (message->err, &way_out) == KAFKA_TOO_LARGE)
+      if (kafka_errors_get_kind (message->err, &way_out) == KAFKA_POISON)
         {
-          run->states[index].too_large = TRUE;
-          if (run->too_large == NULL)
-            run->too_large = describe (run, rd_kafka_topic_name (message->rkt), message->err, way_out);
+          run->states[index].refused = TRUE;
+          if (run->refused == NULL)
+            run->refused = describe (run, rd_kafka_topic_name (message->rkt), message->err, way_out);
         }
       else
         take_failure (run, index, number % run->n_topics, rd_kafka_topic_name (message->rkt), message->err);
@@ -221,9 +221,9 @@ send_all (Run     *run,
     if (!kafka_client_wait (run->client, take_report, run, run->cancellable, error))
       return FALSE;
 
-  if (run->too_large == NULL)
+  if (run->refused == NULL)
     return TRUE;
-  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_POISON, run->too_large);
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_POISON, run->refused);
   return FALSE;
 }
 
@@ -256,6 +256,6 @@ kafka_publish (KafkaClient   *client,
   for (guint i = 0; i < run.n_events; i++)
     g_free (run.states[i].reason);
   g_free (run.states);
-  g_free (run.too_large);
+  g_free (run.refused);
   return done;
 }

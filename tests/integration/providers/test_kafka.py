@@ -12,6 +12,7 @@ from adaptor_kafka import Adaptor
 from evbus_service import wait_for
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22
+INVALID, INVALID_SIZE, INVALID_TIME = 2, 4, 32
 TOO_LARGE, INVALID_RECORD, NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS = 10, 87, 6, 7, 19
 OUT_OF_ORDER, UNKNOWN_PRODUCER, UNKNOWN_TOPIC, TOPIC_FORBIDDEN, CLUSTER_FORBIDDEN = 45, 59, 3, 29, 31
 DISCONNECT = -195
@@ -182,10 +183,11 @@ def test_a_partition_that_is_not_there(trial, adaptor):
     trial.wait_ledger(accepted=3, queued=3)
 
 
-def test_a_batch_that_is_too_large_as_a_whole(trial, adaptor):
+@pytest.mark.parametrize('error', [TOO_LARGE, INVALID, INVALID_SIZE, INVALID_TIME, INVALID_RECORD])
+def test_a_batch_that_is_refused_as_a_whole(trial, adaptor, error):
     """Each of its events is fine."""
     trial.start(plain(adaptor, topic=trial.destination, connection={'linger_ms': 20}), delivery={'batch': 32})
-    adaptor.command('errors', PRODUCE, TOO_LARGE, TOO_LARGE)
+    adaptor.command('errors', PRODUCE, error, error)
     trial.put(200)
     trial.wait_delivered()
     assert_all_there(trial)
