@@ -97,23 +97,27 @@ tell (EvbusBudget *self,
                     "(said once a minute at most)", name);
 }
 
-/* What the route itself has not counted as dead yet stays. */
-static guint
+/* What the route itself has not counted as dead yet stays. @n: (out): how many went. FALSE:
+ * they cannot be taken away. */
+static gboolean
 expire_dead (EvbusBudget *self,
              const Share *share,
              guint64      weight,
-             gint64       put_before)
+             gint64       put_before,
+             guint       *n)
 {
   guint64 n_counted = evbus_queue_count_dead (self->queue, share->spool_route);
-  guint n = 0;
 
-  if (n_counted == 0 ||
-      !evbus_spool_lose_dead (self->spool, share->spool_route, G_STRUCT_OFFSET (EvbusLedger, expired),
-                              MIN (n_counted, EVBUS_EXPIRE_EVENTS), weight, put_before, &n, NULL) || n == 0)
-    return 0;
+  *n = 0;
+  if (n_counted == 0)
+    return TRUE;
+  if (!evbus_spool_lose_dead (self->spool, share->spool_route, G_STRUCT_OFFSET (EvbusLedger, expired),
+                              MIN (n_counted, EVBUS_EXPIRE_EVENTS), weight, put_before, n, NULL))
+    return FALSE;
 
-  evbus_queue_lose_dead (self->queue, share->spool_route, n, G_STRUCT_OFFSET (EvbusLedger, expired));
-  return n;
+  if (*n > 0)
+    evbus_queue_lose_dead (self->queue, share->spool_route, *n, G_STRUCT_OFFSET (EvbusLedger, expired));
+  return TRUE;
 }
 
 /* Of a route that nobody has: for those who follow its events. */
@@ -164,9 +168,8 @@ expire_share (EvbusBudget *self,
 
   if (share->shared || weight <= max_weight)
     return 0;
-  if (share->dead == 0)
-    return expire_queued (self, share, max_weight);
-  n = expire_dead (self, share, weight - max_weight, G_MAXINT64);
+  if (share->dead == 0 || !expire_dead (self, share, weight - max_weight, G_MAXINT64, &n))
+    return expire_queued (self, share, max_weight - MIN (max_weight, share->dead));
   if (n > 0)
     tell (self, share);
   return n;
@@ -265,10 +268,12 @@ expire_old (EvbusBudget *self)
   for (guint i = 0; i < shares->len; i++)
     {
       const Share *share = &g_array_index (shares, Share, i);
+      guint n_dead = 0;
 
       n_left += share->dead > 0 || (share->route == NULL && share->queued > 0);
       if (share->dead > 0 && !share->shared)
-        n += expire_dead (self, share, G_MAXUINT64, put_before);
+        expire_dead (self, share, G_MAXUINT64, put_before, &n_dead);
+      n += n_dead;
       if (share->route == NULL && share->queued > 0)
         n += expire_old_queued (self, share, put_before);
     }

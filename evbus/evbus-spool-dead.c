@@ -11,6 +11,16 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
+/* A page whose letters go stands in the log before its space is free: all of a step have to
+ * find room in the reserve. */
+#define STEP_BYTES_WHEN_FULL (128 * 1024)
+
+static guint64
+get_step_bytes (EvbusSpool *self)
+{
+  return self->full ? STEP_BYTES_WHEN_FULL : EVBUS_SPOOL_STEP_BYTES;
+}
+
 void
 evbus_spool_dead_free (EvbusSpoolDead *dead)
 {
@@ -223,21 +233,27 @@ drop (EvbusSpool      *self,
   route->change.dropped++;
 }
 
-gboolean
-evbus_spool_step_dead (EvbusSpool          *self,
-                       const gint64        *numbers,
-                       guint                n_numbers,
-                       EvbusSpoolDeadStep  *step,
-                       GError             **error)
+typedef struct {
+  const gint64 *numbers;
+  guint n_numbers;
+  EvbusSpoolDeadStep *step;
+} Move;
+
+/* In a transaction. */
+static void
+move_some (EvbusSpool *self,
+           gpointer    data)
 {
-  evbus_spool_begin (self);
-  for (guint i = 0; i < n_numbers && self->failure == NULL && step->weight < EVBUS_SPOOL_STEP_BYTES; i++)
+  Move *move = data;
+  EvbusSpoolDeadStep *step = move->step;
+
+  for (guint i = 0; i < move->n_numbers && self->failure == NULL && step->weight < get_step_bytes (self); i++)
     {
       EvbusSpoolRoute *route = NULL;
       EvbusEvent *event = NULL;
 
       step->n_seen++;
-      if (!take_dead (self, numbers[i], step, &route, &event))
+      if (!take_dead (self, move->numbers[i], step, &route, &event))
         continue;
       step->n_done++;
       if (step->routes != NULL)
@@ -250,6 +266,34 @@ evbus_spool_step_dead (EvbusSpool          *self,
       replay (self, route, event);
       g_ptr_array_add (step->events, event);
     }
+}
+
+/* In a transaction, perhaps once more. */
+static void
+drop_some (EvbusSpool *self,
+           gpointer    data)
+{
+  EvbusSpoolDeadStep *step = ((Move *) data)->step;
+
+  *step = (EvbusSpoolDeadStep) { .only = step->only, .routes = step->routes, .events = step->events };
+  if (step->routes != NULL)
+    g_ptr_array_set_size (step->routes, 0);
+  move_some (self, data);
+}
+
+gboolean
+evbus_spool_step_dead (EvbusSpool          *self,
+                       const gint64        *numbers,
+                       guint                n_numbers,
+                       EvbusSpoolDeadStep  *step,
+                       GError             **error)
+{
+  Move move = { numbers, n_numbers, step };
+
+  if (!step->replay)
+    return evbus_spool_change (self, drop_some, &move, error);
+  evbus_spool_begin (self);
+  move_some (self, &move);
   return evbus_spool_commit (self, error);
 }
 
@@ -263,38 +307,67 @@ evbus_spool_set_missing (EvbusSpool  *self,
   return FALSE;
 }
 
-/* In a transaction: which go. @last: (out): the number of the newest of them. */
+/* Which dead letters of a route go, and to which account. */
+typedef struct {
+  EvbusSpoolRoute *route;
+  gsize account;
+  guint max_letters;
+  guint64 max_weight;
+  gint64 put_before;
+
+  guint n;          /* out */
+} Loss;
+
+/* In a transaction. @last: (out): the number of the newest of them. */
 static void
-choose_oldest (EvbusSpool      *self,
-               EvbusSpoolRoute *route,
-               guint            max_letters,
-               guint64          max_weight,
-               gint64           put_before,
-               gint64          *last,
-               guint           *n_letters,
-               guint64         *weight)
+choose_oldest (EvbusSpool *self,
+               Loss       *loss,
+               gint64     *last,
+               guint64    *weight)
 {
   sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LIST_DEAD_OF_ROUTE, &self->failure);
+  guint64 max_weight = MIN (loss->max_weight, get_step_bytes (self));
 
   if (rows == NULL)
     return;
   sqlite3_bind_int64 (rows, 1, 0);
-  sqlite3_bind_int64 (rows, 2, max_letters);
-  sqlite3_bind_int64 (rows, 3, route->id);
+  sqlite3_bind_int64 (rows, 2, loss->max_letters);
+  sqlite3_bind_int64 (rows, 3, loss->route->id);
   while (*weight < max_weight && evbus_sql_step (self->sql, rows, &self->failure) > 0)
     {
       EvbusRecordInfo info;
 
       /* One that is damaged is of no age. */
-      if (put_before != G_MAXINT64 &&
+      if (loss->put_before != G_MAXINT64 &&
           evbus_record_check (sqlite3_column_blob (rows, 2), sqlite3_column_bytes (rows, 2), &info) > 0 &&
-          info.put >= put_before)
+          info.put >= loss->put_before)
         break;
       *last = sqlite3_column_int64 (rows, 0);
       *weight += sqlite3_column_bytes (rows, 2);
-      (*n_letters)++;
+      loss->n++;
     }
   sqlite3_reset (rows);
+}
+
+/* In a transaction, perhaps once more. */
+static void
+lose_some (EvbusSpool *self,
+           gpointer    data)
+{
+  Loss *loss = data;
+  EvbusSpoolRoute *route = loss->route;
+  gint64 last = 0;
+  guint64 weight = 0;
+
+  loss->n = 0;
+  choose_oldest (self, loss, &last, &weight);
+  if (self->failure == NULL && loss->n > 0)
+    evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD_OF_ROUTE, &self->failure, "ii", route->id, last);
+  self->weight_removed += weight;
+  evbus_spool_stage_route (self, route);
+  route->change.dead -= loss->n;
+  G_STRUCT_MEMBER (guint64, &route->change, loss->account) += loss->n;
+  route->change_dead_weight -= weight;
 }
 
 gboolean
@@ -307,26 +380,14 @@ evbus_spool_lose_dead (EvbusSpool       *self,
                        guint            *n_letters,
                        GError          **error)
 {
-  gint64 last = 0;
-  guint64 found = 0;
-  guint n = 0;
+  Loss loss = { route, account, max_letters, weight, put_before, 0 };
 
   *n_letters = 0;
   if (route->forgotten)
     return TRUE;
-  evbus_spool_begin (self);
-  if (self->failure == NULL)
-    choose_oldest (self, route, max_letters, MIN (weight, EVBUS_SPOOL_STEP_BYTES), put_before, &last, &n, &found);
-  if (self->failure == NULL && n > 0)
-    evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD_OF_ROUTE, &self->failure, "ii", route->id, last);
-  self->weight_removed += found;
-  evbus_spool_stage_route (self, route);
-  route->change.dead -= n;
-  G_STRUCT_MEMBER (guint64, &route->change, account) += n;
-  route->change_dead_weight -= found;
-  if (!evbus_spool_commit (self, error))
+  if (!evbus_spool_change (self, lose_some, &loss, error))
     return FALSE;
-  *n_letters = n;
+  *n_letters = loss.n;
   return TRUE;
 }
 
@@ -342,16 +403,19 @@ set_forgotten (EvbusSpool      *self,
   route->dirty = !forgotten;
 }
 
-/* What is left of it counts on in the totals. */
+/* In a transaction: what is left of it counts on in the totals. Letters that still wait to
+ * be written go with it, too. */
 static void
-book_rest (EvbusSpool      *self,
-           EvbusSpoolRoute *route)
+delete_route (EvbusSpool *self,
+              gpointer    data)
 {
+  EvbusSpoolRoute *route = data;
   EvbusLedger *rest = &self->rest_change;
 
   evbus_spool_route_get_ledger (route, rest, NULL);
-  rest->dropped += rest->queued;
-  rest->queued = 0;
+  rest->dropped += rest->queued + rest->dead;
+  rest->queued = rest->dead = 0;
+  evbus_sql_call (self->sql, EVBUS_SQL_DELETE_ROUTE, &self->failure, "i", route->id);
 }
 
 static void
@@ -365,8 +429,8 @@ retire_route (EvbusSpool      *self,
   locker = g_mutex_locker_new (&self->lock);
   if (g_ptr_array_find (self->routes, route, &index))
     g_ptr_array_add (self->forgotten, g_ptr_array_steal_index (self->routes, index));
-  route->now.ledger.dropped += route->now.ledger.queued;
-  route->now.ledger.queued = 0;
+  route->now.ledger.dropped += route->now.ledger.queued + route->now.ledger.dead;
+  route->now.ledger.queued = route->now.ledger.dead = 0;
   route->now.weight = 0;
 }
 
@@ -414,11 +478,7 @@ evbus_spool_forget_route (EvbusSpool       *self,
     }
 
   set_forgotten (self, route, TRUE);
-  evbus_spool_begin (self);
-  book_rest (self, route);
-  if (self->failure == NULL)
-    evbus_sql_call (self->sql, EVBUS_SQL_DELETE_ROUTE, &self->failure, "i", route->id);
-  if (!evbus_spool_commit (self, error))
+  if (!evbus_spool_change (self, delete_route, route, error))
     {
       set_forgotten (self, route, FALSE);
       return FALSE;

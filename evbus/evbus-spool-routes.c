@@ -78,6 +78,7 @@ evbus_spool_route_new (EvbusSpool *spool,
   self->sets = g_ptr_array_new ();
   evbus_spool_cursor_init (&self->now);
   evbus_spool_cursor_init (&self->stored);
+  evbus_spool_cursor_init (&self->written);
   return self;
 }
 
@@ -86,6 +87,7 @@ evbus_spool_route_free (EvbusSpoolRoute *self)
 {
   evbus_spool_cursor_clear (&self->now);
   evbus_spool_cursor_clear (&self->stored);
+  evbus_spool_cursor_clear (&self->written);
   g_ptr_array_unref (self->sets);
   g_free (self->key);
   g_free (self);

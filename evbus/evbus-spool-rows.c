@@ -214,6 +214,7 @@ take_row (EvbusSpool   *self,
       route->written_key = route->key;
       evbus_spool_cursor_copy (&route->now, &cursor);
       evbus_spool_cursor_copy (&route->stored, &cursor);
+      evbus_spool_cursor_copy (&route->written, &cursor);
       g_ptr_array_add (self->routes, route);
     }
   evbus_spool_cursor_clear (&cursor);

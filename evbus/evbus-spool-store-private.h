@@ -64,7 +64,8 @@ struct _EvbusSpoolRoute
   guint64           n_skipped;   /* lock: events over the budget, since the spool was opened */
   gboolean          dirty;       /* lock: differs from what is on disk */
   EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
-  const char       *stored_key;  /* Writer: the key as of the same */
+  EvbusSpoolCursor  written;     /* Writer: as it is on disk */
+  const char       *stored_key;  /* Writer: the key as of the same as `stored` */
   const char       *written_key; /* Writer: the key on disk, as it was in `key`; NULL: there is no row */
   gint64            spent_since; /* Writer: monotonic, since when it is an orphan that has nothing; 0: it is none */
   gboolean          staged;      /* Writer: in this transaction */
@@ -121,6 +122,7 @@ struct _EvbusSpool
 
   /* Writer: the transaction under way. */
   gboolean            in_transaction;
+  gboolean            alone;            /* what was settled meanwhile is not part of it, nor are new dead letters */
   GError             *failure;
   gint64              seq_before;
   guint64             n_known_before;
@@ -289,6 +291,16 @@ void             evbus_spool_stage_route      (EvbusSpool            *self,
 void             evbus_spool_store_event      (EvbusSpool            *self,
                                                EvbusSpoolSet         *set,
                                                EvbusEvent            *event);
+/* Writes what adds no event, and so can free space: a full disk does not refuse it, and
+ * nothing goes with it there. Where the disk is found to be full only now, which gives up the
+ * reserve, it is tried once more: @change, a part of the transaction, is called again. FALSE:
+ * nothing was changed. */
+typedef void   (*EvbusSpoolChange)            (EvbusSpool            *self,
+                                               gpointer               data);
+gboolean         evbus_spool_change           (EvbusSpool            *self,
+                                               EvbusSpoolChange       change,
+                                               gpointer               data,
+                                               GError               **error);
 void             evbus_spool_dying_free       (EvbusSpoolDying       *dying);
 
 /* ---- evbus-spool-delete.c */

@@ -46,6 +46,7 @@ clear_staged (EvbusSpool *self)
   memset (&self->rest_change, 0, sizeof self->rest_change);
   g_clear_error (&self->failure);
   self->in_transaction = FALSE;
+  self->alone = FALSE;
 }
 
 void
@@ -58,14 +59,20 @@ evbus_spool_stage_route (EvbusSpool      *self,
   g_ptr_array_add (self->staged_routes, route);
 }
 
+static void
+start (EvbusSpool *self)
+{
+  self->in_transaction = TRUE;
+  self->seq_before = self->seq;
+  self->n_known_before = self->n_known;
+}
+
 void
 evbus_spool_begin (EvbusSpool *self)
 {
   g_return_if_fail (!self->in_transaction);
 
-  self->in_transaction = TRUE;
-  self->seq_before = self->seq;
-  self->n_known_before = self->n_known;
+  start (self);
   if (self->full && !evbus_spool_make_reserve (self))
     g_set_error (&self->failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL,
                  "%s: the disk is full; nothing was stored, try again when there is space", self->path);
@@ -183,17 +190,18 @@ stage_appended (EvbusSpool *self)
 
 /* `stored` becomes what this transaction writes. */
 static void
-snapshot_locked (EvbusSpoolRoute *route)
+snapshot_locked (EvbusSpoolRoute *route,
+                 gboolean         alone)
 {
-  gboolean moved = route->dirty;
+  gboolean moved = route->dirty && !alone;
 
-  route->stored_key = route->key;
-  evbus_spool_cursor_copy (&route->stored, &route->now);
+  route->stored_key = alone ? route->written_key : route->key;
+  evbus_spool_cursor_copy (&route->stored, alone ? &route->written : &route->now);
   evbus_ledger_add (&route->stored.ledger, &route->change);
   route->stored.weight += route->change_weight;
   route->stored.dead_weight += route->change_dead_weight;
   route->stored.last = MAX (route->stored.last, route->change_last);
-  route->dirty = FALSE;
+  route->dirty = route->dirty && alone;
   for (guint i = 0; moved && i < route->sets->len; i++)
     ((EvbusSpoolSet *) route->sets->pdata[i])->deletable = TRUE;
 }
@@ -208,14 +216,16 @@ take_snapshot (EvbusSpool *self)
       EvbusSpoolRoute *route = self->routes->pdata[i];
       guint64 left = route->stored.ledger.queued;
 
-      if (route->dirty && !route->forgotten)
+      if (route->dirty && !route->forgotten && !self->alone)
         evbus_spool_stage_route (self, route);
       if (!route->staged)
         continue;
       self->more_to_delete |= route->dirty;
-      snapshot_locked (route);
+      snapshot_locked (route, self->alone);
       self->n_settled += left - MIN (left, route->stored.ledger.queued - route->change.queued);
     }
+  if (self->alone)
+    return;
   while (self->deaths->len > 0)
     g_ptr_array_add (self->dying, g_ptr_array_steal_index (self->deaths, 0));
   self->dirty = FALSE;
@@ -354,6 +364,7 @@ apply_locked (EvbusSpool *self)
       route->now.weight += route->change_weight;
       route->now.dead_weight += route->change_dead_weight;
       route->now.last = MAX (route->now.last, route->change_last);
+      evbus_spool_cursor_copy (&route->written, &route->stored);
     }
   for (guint i = 0; i < self->dying->len; i++)
     self->deaths_weight -= ((EvbusSpoolDying *) self->dying->pdata[i])->record->len;
@@ -396,9 +407,7 @@ static gboolean
 write_settled (EvbusSpool  *self,
                GError     **error)
 {
-  self->in_transaction = TRUE;
-  self->seq_before = self->seq;
-  self->n_known_before = self->n_known;
+  start (self);
   if (!evbus_sql_call (self->sql, EVBUS_SQL_BEGIN, error, ""))
     {
       self->in_transaction = FALSE;
@@ -441,7 +450,7 @@ evbus_spool_commit (EvbusSpool  *self,
     }
   else
     {
-      done = finish (self, self->n_settled >= DELETE_AFTER, &failure);
+      done = finish (self, self->n_settled >= DELETE_AFTER && !self->alone, &failure);
     }
   if (done)
     return TRUE;
@@ -451,6 +460,42 @@ evbus_spool_commit (EvbusSpool  *self,
     write_settled_when_full (self);
   else
     evbus_spool_set_failed (self, failure);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
+}
+
+static gboolean
+try_change (EvbusSpool        *self,
+            EvbusSpoolChange   change,
+            gpointer           data,
+            GError           **error)
+{
+  start (self);
+  self->alone = self->full;
+  if (evbus_sql_call (self->sql, EVBUS_SQL_BEGIN, &self->failure, ""))
+    change (self, data);
+  if (!evbus_spool_commit (self, error))
+    return FALSE;
+  if (self->full)
+    evbus_spool_shrink (self);
+  return TRUE;
+}
+
+gboolean
+evbus_spool_change (EvbusSpool        *self,
+                    EvbusSpoolChange   change,
+                    gpointer           data,
+                    GError           **error)
+{
+  g_autoptr(GError) failure = NULL;
+
+  g_return_val_if_fail (!self->in_transaction, FALSE);
+
+  if (try_change (self, change, data, &failure))
+    return TRUE;
+  /* The reserve was given up for it, or the log was emptied. */
+  if (g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
+    return try_change (self, change, data, error);
   g_propagate_error (error, g_steal_pointer (&failure));
   return FALSE;
 }
