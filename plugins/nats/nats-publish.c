@@ -148,7 +148,8 @@ take_refusal (Run         *run,
       EvbusEvent *event = evbus_batch_get_event (run->publish->batch, i);
 
       if (run->open[i] == STREAMS && lookup)
-        fail (run, i, outcome, "nobody listens there; add it to a stream");
+        fail (run, i, EVBUS_OUTCOME_TRANSIENT, "nobody listens there now; allow the user to publish to "
+              STREAMS_SUBJECT ", to know whether a stream has it, or add it to one");
       else if (run->open[i] != 0 && run->open[i] != STREAMS &&
                names_subject (text, nats_format_get_subject (format, event)))
         fail (run, i, outcome, text);

@@ -179,6 +179,18 @@ def test_what_a_user_may_not_publish(trial, adaptor):
     assert 'Permissions Violation' in trial.wait_state('broken')
 
 
+def test_a_user_who_may_not_ask_for_streams(trial, adaptor):
+    """So that nobody knows whether the event's stream is missing, or has only no leader."""
+    options = {**adaptor.options(trial.destination), 'subject': trial.destination + '.{routing_key}'}
+    trial.start({**options, 'user': 'publisher'}, prepare=False)
+    trial.put_bytes(b'x', key='may.1')
+    assert 'allow the user to publish to $JS.API.STREAM.NAMES' in trial.wait_state('retrying')
+    trial.wait_ledger(accepted=1, queued=1, dead=0)
+    adaptor.prepare(trial.destination)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
 def test_a_user_who_may_hear_nothing(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'user': 'deaf'})
     trial.put(1)
