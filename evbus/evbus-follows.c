@@ -13,7 +13,8 @@
  * EvbusFate:
  * @EVBUS_FATE_DELIVERED: the destination confirmed it
  * @EVBUS_FATE_DEAD: the route gave it up; with a spool it is a dead letter
- * @EVBUS_FATE_EXPIRED: it grew too old, or gave way to a budget
+ * @EVBUS_FATE_EXPIRED: it grew too old, gave way to a budget, or was given up by a
+ *   route of a spool that keeps no dead letters
  * @EVBUS_FATE_DROPPED: it gave way to an overflow, was forgotten with its route, or
  *   could not be stored
  * @EVBUS_FATE_SETTLED: no route has it any more, and what became of it is not

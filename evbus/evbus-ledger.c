@@ -10,7 +10,8 @@
  * @delivered: copies that the destination confirmed
  * @dead: copies that the route gave up on, because the destination will never
  *   take them
- * @expired: copies that grew older than `max_age`
+ * @expired: copies that grew older than `max_age`, gave way to the budget of a spool, or
+ *   were given up by a route of a spool that keeps no dead letters
  * @dropped: copies pushed out by the route's overflow policy, or left over
  *   when the route or the broker was stopped
  * @queued: copies still on their way

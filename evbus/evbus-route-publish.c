@@ -66,14 +66,19 @@ keep (Verdict    *verdict,
   verdict->worst = MAX (verdict->worst, mark);
 }
 
+/* Where a spool keeps no letters it is not counted as one. */
 static void
-bury (Verdict    *verdict,
-      EvbusEvent *event,
-      const char *reason)
+bury (EvbusWorker *self,
+      Verdict     *verdict,
+      EvbusEvent  *event,
+      const char  *reason)
 {
   EvbusSpoolDeath death = { evbus_event_ref (event), g_strdup (reason) };
 
-  verdict->outcome.dead++;
+  if (self->route->spool != NULL && !evbus_worker_keeps_dead (self))
+    verdict->outcome.expired++;
+  else
+    verdict->outcome.dead++;
   verdict->weight += event->weight;
   g_array_append_val (verdict->dead, death);
 }
@@ -135,7 +140,7 @@ read_marks (EvbusWorker *self,
         }
       else if (mark == EVBUS_MARK_POISON)
         {
-          bury (verdict, event, reason);
+          bury (self, verdict, event, reason);
         }
       else
         {

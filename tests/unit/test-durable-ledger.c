@@ -154,6 +154,32 @@ test_forgotten (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->broker, "accepted=7 delivered=5 dropped=2");
 }
 
+static gboolean
+refuse (EvbusTestHook *hook,
+        EvbusContext  *ctx,
+        EvbusBatch    *batch,
+        GCancellable  *cancellable,
+        GError       **error)
+{
+  for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
+    evbus_batch_fail (batch, i, EVBUS_OUTCOME_POISON, "not so");
+  return TRUE;
+}
+
+/* What is refused is not counted as a dead letter where none is kept: an orphan would hold
+ * for ever what nobody can see. */
+static void
+test_no_letters (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  fixture->hook->publish = refuse;
+  durable_put (fixture, 10);
+  evbus_test_wait_ledger (fixture->route, "accepted=10 expired=10");
+  durable_end (fixture);
+  durable_begin (fixture, data);
+  evbus_test_assert_ledger (fixture->route, "accepted=10 expired=10");
+}
+
 int
 main (int    argc,
       char **argv)
@@ -166,6 +192,7 @@ main (int    argc,
   ADD ("repeated", NULL, test_repeated);
   ADD ("unrouted", NULL, test_unrouted);
   ADD ("forgotten", NULL, test_forgotten);
+  ADD ("no-letters", "{'dead_letters': <false>}", test_no_letters);
 
   return g_test_run ();
 }
