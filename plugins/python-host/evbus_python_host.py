@@ -123,6 +123,11 @@ def confine_exits():
 # The calls become virtual functions once their class is there, which is after this.
 Evbus.Ingress.__init_subclass__ = classmethod(init_subclass)
 
+# PyGObject makes a class when somebody first asks for it, and of two threads that ask at once one
+# gets a class that no object is of: "Expected Evbus.Event, but got gi.repository.Evbus.Event".
+for _name in dir(Evbus):
+    getattr(Evbus, _name, None)
+
 # What else a plugin runs: sources, threads, finalizers. In a program that is itself in Python
 # these are the program's.
 if not sys.orig_argv:
