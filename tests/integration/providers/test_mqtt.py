@@ -89,7 +89,9 @@ def test_nothing_is_sent_again_but_by_the_route(trial):
     """What the library remembers goes with the connection."""
     fake = FakeMqtt()
     fake.hold = True
-    trial.start({'host': '127.0.0.1', 'port': fake.port}, prepare=False)
+    # The first batch has them all.
+    trial.start({'host': '127.0.0.1', 'port': fake.port}, prepare=False,
+                delivery={'batch': {'events': 20, 'linger': '60s'}})
     trial.put(20)
     wait_for(lambda: fake.published and len(fake.published[0]) == 20, 'all to be sent')
     fake.hold = False
