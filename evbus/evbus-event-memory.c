@@ -7,8 +7,9 @@
  *
  * Home-made because an event is made in one thread and freed in another, where
  * malloc() has both fight over an arena, and GLib's slices over a magazine.
- * Measured beside a malloc() for each event, 200 bytes, until delivered: one
- * producer 1.7 times as many events, four 1.4 times, variants 1.1 times.
+ * Measured in turn with a malloc() for each event, 200 bytes until delivered,
+ * medians of three runs: one producer 2.0 and then 3.4 million events a second,
+ * four 2.2 and 2.7.
  *
  * An event that stays keeps its block, so a block is small: a window of 4,096
  * events holds on to 16 MiB at worst, which is its budget of bytes. */

@@ -20,7 +20,7 @@ evbus_route_bind_spool (EvbusRoute      *self,
   self->spool = evbus_spool_ref (spool);
   self->spooler = evbus_spooler_ref (spooler);
   self->pushed_to = evbus_spool_route_get_last (spool_route);
-  self->behind = evbus_spooler_bind (spooler, self, spool_route);
+  self->behind = evbus_queue_bind (self->queue, self, spool_route);
   evbus_notifier_figures_moved (self->notifier, self);
 }
 

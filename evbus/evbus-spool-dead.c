@@ -318,14 +318,15 @@ typedef struct {
   guint n;          /* out */
 } Loss;
 
-/* In a transaction. @last: (out): the number of the newest of them. */
+/* @last: (out): the number of the newest of them. */
 static void
-choose_oldest (EvbusSpool *self,
-               Loss       *loss,
-               gint64     *last,
-               guint64    *weight)
+choose_oldest (EvbusSpool  *self,
+               Loss        *loss,
+               gint64      *last,
+               guint64     *weight,
+               GError     **error)
 {
-  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LIST_DEAD_OF_ROUTE, &self->failure);
+  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LIST_DEAD_OF_ROUTE, error);
   guint64 max_weight = MIN (loss->max_weight, get_step_bytes (self));
 
   if (rows == NULL)
@@ -333,7 +334,7 @@ choose_oldest (EvbusSpool *self,
   sqlite3_bind_int64 (rows, 1, 0);
   sqlite3_bind_int64 (rows, 2, loss->max_letters);
   sqlite3_bind_int64 (rows, 3, loss->route->id);
-  while (*weight < max_weight && evbus_sql_step (self->sql, rows, &self->failure) > 0)
+  while (*weight < max_weight && evbus_sql_step (self->sql, rows, error) > 0)
     {
       EvbusRecordInfo info;
 
@@ -360,7 +361,7 @@ lose_some (EvbusSpool *self,
   guint64 weight = 0;
 
   loss->n = 0;
-  choose_oldest (self, loss, &last, &weight);
+  choose_oldest (self, loss, &last, &weight, &self->failure);
   if (self->failure == NULL && loss->n > 0)
     evbus_sql_call (self->sql, EVBUS_SQL_DELETE_DEAD_OF_ROUTE, &self->failure, "ii", route->id, last);
   self->weight_removed += weight;
@@ -368,6 +369,21 @@ lose_some (EvbusSpool *self,
   route->change.dead -= loss->n;
   G_STRUCT_MEMBER (guint64, &route->change, loss->account) += loss->n;
   route->change_dead_weight -= weight;
+}
+
+/* A look that finds nothing old is no reason for a commit. */
+static gboolean
+is_any_older (EvbusSpool  *self,
+              const Loss  *loss,
+              GError     **error)
+{
+  Loss oldest = *loss;
+  gint64 last = 0;
+  guint64 weight = 0;
+
+  oldest.max_letters = 1;
+  choose_oldest (self, &oldest, &last, &weight, error);
+  return oldest.n > 0;
 }
 
 gboolean
@@ -381,10 +397,18 @@ evbus_spool_lose_dead (EvbusSpool       *self,
                        GError          **error)
 {
   Loss loss = { route, account, max_letters, weight, put_before, 0 };
+  GError *failure = NULL;
 
   *n_letters = 0;
   if (route->forgotten)
     return TRUE;
+  if (put_before != G_MAXINT64 && !is_any_older (self, &loss, &failure))
+    {
+      if (failure == NULL)
+        return TRUE;
+      g_propagate_error (error, failure);
+      return FALSE;
+    }
   if (!evbus_spool_change (self, lose_some, &loss, error))
     return FALSE;
   *n_letters = loss.n;

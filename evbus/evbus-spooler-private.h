@@ -33,12 +33,6 @@ void          evbus_spooler_look_up (EvbusSpooler *self);
 void          evbus_spooler_lock_routes   (EvbusSpooler *self);
 void          evbus_spooler_unlock_routes (EvbusSpooler *self);
 
-/* From any thread, between these: gives the route its part of the spool. Returns whether
- * there is, or may be, something in it. */
-gboolean      evbus_spooler_bind   (EvbusSpooler    *self,
-                                    EvbusRoute      *route,
-                                    EvbusSpoolRoute *spool_route);
-
 /* Before the listener is started, once it is sure that this is the spool: the totals
  * go on with what it has counted for no route. */
 void          evbus_spooler_load_figures (EvbusSpooler *self);

@@ -345,14 +345,6 @@ evbus_spooler_load_figures (EvbusSpooler *self)
   evbus_queue_load_figures (self->queue, &stored, self->figures);
 }
 
-gboolean
-evbus_spooler_bind (EvbusSpooler    *self,
-                    EvbusRoute      *route,
-                    EvbusSpoolRoute *spool_route)
-{
-  return evbus_queue_bind (self->queue, route, spool_route);
-}
-
 void
 evbus_spooler_lock_routes (EvbusSpooler *self)
 {

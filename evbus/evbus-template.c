@@ -219,6 +219,36 @@ evbus_template_is_fixed (EvbusTemplate *self)
   return self->parts->len == 1;
 }
 
+static void
+append_plain (GString    *string,
+              const char *text)
+{
+  g_string_append (string, text);
+}
+
+static void
+append_escaped (GString    *string,
+                const char *text)
+{
+  g_string_append_uri_escaped (string, text, NULL, FALSE);
+}
+
+static void
+append_with (EvbusTemplate  *self,
+             EvbusEvent     *event,
+             GString        *string,
+             void          (*append) (GString *, const char *))
+{
+  for (guint i = 0; i < self->parts->len; i++)
+    {
+      const Part *part = &g_array_index (self->parts, Part, i);
+
+      g_string_append_len (string, part->text, part->length);
+      if (part->get != NULL)
+        append (string, part->get (event));
+    }
+}
+
 /**
  * evbus_template_append:
  * @self: a template
@@ -237,14 +267,7 @@ evbus_template_append (EvbusTemplate *self,
   g_return_if_fail (self != NULL && string != NULL);
   g_return_if_fail (event != NULL || evbus_template_is_fixed (self));
 
-  for (guint i = 0; i < self->parts->len; i++)
-    {
-      const Part *part = &g_array_index (self->parts, Part, i);
-
-      g_string_append_len (string, part->text, part->length);
-      if (part->get != NULL)
-        g_string_append (string, part->get (event));
-    }
+  append_with (self, event, string, append_plain);
 }
 
 /**
@@ -267,14 +290,7 @@ evbus_template_append_escaped (EvbusTemplate *self,
   g_return_if_fail (self != NULL && string != NULL);
   g_return_if_fail (event != NULL || evbus_template_is_fixed (self));
 
-  for (guint i = 0; i < self->parts->len; i++)
-    {
-      const Part *part = &g_array_index (self->parts, Part, i);
-
-      g_string_append_len (string, part->text, part->length);
-      if (part->get != NULL)
-        g_string_append_uri_escaped (string, part->get (event), NULL, FALSE);
-    }
+  append_with (self, event, string, append_escaped);
 }
 
 /**

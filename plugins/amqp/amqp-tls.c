@@ -66,7 +66,6 @@ on_handshake (const SSL *ssl,
     SSL_set_tlsext_host_name ((SSL *) ssl, X509_VERIFY_PARAM_get0_host (expected, 0));
 }
 
-/* The library's own comparison knows no addresses, and no other name than the host's. */
 /* Is called only where there is none. */
 static int
 on_certificate_wanted (SSL       *ssl,
@@ -77,6 +76,7 @@ on_certificate_wanted (SSL       *ssl,
   return 0;
 }
 
+/* The library's own comparison knows no addresses, and no other name than the host's. */
 static void
 expect_server (const AmqpOptions *options,
                amqp_socket_t     *socket)

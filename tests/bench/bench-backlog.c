@@ -6,6 +6,7 @@
  * in memory.
  */
 
+#include "bench-broker.h"
 #include "bench.h"
 
 #include <evbus/evbus.h>
@@ -13,7 +14,6 @@
 
 #define N_EVENTS 1000000
 #define BODY_SIZE 200
-#define FULL_WAIT_US 100
 #define ARRIVAL_TIMEOUT (120 * G_TIME_SPAN_SECOND)
 
 #define FROM_SPOOL "{'path': <'@PATH@'>}"
@@ -42,17 +42,13 @@ static gboolean
 put_one (Side    *side,
          GError **error)
 {
-  g_autofree char *id = NULL;
+  char *id;
 
-  while ((id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (side->broker), "order.created", side->body,
-                                                NULL, NULL, error)) == NULL)
-    {
-      if (!g_error_matches (*error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL))
-        return FALSE;
-      g_clear_error (error);
-      g_usleep (FULL_WAIT_US);   /* a producer holds back: that is its way of going on, it waits for nothing else */
-    }
-  return TRUE;
+  do
+    id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (side->broker), "order.created", side->body,
+                                          NULL, NULL, error);
+  while (bench_put_again (id, error));
+  return *error == NULL;
 }
 
 static void

@@ -73,7 +73,10 @@ class Trial:
 
     def wait_state(self, state):
         """Waits until the route is in that state; returns the reason."""
-        wait_for(lambda: self.route()['state'] == state, f'the route to be {state}; it is {self.route()}', DEADLINE)
+        try:
+            wait_for(lambda: self.route()['state'] == state, f'the route to be {state}', DEADLINE)
+        except AssertionError as error:
+            raise AssertionError(f'{error}; it is {self.route()}') from None
         return self.route()['reason']
 
     def wait_ledger(self, **figures):
