@@ -55,6 +55,7 @@ class Adaptor(ProviderServer):
         self.max_inflight = 1000
         # What was read and acknowledged, by destination.
         self.taken = {}
+        self.marks = 0
 
     def command(self):
         config = self.folder / 'mosquitto.conf'
@@ -103,12 +104,16 @@ class Adaptor(ProviderServer):
 
     def messages(self, destination):
         """What has come since the last call, up to a message of our own: (properties, body)."""
-        self.publish(destination, '-n')
+        # An earlier one may come again: who read it was killed.
+        self.marks += 1
+        mark = str(self.marks)
+        self.publish(destination, '-m', mark)
         with self.reading(self.subscriber(destination)) as messages:
             for properties, body in messages:
-                if properties['topic'] == destination:
+                if properties['topic'] != destination:
+                    yield properties, body
+                elif body.decode() == mark:
                     return
-                yield properties, body
 
     @contextlib.contextmanager
     def reading(self, subscriber):
@@ -119,7 +124,8 @@ class Adaptor(ProviderServer):
             yield ((json.loads(properties.decode(errors='replace')), bytes.fromhex(body.decode()))
                    for body, properties in lines)
         finally:
-            reader.terminate()
+            # Not terminated: its handler takes locks that it may hold already, and hangs.
+            reader.kill()
             reader.communicate()
 
     def read(self, destination):
