@@ -8,6 +8,7 @@
  * once with one.
  */
 
+#include "bench-flight.h"
 #include "bench.h"
 
 #include <evbus/evbus.h>
@@ -23,7 +24,6 @@
 #define N_MANY 100000
 #define N_ALONE 1000
 #define IN_FLIGHT 1024
-#define ARRIVAL_TIMEOUT (60 * G_TIME_SPAN_SECOND)
 
 #define ROUTE_DATA "{'delivery': <{'window': <{'events': <int64 65536>, 'bytes': <'64MiB'>}>}>}"
 
@@ -37,10 +37,6 @@ typedef struct
   GBytes       *body;
   guint         n_events;
   guint         in_flight;
-
-  guint         n_put;
-  guint         n_answered;
-  GError       *error;
 
   double        group;       /* events a sync, of our last round */
 } Durable;
@@ -76,54 +72,6 @@ drain (gpointer data)
   return NULL;
 }
 
-static void put_one (Durable *self);
-
-static void
-on_put (GObject      *source,
-        GAsyncResult *result,
-        gpointer      user_data)
-{
-  Durable *self = user_data;
-  g_autofree char *id = NULL;
-
-  id = evbus_producer_put_bytes_finish (EVBUS_PRODUCER (source), result,
-                                        self->error == NULL ? &self->error : NULL);
-  self->n_answered++;
-  if (self->n_put < self->n_events && self->error == NULL)
-    put_one (self);
-}
-
-static void
-put_one (Durable *self)
-{
-  self->n_put++;
-  evbus_producer_put_bytes_async (EVBUS_PRODUCER (self->broker), "order.created", self->body,
-                                  NULL, NULL, NULL, on_put, self);
-}
-
-/* Each was put, and delivered once; not measured. */
-static gboolean
-check_ledger (Durable            *self,
-              const EvbusLedger  *before,
-              GError            **error)
-{
-  gint64 deadline = g_get_monotonic_time () + ARRIVAL_TIMEOUT;
-  EvbusLedger now;
-
-  do
-    {
-      evbus_broker_get_ledger (self->broker, &now);
-      g_thread_yield ();
-    }
-  while (now.queued > 0 && g_get_monotonic_time () < deadline);
-
-  if (evbus_ledger_balances (&now) && now.delivered - before->delivered == self->n_events)
-    return TRUE;
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "ledger: %u events should have been delivered, not %"
-               G_GUINT64_FORMAT, self->n_events, now.delivered - before->delivered);
-  return FALSE;
-}
-
 static gboolean
 run_ours (gpointer   data,
           double    *value,
@@ -135,25 +83,20 @@ run_ours (gpointer   data,
   gint64 start;
 
   evbus_broker_get_ledger (self->broker, &before);
-  self->n_put = self->n_answered = 0;
   start = g_get_monotonic_time ();
-  while (self->n_put < MIN (self->in_flight, self->n_events))
-    put_one (self);
-  while (self->n_answered < self->n_put)
-    g_main_context_iteration (NULL, TRUE);
-  *value = bench_per_second (self->n_answered, start, g_get_monotonic_time ());
+  if (!bench_flight_put (self->broker, self->body, self->n_events, self->in_flight, error))
+    return FALSE;
+  *value = bench_per_second (self->n_events, start, g_get_monotonic_time ());
 
   syncs = g_atomic_int_get (&n_syncs) - syncs;
   self->group = (double) self->n_events / MAX (syncs, 1);
   g_debug ("%.1f events a sync", self->group);
-  if (syncs == 0 && self->error == NULL)
-    self->error = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_FAILED, "nothing was synced");
-  if (self->error != NULL)
+  if (syncs == 0)
     {
-      g_propagate_error (error, g_steal_pointer (&self->error));
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "nothing was synced");
       return FALSE;
     }
-  return check_ledger (self, &before, error);
+  return bench_flight_check (self->broker, &before, self->n_events, error);
 }
 
 static gboolean
@@ -218,42 +161,15 @@ begin (Durable  *self,
 }
 
 static void
-on_stopped (GObject      *source,
-            GAsyncResult *result,
-            gpointer      user_data)
-{
-  gboolean *stopped = user_data;
-  g_autoptr (GError) error = NULL;
-
-  if (!evbus_broker_stop_finish (EVBUS_BROKER (source), result, &error))
-    bench_fail ("durable", "stop", error->message);
-  *stopped = TRUE;
-}
-
-static void
 end (Durable *self)
 {
-  g_autoptr (GDir) folder = NULL;
-  gboolean stopped = FALSE;
-  const char *name;
-
-  evbus_broker_stop_async (self->broker, NULL, on_stopped, &stopped);
-  while (!stopped)
-    g_main_context_iteration (NULL, TRUE);
+  bench_flight_stop (self->broker);
   g_cancellable_cancel (self->stopping);
   g_thread_join (self->consumer);
   g_object_unref (self->route);
   g_object_unref (self->broker);
   g_object_unref (self->stopping);
-
-  folder = g_dir_open (self->folder, 0, NULL);
-  while (folder != NULL && (name = g_dir_read_name (folder)) != NULL)
-    {
-      g_autofree char *path = g_build_filename (self->folder, name, NULL);
-
-      g_unlink (path);
-    }
-  g_rmdir (self->folder);
+  bench_remove_folder (self->folder);
   g_free (self->folder);
 }
 
