@@ -21,9 +21,11 @@ typedef gboolean (* EvbusSpoolPagesStep) (guint32  n_done,
                                           guint32  n_pages,
                                           gpointer user_data);
 
-/* NULL: the file cannot be opened. */
-EvbusSpoolPages *evbus_spool_pages_open (const char           *path);
-/* Walks all pages. The same thing can be found twice. */
+/* A WAL is not needed. */
+EvbusSpoolPages *evbus_spool_pages_open (const char           *path,
+                                         GError              **error);
+/* Walks all pages as they were last committed, then what the WAL had replaced. The same thing can
+ * be found twice; the first time counts. */
 void             evbus_spool_pages_walk (EvbusSpoolPages      *self,
                                          EvbusSpoolPagesFound  found,
                                          EvbusSpoolPagesStep   step,

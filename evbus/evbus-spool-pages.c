@@ -5,19 +5,21 @@
 /* Home-made because SQLite gives up on a tree at its first damaged page, and what
  * hangs below it is sound most often. Nothing here is trusted: what is found has
  * a checksum of its own. The layout is that of https://sqlite.org/fileformat.html,
- * sections 1.6 (leaf pages of tables, overflow) and 4.1 (WAL). */
+ * section 1.6 (leaf pages of tables, overflow). */
 
 #include "evbus-spool-pages-private.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "evbus-error.h"
+#include "evbus-spool-frames-private.h"
+
 #define PAGE 4096u
 #define LEAF 0x0d
-#define WAL_HEADER 32u
-#define FRAME_HEADER 24u
 #define MAX_LOCAL (PAGE - 35u)
 #define MIN_LOCAL ((PAGE - 12u) * 32u / 255u - 23u)
 
@@ -35,7 +37,8 @@ struct _EvbusSpoolPages
   int         fd;
   int         wal_fd;       /* or -1 */
   guint32     n_pages;
-  GHashTable *in_wal;       /* page → its offset in the WAL */
+  GArray     *frames;       /* EvbusSpoolFrame: what the WAL has committed */
+  GHashTable *in_wal;       /* page → 1 + the index of the last one of it */
   GHashTable *overflow;     /* pages that are the rest of a row that was found */
   guint8      page[PAGE];
   guint8      other[PAGE];
@@ -54,57 +57,71 @@ get_be16 (const guint8 *data)
   return (guint) data[0] << 8 | data[1];
 }
 
-/* A frame is of this WAL, not of one before it, if it has the salts of the header. */
+/* The last version of a page is the one that counts. */
 static void
 read_wal (EvbusSpoolPages *self)
 {
-  guint8 header[WAL_HEADER], frame[FRAME_HEADER];
-  goffset at = WAL_HEADER;
-
-  if (self->wal_fd < 0 || pread (self->wal_fd, header, sizeof header, 0) != sizeof header)
-    return;
-  while (pread (self->wal_fd, frame, sizeof frame, at) == sizeof frame && memcmp (frame + 8, header + 16, 8) == 0)
+  for (guint i = 0; i < self->frames->len; i++)
     {
-      guint32 number = get_be32 (frame);
-      gint64 *offset = g_new (gint64, 1);
+      const EvbusSpoolFrame *frame = &g_array_index (self->frames, EvbusSpoolFrame, i);
 
-      *offset = at + FRAME_HEADER;
-      g_hash_table_replace (self->in_wal, GUINT_TO_POINTER (number), offset);
+      g_hash_table_replace (self->in_wal, GUINT_TO_POINTER (frame->page), GUINT_TO_POINTER (i + 1));
       /* A number that is made up does not make a walk without end. */
-      if (number <= self->n_pages + (guint32) (at / PAGE) + 1)
-        self->n_pages = MAX (self->n_pages, number);
-      at += FRAME_HEADER + PAGE;
+      if (frame->page <= self->n_pages + i + 1)
+        self->n_pages = MAX (self->n_pages, frame->page);
     }
 }
 
+/* -1: it cannot be opened, or is not there. */
+static int
+open_file (const char  *path,
+           GError     **error)
+{
+  int fd = g_open (path, O_RDONLY | O_CLOEXEC, 0);
+  int reason = errno;
+
+  if (fd < 0 && reason != ENOENT)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
+                 "%s: it is damaged, and what can be read of it cannot be recovered: %s", path, g_strerror (reason));
+  return fd;
+}
+
 EvbusSpoolPages *
-evbus_spool_pages_open (const char *path)
+evbus_spool_pages_open (const char  *path,
+                        GError     **error)
 {
   g_autofree char *wal = g_strconcat (path, "-wal", NULL);
-  int fd = g_open (path, O_RDONLY | O_CLOEXEC, 0);
-  EvbusSpoolPages *self;
+  g_autoptr(EvbusSpoolPages) self = g_new0 (EvbusSpoolPages, 1);
+  g_autoptr(GError) failure = NULL;
   GStatBuf status;
 
-  if (fd < 0)
-    return NULL;
-  self = g_new0 (EvbusSpoolPages, 1);
-  self->fd = fd;
-  self->wal_fd = g_open (wal, O_RDONLY | O_CLOEXEC, 0);
-  self->in_wal = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  self->in_wal = g_hash_table_new (NULL, NULL);
   self->overflow = g_hash_table_new (NULL, NULL);
   self->row = g_byte_array_new ();
-  if (fstat (fd, &status) == 0)
+  self->wal_fd = -1;
+  self->fd = open_file (path, &failure);
+  if (failure == NULL)
+    self->wal_fd = open_file (wal, &failure);
+  self->frames = evbus_spool_frames_read (self->wal_fd, PAGE);
+  if (failure != NULL)
+    {
+      g_propagate_error (error, g_steal_pointer (&failure));
+      return NULL;
+    }
+  if (fstat (self->fd, &status) == 0)
     self->n_pages = (guint32) MIN ((status.st_size + PAGE - 1) / PAGE, G_MAXUINT32 / 2);
   read_wal (self);
-  return self;
+  return g_steal_pointer (&self);
 }
 
 void
 evbus_spool_pages_free (EvbusSpoolPages *self)
 {
-  close (self->fd);
+  if (self->fd >= 0)
+    close (self->fd);
   if (self->wal_fd >= 0)
     close (self->wal_fd);
+  g_array_unref (self->frames);
   g_hash_table_unref (self->in_wal);
   g_hash_table_unref (self->overflow);
   g_byte_array_unref (self->row);
@@ -113,19 +130,33 @@ evbus_spool_pages_free (EvbusSpoolPages *self)
 
 /* What is not there is zero. */
 static void
+read_at (int      fd,
+         goffset  at,
+         guint8  *page)
+{
+  gssize n = MAX (pread (fd, page, PAGE, at), 0);
+
+  memset (page + n, 0, PAGE - n);
+}
+
+static guint
+get_frame (EvbusSpoolPages *self,
+           guint32          number)
+{
+  return GPOINTER_TO_UINT (g_hash_table_lookup (self->in_wal, GUINT_TO_POINTER (number)));
+}
+
+static void
 read_page (EvbusSpoolPages *self,
            guint32          number,
            guint8          *page)
 {
-  const gint64 *in_wal = g_hash_table_lookup (self->in_wal, GUINT_TO_POINTER (number));
-  gssize n;
+  guint frame = get_frame (self, number);
 
-  if (in_wal != NULL)
-    n = pread (self->wal_fd, page, PAGE, *in_wal);
+  if (frame > 0)
+    read_at (self->wal_fd, g_array_index (self->frames, EvbusSpoolFrame, frame - 1).at, page);
   else
-    n = pread (self->fd, page, PAGE, (goffset) (number - 1) * PAGE);
-  n = MAX (n, 0);
-  memset (page + n, 0, PAGE - n);
+    read_at (self->fd, (goffset) (number - 1) * PAGE, page);
 }
 
 /* SQLite's variable-length number. Returns its bytes; 0: it does not end before
@@ -276,18 +307,19 @@ scan_page (EvbusSpoolPages      *self,
     }
 }
 
-void
-evbus_spool_pages_walk (EvbusSpoolPages      *self,
-                        EvbusSpoolPagesFound  found,
-                        EvbusSpoolPagesStep   step,
-                        gpointer              user_data)
+/* FALSE: @step says so. */
+static gboolean
+walk_valid (EvbusSpoolPages      *self,
+            EvbusSpoolPagesFound  found,
+            EvbusSpoolPagesStep   step,
+            gpointer              user_data)
 {
   g_autoptr(GArray) odd = g_array_new (FALSE, FALSE, sizeof (guint32));
 
   for (guint32 number = 1; number <= self->n_pages; number++)
     {
       if (number % STEP_PAGES == 0 && !step (number, self->n_pages, user_data))
-        return;
+        return FALSE;
       read_page (self, number, self->page);
       if (!read_leaf (self, found, user_data))
         g_array_append_val (odd, number);
@@ -300,10 +332,44 @@ evbus_spool_pages_walk (EvbusSpoolPages      *self,
       guint32 number = g_array_index (odd, guint32, i);
 
       if (i % STEP_PAGES == 0 && !step (self->n_pages, self->n_pages, user_data))
-        return;
+        return FALSE;
       if (g_hash_table_contains (self->overflow, GUINT_TO_POINTER (number)))
         continue;
       read_page (self, number, self->page);
       scan_page (self, found, user_data);
     }
+  return TRUE;
+}
+
+/* What the WAL has replaced, the newest first: there may be what its damaged successor has lost. Where
+ * the WAL was damaged, what the file has is even the newer one. */
+static void
+walk_replaced (EvbusSpoolPages      *self,
+               EvbusSpoolPagesFound  found,
+               EvbusSpoolPagesStep   step,
+               gpointer              user_data)
+{
+  for (guint i = self->frames->len; i > 0; i--)
+    {
+      const EvbusSpoolFrame *frame = &g_array_index (self->frames, EvbusSpoolFrame, i - 1);
+      gboolean last = get_frame (self, frame->page) == i;
+
+      if (i % STEP_PAGES == 0 && !step (self->n_pages, self->n_pages, user_data))
+        return;
+      if (last)
+        read_at (self->fd, (goffset) (frame->page - 1) * PAGE, self->page);
+      else
+        read_at (self->wal_fd, frame->at, self->page);
+      read_leaf (self, found, user_data);
+    }
+}
+
+void
+evbus_spool_pages_walk (EvbusSpoolPages      *self,
+                        EvbusSpoolPagesFound  found,
+                        EvbusSpoolPagesStep   step,
+                        gpointer              user_data)
+{
+  if (walk_valid (self, found, step, user_data))
+    walk_replaced (self, found, step, user_data);
 }

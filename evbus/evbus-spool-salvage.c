@@ -254,19 +254,38 @@ read_known_ids (Salvage  *self,
     }
 }
 
+/* No damage, but no descriptor or no memory left: FALSE. A recovery without the tables would
+ * lose what is sound. */
+static gboolean
+can_read (EvbusSql  *from,
+          GError   **error)
+{
+  g_autoptr(GError) failure = NULL;
+  gint64 n;
+  int code;
+
+  if (evbus_sql_number (from, "SELECT count(*) FROM sqlite_schema", &n, &failure))
+    return TRUE;
+  code = sqlite3_errcode (from->db) & 0xff;
+  if (code != SQLITE_CANTOPEN && code != SQLITE_NOMEM)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
+}
+
 /* The rows of routes that are sound; what of each is still to be found is not
  * known yet. */
 static void
 read_small_tables (Salvage    *self,
                    const char *path)
 {
-  g_autoptr(EvbusSql) from = evbus_sql_open (path, SQLITE_OPEN_READONLY, NULL);
+  g_autoptr(EvbusSql) from = evbus_sql_open (path, SQLITE_OPEN_READONLY, &self->failure);
   sqlite3_stmt *rows;
   int row = -1;
 
-  self->sets_sound = from != NULL;
-  if (from == NULL)
+  if (from == NULL || !can_read (from, &self->failure))
     return;
+  self->sets_sound = TRUE;
   self->routes_sound = evbus_spool_salvage_routes (self->to, from);
   rows = evbus_sql_get (from, EVBUS_SQL_LOAD_SETS, NULL);
   while (rows != NULL && (row = evbus_sql_step (from, rows, NULL)) > 0)
@@ -364,15 +383,14 @@ evbus_spool_salvage (EvbusSpool  *to,
 
   if (evbus_sql_call (to->sql, EVBUS_SQL_BEGIN, &self.failure, ""))
     {
-      g_autoptr(EvbusSpoolPages) pages = NULL;
+      g_autoptr(EvbusSpoolPages) pages = evbus_spool_pages_open (from, &self.failure);
 
       go_on (0, 0, &self);
       if (self.failure == NULL)
         read_small_tables (&self, from);
-      pages = evbus_spool_pages_open (from);
-      if (pages != NULL && !(self.routes_sound && self.sets_sound))
+      if (self.failure == NULL && !(self.routes_sound && self.sets_sound))
         evbus_spool_pages_walk (pages, take_set, go_on, &self);
-      if (pages != NULL)
+      if (self.failure == NULL)
         evbus_spool_pages_walk (pages, take_record, go_on, &self);
       if (self.failure == NULL)
         write_all (&self);
