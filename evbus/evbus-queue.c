@@ -288,6 +288,18 @@ evbus_queue_take_back (EvbusQueue   *self,
   evbus_waiting_answer (&done);
 }
 
+/* Whether no other route has counted some of what it has. */
+static gboolean
+is_sole_holder_locked (EvbusQueue *self,
+                       EvbusRoute *route)
+{
+  guint n = 0;
+
+  for (guint i = 0; route->spool_route != NULL && i < self->routes->len; i++)
+    n += ((EvbusRoute *) self->routes->pdata[i])->spool_route == route->spool_route;
+  return n == 1;
+}
+
 void
 evbus_queue_settle (EvbusQueue        *self,
                     EvbusRoute        *route,
@@ -308,6 +320,9 @@ evbus_queue_settle (EvbusQueue        *self,
   route->ledger.duplicates += outcome->duplicates;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
+  /* One that is damaged leaves without its weight, since nobody knows it. */
+  if (route->ledger.queued == 0 && route->queued_weight != 0 && is_sole_holder_locked (self, route))
+    route->queued_weight = 0;
   if (left != NULL)
     evbus_queue_report_locked (self, route, left);
   if (route->waiting.length > 0 && n_events > 0)

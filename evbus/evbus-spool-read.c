@@ -390,7 +390,7 @@ book_expired (EvbusSpoolRoute *route,
     g_array_append_val (now->skipped, range);
   now->ledger.expired += n_events;
   now->ledger.queued -= MIN (n_events, now->ledger.queued);
-  now->weight -= MIN (weight, now->weight);
+  now->weight -= now->ledger.queued > 0 ? MIN (weight, now->weight) : now->weight;
   route->n_skipped += n_events;
   route->dirty = route->spool->dirty = TRUE;
 }

@@ -83,7 +83,8 @@ settle_locked (EvbusSpoolRoute   *route,
     evbus_ledger_add (&now->ledger, change);
   now->ledger.queued = now->ledger.accepted - now->ledger.delivered - now->ledger.dead -
                        now->ledger.expired - now->ledger.dropped;
-  now->weight -= MIN (weight, now->weight);
+  /* One that is damaged leaves without its weight, since nobody knows it. */
+  now->weight -= now->ledger.queued > 0 ? MIN (weight, now->weight) : now->weight;
   now->dead_weight += dead_weight;
   route->dirty = route->spool->dirty = TRUE;
 }

@@ -262,6 +262,8 @@ test_damaged (Fixture       *fixture,
   evbus_test_hook_release (fixture->a);
   follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED, "'mine' was dropped at route hook 'a\\*': .*damaged");
   evbus_test_wait_ledger (fixture->route_a, "accepted=52 delivered=51 dropped=1");
+  /* Its bytes are queued no more, though nobody knows how many they were. */
+  g_assert_cmpuint (evbus_route_get_queued_bytes (fixture->route_a), ==, 0);
 }
 
 /* A dead letter that is replayed is not the event that somebody waits for any more, and
