@@ -9,20 +9,12 @@
 
 G_BEGIN_DECLS
 
-const char  *nats_errors_get_text     (natsStatus     status,
-                                       const char    *text);
-void         nats_errors_set          (GError       **error,
-                                       const char    *where,
-                                       natsStatus     status,
-                                       const char    *text);
-EvbusOutcome nats_errors_of_address   (gboolean       fixed);
-gboolean     nats_errors_read_ack     (natsMsg       *reply,
-                                       gboolean       fixed,
-                                       EvbusOutcome  *outcome,
-                                       char         **reason);
-gboolean     nats_errors_read_streams (natsMsg       *reply,
-                                       gboolean       fixed,
-                                       EvbusOutcome  *outcome,
-                                       char         **reason);
+const char  *nats_errors_get_text   (natsStatus   status,
+                                     const char  *text);
+void         nats_errors_set        (GError     **error,
+                                     const char  *where,
+                                     natsStatus   status,
+                                     const char  *text);
+EvbusOutcome nats_errors_of_address (gboolean     fixed);
 
 G_END_DECLS

@@ -26,6 +26,8 @@ struct _NatsFormat
 {
   EvbusTemplate *subject;
   EvbusTemplate *stream;     /* or NULL */
+  char          *fixed;      /* the stream's name, where all events have the same, or NULL */
+  gboolean       shared;     /* the stream has messages of the same ids from elsewhere */
   GArray        *headers;    /* of Header: the profile's */
   Mode           mode;
   char          *source;     /* of CloudEvents */
@@ -94,6 +96,26 @@ read_headers (NatsFormat    *self,
   return TRUE;
 }
 
+static gboolean
+read_stream (NatsFormat    *self,
+             EvbusContext  *ctx,
+             GError       **error)
+{
+  g_autoptr(GString) name = g_string_new (NULL);
+
+  self->stream = evbus_context_get_template (ctx, "stream");
+  if (self->stream == NULL || !evbus_template_is_fixed (self->stream))
+    return TRUE;
+
+  evbus_template_append (self->stream, NULL, name);
+  self->fixed = g_string_free (g_steal_pointer (&name), FALSE);
+  /* It becomes one word of a subject. */
+  if (*self->fixed != '\0' && strpbrk (self->fixed, ". *>\t\r\n") == NULL)
+    return TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'stream': '%s' cannot be the name of a stream", self->fixed);
+  return FALSE;
+}
+
 NatsFormat *
 nats_format_new (EvbusContext  *ctx,
                  GError       **error)
@@ -102,7 +124,6 @@ nats_format_new (EvbusContext  *ctx,
   const char *mode = evbus_context_get_string (ctx, "cloudevents");
 
   self->subject = evbus_context_get_template (ctx, "subject");
-  self->stream = evbus_context_get_template (ctx, "stream");
   self->source = g_strdup (evbus_context_get_string (ctx, "cloudevents_source"));
   self->mode = mode == NULL ? PLAIN : strcmp (mode, "binary") == 0 ? BINARY : STRUCTURED;
   self->headers = g_array_new (FALSE, FALSE, sizeof (Header));
@@ -111,7 +132,7 @@ nats_format_new (EvbusContext  *ctx,
   self->value = g_string_new (NULL);
   self->body = g_string_new (NULL);
 
-  return read_headers (self, ctx, error) ? g_steal_pointer (&self) : NULL;
+  return read_headers (self, ctx, error) && read_stream (self, ctx, error) ? g_steal_pointer (&self) : NULL;
 }
 
 void
@@ -119,6 +140,7 @@ nats_format_free (NatsFormat *self)
 {
   evbus_template_unref (self->subject);
   g_clear_pointer (&self->stream, evbus_template_unref);
+  g_free (self->fixed);
   g_array_unref (self->headers);
   g_free (self->source);
   g_string_free (self->text, TRUE);
@@ -236,6 +258,22 @@ set_structured (NatsFormat *self,
   set_header (self, "Content-Type", "application/cloudevents+json; charset=utf-8");
 }
 
+/* By which a stream knows what it has had. */
+static void
+set_message_id (NatsFormat *self,
+                EvbusEvent *event)
+{
+  if (!self->shared)
+    {
+      set_header (self, "Nats-Msg-Id", evbus_event_get_id (event));
+      return;
+    }
+  g_string_assign (self->text, evbus_event_get_id (event));
+  g_string_append_c (self->text, ' ');
+  evbus_template_append (self->subject, event, self->text);
+  set_text_header (self, "Nats-Msg-Id", self->text->str);
+}
+
 static void
 set_headers (NatsFormat *self,
              EvbusEvent *event)
@@ -265,7 +303,7 @@ set_headers (NatsFormat *self,
       evbus_template_append (self->stream, event, self->text);
       set_text_header (self, "Nats-Expected-Stream", self->text->str);
     }
-  set_header (self, "Nats-Msg-Id", evbus_event_get_id (event));
+  set_message_id (self, event);
 }
 
 /* ---- messages ---- */
@@ -276,6 +314,26 @@ nats_format_is_fixed (NatsFormat *self)
 {
   return evbus_template_is_fixed (self->subject) &&
          (self->stream == NULL || evbus_template_is_fixed (self->stream));
+}
+
+/* Returns the stream that the profile names for all events, or NULL. */
+const char *
+nats_format_get_stream (NatsFormat *self)
+{
+  return self->fixed;
+}
+
+/* From now on an event's id and its subject are one id together. */
+void
+nats_format_share_stream (NatsFormat *self)
+{
+  self->shared = TRUE;
+}
+
+gboolean
+nats_format_shares_stream (NatsFormat *self)
+{
+  return self->shared;
 }
 
 /* The text lives until the next call. */

@@ -10,7 +10,7 @@ import pytest
 import nats_keys
 from adaptor import PASSWORD
 from certificates import PASSWORD as KEY_PASSWORD
-from evbus_service import wait_for
+from evbus_service import assert_balanced, wait_for
 from nats_client import Client
 from server import Server, accepts, free_port
 from trial import body_of
@@ -114,7 +114,7 @@ def test_a_subject_of_an_event_that_no_stream_has(trial, adaptor):
         trial.put_bytes(b'x', key=key)
     trial.put_bytes(b'2', key=f'{trial.destination}.a')
     trial.wait_ledger(accepted=10, delivered=2, dead=8)
-    assert dict(letters(trial, 8))['elsewhere'].endswith('no stream has its subject; add it to one')
+    assert dict(letters(trial, 8))['elsewhere'].endswith(f"stream '{trial.destination}' does not have it; add it there")
     assert [event.body for event in trial.received()] == [b'1', b'2']
 
 
@@ -125,12 +125,57 @@ def test_a_subject_of_the_profile_that_cannot_be_one(trial, adaptor):
     trial.wait_ledger(accepted=1, queued=1)
 
 
-def test_another_stream_than_expected(trial, adaptor):
-    trial.start({**adaptor.options(trial.destination), 'stream': 'another'})
-    trial.put(1)
-    trial.wait_ledger(accepted=1, dead=1)
-    ((_, reason),) = letters(trial, 1)
-    assert '10060' in reason
+@pytest.mark.parametrize('subject', ['taken', 'free'])
+def test_a_stream_that_the_profile_names_wrongly(trial, adaptor, subject):
+    """No event is to blame, whatever has its subject; until there is such a stream."""
+    options = {**adaptor.options(trial.destination), 'stream': trial.destination + 'x'}
+    trial.start({**options, 'subject': trial.destination + ('.' if subject == 'taken' else 'y.') + '{routing_key}'})
+    trial.put(3)
+    assert f"there is no stream '{trial.destination}x'" in trial.wait_state('broken')
+    trial.wait_ledger(accepted=3, queued=3, dead=0)
+    adaptor.prepare(trial.destination + 'x')
+    trial.wait_ledger(accepted=3, dead=3)
+    assert all(reason.endswith(f"stream '{trial.destination}x' does not have it; add it there")
+               for _, reason in letters(trial, 3))
+
+
+def test_a_user_who_may_not_ask_for_the_stream(trial, adaptor):
+    trial.start({**adaptor.options(trial.destination), 'user': 'publisher', 'stream': 'x',
+                 'subject': trial.destination + '.{routing_key}'})
+    trial.put_bytes(b'x', key='may.1')
+    assert 'allow the user to publish to $JS.API.STREAM.INFO.*' in trial.wait_state('broken')
+    trial.wait_ledger(accepted=1, queued=1, dead=0)
+
+
+def test_a_name_that_no_stream_can_have(trial, adaptor):
+    trial.start({**adaptor.options(trial.destination), 'stream': 'a.b'})
+    assert "'a.b' cannot be the name of a stream" in trial.wait_state('broken')
+
+
+def two_routes(trial, adaptor, user):
+    """The same events under two subjects of one stream."""
+    with adaptor.client() as client:
+        client.api(f'STREAM.CREATE.{trial.destination}', name=trial.destination, storage='file',
+                   subjects=[f'{trial.destination}{n}.>' for n in 'ab'])
+    delivery = {'retry': {'min': '20ms', 'max': '200ms'}}
+    return [{'default': {**adaptor.options(trial.destination), 'subject': trial.destination + n + '.may.{routing_key}',
+                         'user': user, 'delivery': {**delivery, 'name': n}}} for n in 'ab']
+
+
+@pytest.mark.parametrize('user', ['evbus', 'publisher'], ids=['may ask', 'may not ask'])
+def test_two_routes_into_one_stream(trial, adaptor, evbusd, client, user):
+    """A stream knows an id whatever the subject; none of the routes' events counts as another's."""
+    routes = two_routes(trial, adaptor, user)
+    evbusd(json.dumps({**QUICK, adaptor.name: routes}))
+    ids = [client.put('order', body_of(n)[0]) for n in range(300)]
+    wait_for(lambda: all(route['ledger']['delivered'] == len(ids) for route in client.routes()), 'both to deliver')
+    with adaptor.client() as reader:
+        messages = reader.read_stream(trial.destination)
+    for n in 'ab':
+        assert sorted(message.headers['evbus-id'] for message in messages
+                      if message.subject.startswith(trial.destination + n)) == sorted(ids)
+    for route in client.routes():
+        assert_balanced(route['ledger'])
 
 
 def test_a_message_too_large_for_its_stream(trial, adaptor):
@@ -361,9 +406,11 @@ ANSWERS = {
     (503, 10039): 'broken', (503, 10076): 'broken', (503, 10035): 'broken', (400, 10120): 'broken', (403, 1): 'broken',
     (400, 10054): 'dead', (400, 10097): 'dead', (400, 1): 'dead',
     (404, 10059): 'address', (400, 10060): 'address', (400, 10109): 'address', (404, 1): 'address',
-    'nonsense': 'address', '{"seq"': 'address', '{"stream":"S", "seq":1}': 'running',
-    '{"stream":"S","seq":1,"duplicate":true}': 'running',
+    (409, 10158): 'retrying', 'nonsense': 'address', '{"seq"': 'address', '{"seq":1}': 'address',
+    '{"stream":"S"}': 'address', '{"stream":"S", "seq":1}': 'running', '{"stream":"error","seq":1}': 'running',
 }
+# Of what the event is asked about then.
+LOOKUPS = {'STREAM.NAMES': '{"total":0,"streams":null}'}
 
 
 def respond(client, stop):
@@ -375,6 +422,9 @@ def respond(client, stop):
             message = client.message()
         except TimeoutError:
             client.stream = client.socket.makefile('rb')
+            continue
+        if message.subject.startswith('$JS.API.'):
+            client.publish(message.reply, LOOKUPS[message.subject[len('$JS.API.'):]].encode())
             continue
         answer = answers[int(message.subject.split('.')[1])]
         if isinstance(answer, tuple):
@@ -388,6 +438,7 @@ def test_every_answer_has_its_outcome(other, adaptor, evbusd, client, fixed):
     server = other('')
     with Client(server.port) as responder:
         responder.subscribe('s.>')
+        responder.subscribe('$JS.API.>')
         responder.flush()
         stop = threading.Event()
         thread = threading.Thread(target=respond, args=[responder, stop])
