@@ -38,6 +38,7 @@
 #define EVBUS_DEFAULT_STOP_MS       10000u
 #define EVBUS_STUCK_GRACE_US        (5 * G_USEC_PER_SEC)     /* cancelled, and still not back */
 #define EVBUS_MAX_ABANDONED         64u                      /* threads held by plugins that do not return */
+#define EVBUS_MAX_TRIALS            8u                       /* threads in which plugins are tried before a reload */
 #define EVBUS_MATCH_CACHE_NAMES     4096u                    /* profile names of which the routes are remembered */
 #define EVBUS_KNOWN_IDS             65536u                   /* ids given by producers that are remembered */
 #define EVBUS_MAX_WAITING           4096u                    /* puts that wait for space, and at most the queue's bytes */

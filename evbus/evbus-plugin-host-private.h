@@ -20,4 +20,7 @@ gboolean      evbus_plugin_host_load           (const char     *filename,
 EvbusIngress *evbus_plugin_host_create_ingress (EvbusProvider  *provider,
                                                 GError        **error);
 
+/* Whether that one has made an ingress before. */
+gboolean      evbus_plugin_host_is_proven      (EvbusProvider  *provider);
+
 G_END_DECLS

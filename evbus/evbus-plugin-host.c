@@ -27,6 +27,7 @@ typedef struct {
   GMutex          lock;    /* while it loads, the others go on */
   PeasEngine     *engine;  /* NULL: not loaded; written once, under @lock; then only read */
   PeasPluginInfo *info;    /* like @engine */
+  gboolean        proven;  /* it has made an ingress; atomic, set by any thread, never unset */
 } Plugin;
 
 /* Of the map, and of making engines, which libpeas counts without a lock. */
@@ -340,5 +341,12 @@ evbus_plugin_host_create_ingress (EvbusProvider  *provider,
       return NULL;
     }
 
+  g_atomic_int_set (&plugin->proven, TRUE);
   return EVBUS_INGRESS (ingress);
+}
+
+gboolean
+evbus_plugin_host_is_proven (EvbusProvider *provider)
+{
+  return g_atomic_int_get (&find_plugin (evbus_provider_get_filename (provider))->proven);
 }

@@ -32,5 +32,17 @@ EVBUS_AVAILABLE_IN_1_0
 const char * const *evbus_profiles_get_missing  (EvbusProfiles  *self);
 EVBUS_AVAILABLE_IN_1_0
 const char * const *evbus_profiles_get_warnings (EvbusProfiles  *self);
+EVBUS_AVAILABLE_IN_1_0
+void                evbus_profiles_try_plugins_async
+                                                (EvbusProfiles  *self,
+                                                 GCancellable   *cancellable,
+                                                 GAsyncReadyCallback
+                                                                 callback,
+                                                 gpointer        user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean            evbus_profiles_try_plugins_finish
+                                                (EvbusProfiles  *self,
+                                                 GAsyncResult   *result,
+                                                 GError        **error);
 
 G_END_DECLS

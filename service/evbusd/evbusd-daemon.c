@@ -372,7 +372,7 @@ start (Daemon  *self,
 
   set_default_spool (self);
   profiles = evbusd_config_load (path, error);
-  if (profiles == NULL || !evbusd_swap_begin (self->swap, profiles, error))
+  if (profiles == NULL || !evbus_broker_apply_profiles (self->broker, profiles, error))
     return FALSE;
   say_configuration (profiles, path);
   set_given_spool (self);

@@ -3,26 +3,27 @@
  */
 
 /* A configuration that was checked can still be one of which a route cannot be made:
- * its plugin does not load, or makes no ingress. Then the old one is put back. A
- * destination that is not there is no such reason: it comes and goes by itself. */
+ * its plugin does not load, or makes no ingress, or never returns. That is tried while
+ * the old one is in place, so no put goes by a configuration that is refused. What is in
+ * place stays: a destination that is not there comes and goes by itself. */
 
 #include "evbusd-swap.h"
 
 #include "evbusd-report.h"
 
-/* How long the routes are given for their first try. A caller on the bus waits 25 s. */
+/* How long the plugins are given to be tried, and then the routes for their first try. A
+ * caller on the bus waits 25 s. */
 #define DEADLINE_MS 5000
 
 struct _EvbusdSwap
 {
-  EvbusBroker   *broker;
-  EvbusProfiles *profiles;   /* in place */
+  EvbusBroker  *broker;
 
   /* While a swap is under way. */
-  GTask         *task;       /* or NULL */
-  EvbusProfiles *before;     /* what was in place */
-  GPtrArray     *fresh;      /* EvbusRoute that are new or were changed */
-  guint          deadline;   /* a source */
+  GTask        *task;       /* or NULL; its data is the swap, until it is answered */
+  GCancellable *trial;      /* while plugins are tried, or NULL */
+  GPtrArray    *fresh;      /* then: EvbusRoute that are new or were changed */
+  guint         deadline;   /* a source */
 };
 
 EvbusdSwap *
@@ -32,18 +33,6 @@ evbusd_swap_new (EvbusBroker *broker)
 
   self->broker = g_object_ref (broker);
   return self;
-}
-
-gboolean
-evbusd_swap_begin (EvbusdSwap     *self,
-                   EvbusProfiles  *profiles,
-                   GError        **error)
-{
-  if (!evbus_broker_apply_profiles (self->broker, profiles, error))
-    return FALSE;
-
-  g_set_object (&self->profiles, profiles);
-  return TRUE;
 }
 
 static GPtrArray *
@@ -93,57 +82,17 @@ list_not_running (EvbusdSwap *self)
   return lines;
 }
 
-static gboolean
-is_installed (EvbusRoute *route)
-{
-  g_autoptr (EvbusProvider) provider = evbus_provider_lookup (evbus_route_get_provider (route), NULL);
-
-  return provider != NULL;
-}
-
-/* One that cannot be made. That a known provider is not installed is no mistake of the
- * configuration: its routes wait for the plugin. */
-static EvbusRoute *
-find_failed (EvbusdSwap *self)
-{
-  for (guint i = 0; i < self->fresh->len; i++)
-    {
-      EvbusRoute *route = self->fresh->pdata[i];
-
-      if (evbus_route_get_state (route) == EVBUS_ROUTE_STATE_FAILED && is_installed (route))
-        return route;
-    }
-  return NULL;
-}
-
 /* Lets go of what is there while a swap is under way. Returns its task. */
 static GTask *
 leave (EvbusdSwap *self)
 {
-  for (guint i = 0; i < self->fresh->len; i++)
+  for (guint i = 0; self->fresh != NULL && i < self->fresh->len; i++)
     g_signal_handlers_disconnect_by_data (self->fresh->pdata[i], self);
   g_clear_pointer (&self->fresh, g_ptr_array_unref);
-  g_clear_object (&self->before);
+  g_clear_object (&self->trial);
   g_clear_handle_id (&self->deadline, g_source_remove);
+  g_task_set_task_data (self->task, NULL, NULL);
   return g_steal_pointer (&self->task);
-}
-
-static void
-roll_back (EvbusdSwap *self,
-           EvbusRoute *failed)
-{
-  g_autofree char *line = describe (failed);
-  g_autoptr (GError) error = NULL;
-  g_autoptr (EvbusProfiles) before = g_object_ref (self->before);
-  g_autoptr (GTask) task = leave (self);
-
-  if (!evbusd_swap_begin (self, before, &error))
-    g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_FAILED,
-                             "a route of the new configuration cannot be made, and the old one cannot be put back "
-                             "(%s):\n%s", error->message, line);
-  else
-    g_task_return_new_error (task, EVBUS_ERROR, EVBUS_ERROR_PLUGIN,
-                             "a route of the new configuration cannot be made, so the old one was put back:\n%s", line);
 }
 
 static void
@@ -155,26 +104,49 @@ conclude (EvbusdSwap *self)
   g_task_return_pointer (task, lines, (GDestroyNotify) g_ptr_array_unref);
 }
 
+/* Takes @error. */
+static void
+refuse (EvbusdSwap *self,
+        GError     *error)
+{
+  g_autoptr (GTask) task = leave (self);
+
+  g_task_return_error (task, error);
+}
+
+/* Before its end. */
+static void
+cut_short (EvbusdSwap *self)
+{
+  if (self->task == NULL)
+    return;
+  if (self->trial == NULL)
+    {
+      conclude (self);
+      return;
+    }
+  g_cancellable_cancel (self->trial);
+  refuse (self, g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_BUSY,
+                                     "another reload, or the end, came before its plugins were tried"));
+}
+
+/* In a trial on_tried() hears of it. */
 static gboolean
 on_deadline (gpointer data)
 {
   EvbusdSwap *self = data;
 
   self->deadline = 0;
-  conclude (self);
+  if (self->trial != NULL)
+    g_cancellable_cancel (self->trial);
+  else
+    conclude (self);
   return G_SOURCE_REMOVE;
 }
 
 static void
 look (EvbusdSwap *self)
 {
-  EvbusRoute *failed = find_failed (self);
-
-  if (failed != NULL)
-    {
-      roll_back (self, failed);
-      return;
-    }
   for (guint i = 0; i < self->fresh->len; i++)
     {
       if (!has_tried (self->fresh->pdata[i]))
@@ -201,34 +173,61 @@ watch_fresh (EvbusdSwap *self,
     }
 }
 
+static void
+put_in_place (EvbusdSwap    *self,
+              EvbusProfiles *profiles)
+{
+  g_autoptr (GPtrArray) old = list_routes (self);
+  GError *error = NULL;
+
+  g_clear_object (&self->trial);
+  g_clear_handle_id (&self->deadline, g_source_remove);
+  if (!evbus_broker_apply_profiles (self->broker, profiles, &error))
+    {
+      refuse (self, error);
+      return;
+    }
+  watch_fresh (self, old);
+  self->deadline = g_timeout_add (DEADLINE_MS, on_deadline, self);
+  look (self);
+}
+
+static void
+on_tried (GObject      *source,
+          GAsyncResult *result,
+          gpointer      user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  g_autoptr (GError) error = NULL;
+  EvbusdSwap *self = g_task_get_task_data (task);
+  EvbusProfiles *profiles = EVBUS_PROFILES (source);
+  gboolean tried = evbus_profiles_try_plugins_finish (profiles, result, &error);
+
+  if (self == NULL)
+    return;
+  if (tried)
+    put_in_place (self, profiles);
+  else if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    refuse (self, g_error_new (EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "a plugin has not returned within %d s: %s",
+                               DEADLINE_MS / 1000, error->message));
+  else
+    refuse (self, g_steal_pointer (&error));
+}
+
 void
 evbusd_swap_async (EvbusdSwap          *self,
                    EvbusProfiles       *profiles,
                    GAsyncReadyCallback  callback,
                    gpointer             user_data)
 {
-  GTask *task = g_task_new (NULL, NULL, callback, user_data);
-  g_autoptr (GPtrArray) old = NULL;
-  GError *error = NULL;
+  cut_short (self);
 
-  g_task_set_name (task, "[evbusd] swap");
-  if (self->task != NULL)
-    conclude (self);
-
-  old = list_routes (self);
-  self->before = g_object_ref (self->profiles);
-  if (!evbusd_swap_begin (self, profiles, &error))
-    {
-      g_clear_object (&self->before);
-      g_task_return_error (task, error);
-      g_object_unref (task);
-      return;
-    }
-
-  self->task = task;
-  watch_fresh (self, old);
+  self->task = g_task_new (NULL, NULL, callback, user_data);
+  g_task_set_name (self->task, "[evbusd] swap");
+  g_task_set_task_data (self->task, self, NULL);
+  self->trial = g_cancellable_new ();
   self->deadline = g_timeout_add (DEADLINE_MS, on_deadline, self);
-  look (self);
+  evbus_profiles_try_plugins_async (profiles, self->trial, on_tried, g_object_ref (self->task));
 }
 
 GPtrArray *
@@ -242,9 +241,7 @@ evbusd_swap_finish (EvbusdSwap    *self,
 void
 evbusd_swap_free (EvbusdSwap *self)
 {
-  if (self->task != NULL)
-    conclude (self);
-  g_clear_object (&self->profiles);
+  cut_short (self);
   g_object_unref (self->broker);
   g_free (self);
 }

@@ -14,19 +14,15 @@ typedef struct _EvbusdSwap EvbusdSwap;
 EvbusdSwap *evbusd_swap_new    (EvbusBroker          *broker);
 void        evbusd_swap_free   (EvbusdSwap           *self);
 
-/* The first configuration, before the broker is started. */
-gboolean    evbusd_swap_begin  (EvbusdSwap           *self,
-                                EvbusProfiles        *profiles,
-                                GError              **error);
-
-/* Puts @profiles in place, and waits for the first try of each route that is new or
- * was changed, but not for ever. The next swap ends the wait of this one. */
+/* Tries the plugins of @profiles, puts it in place, and waits for the first try of each
+ * route that is new or was changed, but not for ever. The next swap ends this one: what is
+ * not in place by then is refused. */
 void        evbusd_swap_async  (EvbusdSwap           *self,
                                 EvbusProfiles        *profiles,
                                 GAsyncReadyCallback   callback,
                                 gpointer              user_data);
 /* Which of those routes do not run, and why: (element-type char*), none if all do.
- * NULL: the old configuration is in place. */
+ * NULL: the old configuration was in place all the time. */
 GPtrArray  *evbusd_swap_finish (EvbusdSwap           *self,
                                 GAsyncResult         *result,
                                 GError              **error);

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A reload: it says what came of it, and takes back what cannot be."""
+"""A reload: it says what came of it, and refuses what cannot be."""
 
 import pathlib
+import re
 
 import pytest
 from gi.repository import GLib
 
 from evbus_service import (DEADLINE, ERROR, MANAGER, CallError, assert_balanced, build_root, iterate_until, plugin_path,
                            read_events, wait_for)
+from producers import Producer, work
 
 BODY = GLib.Variant('i', 1)
 
@@ -57,11 +59,13 @@ def test_a_provider_that_is_not_installed_is_no_reason_to_go_back(evbusd, client
     assert len(names(client)) == 2
 
 
+BROKEN = f'{plugin_path()}:{build_root()}/tests/support/broken-plugins'
+
+
 @pytest.mark.parametrize('provider', ['broken-symbol', 'broken-nothing'])
-def test_a_route_that_cannot_be_made_takes_the_reload_back(evbusd, client, folder, provider):
-    path = f'{plugin_path()}:{build_root()}/tests/support/broken-plugins'
+def test_a_route_that_cannot_be_made_refuses_the_reload(evbusd, client, folder, provider):
     kept, changed = f'file: {{kept: {{path: {folder}/kept.jsonl}}}}\n', 'internal: {changed: {max_events: %d}%s}\n'
-    daemon = evbusd(kept + changed % (1000, ''), env={'EVBUS_PLUGIN_PATH': path})
+    daemon = evbusd(kept + changed % (1000, ''), env={'EVBUS_PLUGIN_PATH': BROKEN})
     client.wait_running(2)
     client.put('k', BODY, 'kept')
     client.put('k', BODY, 'changed')
@@ -69,17 +73,91 @@ def test_a_route_that_cannot_be_made_takes_the_reload_back(evbusd, client, folde
     (managed,) = client.call('GetManagedObjects', interface='org.freedesktop.DBus.ObjectManager')
     with pytest.raises(CallError, match=ERROR + 'Plugin') as caught:
         reload(daemon, client, kept + changed % (2000, ', new: {}') + f'{provider}: {{sick: {{}}}}\n')
-    assert 'the old one was put back' in caught.value.message and f"{provider} 'sick'" in caught.value.message
+    assert re.search(rf"yaml:3:\d+: {provider} 'sick': .*{provider}.plugin: ", caught.value.message)
     daemon.wait_log('the old one stays')
-    wait_for(lambda: names(client) == ["file 'kept'", "internal 'changed'"], 'the old routes')
-    client.wait_running(2)
-    # The route that was the same in both is the one it was.
+    # They are the ones they were.
     (after,) = client.call('GetManagedObjects', interface='org.freedesktop.DBus.ObjectManager')
-    assert len(set(managed) & set(after)) == 1
+    assert set(managed) == set(after)
     for profile in ('kept', 'changed'):
         client.put('k', BODY, profile)
     assert client.wait_ledger(delivered=4)['dropped'] == 0
     assert len(read_events(folder / 'kept.jsonl')) == 2
+
+
+class Gate:
+    """Its route goes in the new configuration, of which a plugin waits until it is let through;
+    and then it registers nothing."""
+
+    def __init__(self, evbusd, client, folder):
+        self.client = client
+        self.path = folder / 'gate'
+        self.out = folder / 'out.jsonl'
+        env = {'EVBUS_PLUGIN_PATH': BROKEN, 'EVBUS_TEST_GATE': str(self.path)}
+        self.daemon = evbusd(f"file: {{'*': {{path: {self.out}}}}}", env=env,
+                             arguments=['--session', '--spool', str(folder / 'spool')])
+        client.wait_running(1)
+
+    def reload(self):
+        """Its answer, and the gate is reached."""
+        self.daemon.config.write_text('broken-gate: {other: {}}')
+        answer = self.client.start('Reload', '()', interface=MANAGER)
+        wait_for(self.path.exists, 'the plugin to be loaded')
+        return answer
+
+    def check(self, answered):
+        """All that was answered has gone by the old configuration."""
+        self.client.wait_ledger(accepted=len(answered), delivered=len(answered), unrouted=0)
+        assert {event['id']: event['body'] for event in read_events(self.out)} == answered
+        assert [(route['provider'], route['state']) for route in self.client.routes()] == [('file', 'running')]
+
+
+@pytest.fixture
+def gate(evbusd, client, folder):
+    gate = Gate(evbusd, client, folder)
+    yield gate
+    gate.daemon.kill()
+
+
+def test_no_put_goes_by_a_configuration_that_is_refused(gate, client, bus):
+    producers = [Producer(bus.client(), {}) for _ in range(2)]
+    answer = gate.reload()
+
+    def count():
+        return sum(len(producer.answered) for producer in producers)
+
+    while count() < 500:
+        assert not work(producers)
+    assert not answer
+    gate.path.unlink()
+    with pytest.raises(CallError, match=ERROR + 'Plugin'):
+        client.finish(answer)
+    refused = count()
+    while count() < refused + 100:
+        assert not work(producers)
+    assert not any([producer.finish() for producer in producers])
+    gate.check({event_id: number for producer in producers for event_id, number in producer.answered.items()})
+
+
+def test_a_plugin_that_does_not_return_refuses_the_reload(gate, client):
+    answer = gate.reload()
+    event_id = client.put('k', BODY)
+    with pytest.raises(CallError, match=ERROR + "Plugin.*within 5 s.*broken-gate 'other'"):
+        client.finish(answer)
+    gate.daemon.wait_log('the old one stays')
+    gate.check({event_id: 1})
+
+
+def test_the_next_one_takes_the_place_of_one_that_is_tried(gate, client, folder):
+    answer = gate.reload()
+    moved = folder / 'moved.jsonl'
+    assert reload(gate.daemon, client, f"file: {{'*': {{path: {moved}}}}}") == []
+    with pytest.raises(CallError, match=ERROR + 'Busy'):
+        client.finish(answer)
+    # Also once the first one's plugin has returned.
+    gate.path.unlink()
+    event_id = client.put('k', BODY)
+    client.wait_ledger(accepted=1, delivered=1, unrouted=0)
+    assert [event['id'] for event in read_events(moved)] == [event_id]
 
 
 SLOW = 'evbus: {stop_timeout: 1h}\nsink: {default: {mode: %s, delivery: {timeout: 1h}}}\n'
