@@ -137,12 +137,13 @@ run (GTask        *task,
 /**
  * evbus_broker_open_spool_async:
  * @self: a broker that is not started yet
- * @cancellable: (nullable): ends a recovery that is under way; the next one begins anew
+ * @cancellable: (nullable): ends what takes long; the next one begins anew
  * @callback: (scope async): called when it is open
  * @user_data: for @callback
  *
  * Opens the spool in a thread, so that [method@Broker.start] has nothing to wait for. That
- * may be long where the spool is damaged and has to be recovered:
+ * may be long where the spool is damaged and has to be recovered, an older format is
+ * migrated, or a crash has left much in its log:
  * [property@Broker:spool-condition] is %EVBUS_SPOOL_CONDITION_OPENING meanwhile, and
  * [property@Broker:spool-note] says how far it is. Without a spool it does nothing.
  *

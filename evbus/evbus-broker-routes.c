@@ -264,23 +264,23 @@ change_settings (EvbusBroker         *self,
                                               ? NULL : settings->spool_directory);
 }
 
-/* What was accepted is where it is: a spool does not move while the broker runs. One
+/* What was accepted is where it is: a spool does not move once it is open. One
  * that the application has set is none of the configuration's business. */
 static gboolean
 check_spool (EvbusBroker          *self,
              const EvbusSettings  *settings,
              GError              **error)
 {
-  gboolean started;
+  gboolean fixed;
 
   g_mutex_lock (&self->lock);
-  started = self->started;
+  fixed = self->started || self->opening || self->opened_spool != NULL;
   g_mutex_unlock (&self->lock);
-  if (!started || g_strcmp0 (self->profiles_spool, settings->spool_directory) == 0)
+  if (!fixed || g_strcmp0 (self->profiles_spool, settings->spool_directory) == 0)
     return TRUE;
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
-               "'evbus.spool.directory' was %s and is %s now: the spool does not move while its broker runs; "
+               "'evbus.spool.directory' was %s and is %s now: the spool does not move once it is open; "
                "set it back, or stop and start again",
                self->profiles_spool != NULL ? self->profiles_spool : "not set",
                settings->spool_directory != NULL ? settings->spool_directory : "not set");
@@ -353,7 +353,7 @@ conclude (EvbusBroker   *self,
  *
  * Errors, after which nothing is changed: %EVBUS_ERROR_INVALID_CONFIG if there
  * are more than 1,024 routes, or `spool.directory` is another one than before and the
- * broker runs, %EVBUS_ERROR_NOT_FOUND for a serializer that is
+ * spool is open, %EVBUS_ERROR_NOT_FOUND for a serializer that is
  * not there, %EVBUS_ERROR_CLOSED.
  *
  * Returns: %TRUE if it was done

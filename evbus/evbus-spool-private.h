@@ -37,10 +37,10 @@ EvbusSpool  *evbus_spool_open          (const char   *directory,
 
 /* Who waits for that. */
 typedef struct {
-  GCancellable *cancellable;             /* nullable: ends a recovery; what is there stays as it was */
+  GCancellable *cancellable;             /* nullable: ends it; what is there stays as it was */
   void        (*progress) (const char *what,
                            gpointer    data);
-                                         /* nullable: how far a recovery is, for a person; once a second */
+                                         /* nullable: how far it is, for a person, where it takes long; once a second */
   gpointer      data;
 } EvbusSpoolOpening;
 

@@ -356,6 +356,56 @@ evbus_spool_free (EvbusSpool *self)
   g_free (self);
 }
 
+/* Who waits for the database. */
+typedef struct {
+  const EvbusSpoolOpening *opening;     /* nullable */
+  gint64                   say_again;   /* monotonic */
+} Wait;
+
+static gboolean
+is_waited_for (gpointer data)
+{
+  Wait *wait = data;
+  gint64 now = g_get_monotonic_time ();
+
+  if (g_cancellable_is_cancelled (wait->opening->cancellable))
+    return FALSE;
+  if (wait->opening->progress != NULL && now >= wait->say_again)
+    {
+      wait->say_again = now + G_USEC_PER_SEC;
+      wait->opening->progress ("it is opened: what a crash has left in its log is read, or an older format is "
+                               "brought to the present one", wait->opening->data);
+    }
+  return TRUE;
+}
+
+/* What was there before, or what is found there. @damaged: it has to be recovered. */
+static gboolean
+open_existing (EvbusSpool  *self,
+               gboolean    *damaged,
+               GError     **error)
+{
+  Wait wait = { self->opening };
+  EvbusSqlPatience patience = { is_waited_for, &wait };
+  g_autoptr(GError) failure = NULL;
+  gboolean done;
+
+  if (self->opening != NULL)
+    evbus_sql_set_patience (&patience);
+  done = try_open (self, damaged, &failure);
+  evbus_sql_set_patience (NULL);
+
+  if (done)
+    return TRUE;
+  if (self->opening != NULL && g_cancellable_set_error_if_cancelled (self->opening->cancellable, error))
+    {
+      *damaged = FALSE;
+      return FALSE;
+    }
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
+}
+
 EvbusSpool *
 evbus_spool_open (const char  *directory,
                   GError     **error)
@@ -380,7 +430,7 @@ evbus_spool_open_with (const char               *directory,
       return NULL;
     }
 
-  done = evbus_spool_finish_recovery (self, &failure) && try_open (self, &damaged, &failure);
+  done = evbus_spool_finish_recovery (self, &failure) && open_existing (self, &damaged, &failure);
   if (!done && damaged)
     {
       g_autoptr(GError) reason = g_steal_pointer (&failure);

@@ -59,6 +59,18 @@ typedef struct {
   sqlite3_stmt *statements[EVBUS_SQL_N];   /* prepared when they are first used */
 } EvbusSql;
 
+/* How long somebody waits for what SQLite does on a thread. */
+typedef struct {
+  gboolean (*goes_on) (gpointer data);   /* FALSE: what is under way fails, and changes nothing */
+  gpointer   data;
+  guint      n_reads;                    /* of the log so far */
+} EvbusSqlPatience;
+
+/* For this thread, and what it opens from now on; NULL: for ever. */
+void          evbus_sql_set_patience (EvbusSqlPatience  *of_thread);
+void          evbus_sql_ask_patience (sqlite3           *db);
+gboolean      evbus_sql_may_read     (void);
+
 /* How files are opened; NULL: as SQLite does. */
 const char   *evbus_sql_get_vfs     (void);
 

@@ -67,6 +67,8 @@ log_read (sqlite3_file *file, void *data, int amount, sqlite3_int64 offset)
   Log *log = get_log (file);
   int code = flush (log);
 
+  if (!evbus_sql_may_read ())
+    return SQLITE_IOERR_READ;
   return code != SQLITE_OK ? code : log->real->pMethods->xRead (log->real, data, amount, offset);
 }
 

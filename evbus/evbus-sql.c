@@ -79,6 +79,7 @@ evbus_sql_open (const char  *path,
 
   sqlite3_extended_result_codes (self->db, 1);
   sqlite3_busy_timeout (self->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
+  evbus_sql_ask_patience (self->db);
   return g_steal_pointer (&self);
 }
 

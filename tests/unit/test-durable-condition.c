@@ -81,6 +81,36 @@ test_not_started (Fixture       *fixture,
   durable_assert_all (fixture);
 }
 
+/* Between its opening and the start too. */
+static void
+test_does_not_move (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  g_autofree char *text = g_strdup_printf ("evbus: {spool: {directory: %s}}\ninternal: {'*': {}}\n", fixture->directory);
+  g_autofree char *other = g_strdup_printf ("evbus: {spool: {directory: %s-other}}\ninternal: {'*': {}}\n", fixture->directory);
+  g_autoptr(EvbusProfiles) first = evbus_profiles_new_for_data (text, -1, "first", NULL);
+  g_autoptr(EvbusProfiles) second = evbus_profiles_new_for_data (other, -1, "second", NULL);
+  g_autoptr(EvbusBroker) broker = evbus_test_broker_new ();
+  g_autoptr(GAsyncResult) opened = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autofree char *directory = NULL;
+
+  durable_end (fixture);
+  g_assert_true (evbus_broker_apply_profiles (broker, first, NULL));
+  evbus_broker_open_spool_async (broker, NULL, evbus_test_store_result, &opened);
+  evbus_test_wait_until (opened != NULL);
+  g_assert_true (evbus_broker_open_spool_finish (broker, opened, NULL));
+
+  g_assert_false (evbus_broker_apply_profiles (broker, second, &error));
+  evbus_test_assert_error (error, EVBUS_ERROR_INVALID_CONFIG, "spool.directory.*does not move");
+  g_assert_cmpuint (g_list_model_get_n_items (evbus_broker_get_routes (broker)), ==, 1);
+  directory = evbus_broker_dup_spool_directory (broker);
+  g_assert_cmpstr (directory, ==, fixture->directory);
+  g_assert_true (evbus_broker_apply_profiles (broker, first, NULL));
+  evbus_test_stop (broker);
+  durable_begin (fixture, data);
+}
+
 /* Something else stands where the database should. */
 static void
 begin_with_file (Fixture    *fixture,
@@ -204,6 +234,7 @@ main (int    argc,
   g_test_add ("/durable-condition/" name, Fixture, data, durable_set_up, test, durable_tear_down)
   ADD ("intact", NULL, test_intact);
   ADD ("not-started", NULL, test_not_started);
+  ADD ("does-not-move", NULL, test_does_not_move);
   ADD ("foreign", NULL, test_foreign);
   ADD ("migrated", NULL, test_migrated);
   ADD ("full", NULL, test_full);
