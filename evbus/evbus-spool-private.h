@@ -219,6 +219,12 @@ void         evbus_spool_settle        (EvbusSpool            *self,
                                         const EvbusSpoolDeath *deaths,
                                         guint                  n_deaths);
 
+/* Adds @change, which balances, to the route's ledger: what was never stored. Written with the
+ * next commit. */
+void         evbus_spool_book          (EvbusSpool            *self,
+                                        EvbusSpoolRoute       *route,
+                                        const EvbusLedger     *change);
+
 /* Whether so many dead letters could not be written yet that no more are to be made
  * (%EVBUS_SPOOL_DEATHS_BYTES). Any thread. */
 gboolean     evbus_spool_has_many_deaths (EvbusSpool          *self);

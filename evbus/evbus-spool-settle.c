@@ -114,6 +114,19 @@ evbus_spool_settle (EvbusSpool            *self,
   g_mutex_unlock (&self->lock);
 }
 
+void
+evbus_spool_book (EvbusSpool        *self,
+                  EvbusSpoolRoute   *route,
+                  const EvbusLedger *change)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  if (self->closed)
+    return;
+  evbus_ledger_add (&route->now.ledger, change);
+  route->dirty = self->dirty = TRUE;
+}
+
 gboolean
 evbus_spool_has_many_deaths (EvbusSpool *self)
 {

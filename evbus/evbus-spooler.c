@@ -102,6 +102,25 @@ tell_of_dropped (EvbusTake    *take,
     }
 }
 
+/* The same in the spool's books, which outlive the process and its routes. */
+static void
+book_dropped (EvbusSpool *spool,
+              EvbusTake  *take)
+{
+  for (guint i = 0; i < take->chunks->len; i++)
+    {
+      EvbusChunk *chunk = take->chunks->pdata[i];
+      EvbusRouteSet *set = take->sets->pdata[i];
+      EvbusLedger change = { 0 };
+
+      for (guint j = 0; j < chunk->n_events; j++)
+        change.dropped += !chunk->events[j]->has_receipt;
+      change.accepted = change.dropped;
+      for (guint k = 0; k < set->n_routes && change.dropped > 0; k++)
+        evbus_spool_book (spool, set->routes[k]->spool_route, &change);
+    }
+}
+
 static void
 refuse (EvbusQueue   *queue,
         EvbusTake    *take,
@@ -222,6 +241,7 @@ evbus_spooler_store (EvbusSpooler *self,
     {
       g_autoptr(GError) error = tell_what_to_do (failure);
 
+      book_dropped (self->spool, take);
       refuse (self->queue, take, error);
       return FALSE;
     }

@@ -7,6 +7,9 @@
 
 #include "durable-test.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 /* Takes nothing for the first three times, and does not say what became of it. */
 static gboolean
 fail_thrice (EvbusTestHook *hook,
@@ -180,6 +183,55 @@ test_no_letters (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->route, "accepted=10 expired=10");
 }
 
+static void
+on_failed (EvbusBroker *broker,
+           EvbusRoute  *route,
+           EvbusEvent  *event,
+           const char  *reason,
+           guint64      missed,
+           guint       *n_failed)
+{
+  (*n_failed)++;
+}
+
+/* What nobody waits for and the full disk does not take is dropped, for good: by a route that
+ * goes on, and by one that is gone and forgotten. */
+static void
+test_not_stored (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  g_autofree char *text = g_strnfill (64 * 1024, 'x');
+  g_autoptr(GBytes) body = g_bytes_new (text, 64 * 1024);
+  g_autoptr(GError) error = NULL;
+  struct rlimit old, none;
+  guint n_failed = 0;
+
+  signal (SIGXFSZ, SIG_IGN);
+  g_signal_connect (fixture->broker, "event-failed", G_CALLBACK (on_failed), &n_failed);
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &old), ==, 0);
+  none = old;
+  none.rlim_cur = 4096;
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &none), ==, 0);
+  for (guint i = 0; i < 3; i++)
+    g_free (evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, NULL, &error));
+  g_assert_no_error (error);
+  evbus_test_wait_until (n_failed == 3);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &old), ==, 0);
+  evbus_test_assert_ledger (fixture->route, "accepted=3 dropped=3");
+  evbus_test_wait_until (evbus_broker_get_spool_condition (fixture->broker) == EVBUS_SPOOL_CONDITION_INTACT);
+  g_signal_handlers_disconnect_by_data (fixture->broker, &n_failed);
+  durable_put (fixture, 2);
+  durable_assert_all (fixture);
+  evbus_test_wait_ledger (fixture->route, "accepted=5 delivered=2 dropped=3");
+  durable_end (fixture);
+
+  durable_begin (fixture, data);
+  evbus_test_assert_ledger (fixture->route, "accepted=5 delivered=2 dropped=3");
+  g_assert_true (evbus_broker_remove_route (fixture->broker, fixture->route, &error));
+  g_assert_no_error (error);
+  evbus_test_assert_ledger (fixture->broker, "accepted=5 delivered=2 dropped=3");
+}
+
 int
 main (int    argc,
       char **argv)
@@ -192,6 +244,7 @@ main (int    argc,
   ADD ("repeated", NULL, test_repeated);
   ADD ("unrouted", NULL, test_unrouted);
   ADD ("forgotten", NULL, test_forgotten);
+  ADD ("not-stored", NULL, test_not_stored);
   ADD ("no-letters", "{'dead_letters': <false>}", test_no_letters);
 
   return g_test_run ();
