@@ -79,13 +79,22 @@ gboolean   evbus_broker_use_spool_locked  (EvbusBroker  *self,
 void       evbus_broker_set_spool_budget  (EvbusBroker  *self,
                                            gsize         spool_bytes,
                                            gint64        max_age);
-/* Finds what @added go on with in the spool, of @routes, which are all that there
- * will be; the one of @removed that each replaces is put into @predecessors. */
+/* Between them no put is accepted and no part of the spool claimed or forgotten: what there is when
+ * a route claims what it goes on with is all that there is when puts see the route. */
+void       evbus_broker_lock_claims       (EvbusBroker  *self);
+void       evbus_broker_unlock_claims     (EvbusBroker  *self);
+/* With the claims locked: finds what @added go on with in the spool, of @routes, which are all that
+ * there will be; the one of @removed that each replaces is put into @predecessors. */
+gboolean   evbus_broker_claim_added_locked (EvbusBroker  *self,
+                                            GPtrArray    *routes,
+                                            GPtrArray    *added,
+                                            GPtrArray    *removed,
+                                            GPtrArray    *predecessors,
+                                            GError      **error);
+/* The same, with the locks, where none is removed. */
 gboolean   evbus_broker_claim_locked      (EvbusBroker  *self,
                                            GPtrArray    *routes,
                                            GPtrArray    *added,
-                                           GPtrArray    *removed,
-                                           GPtrArray    *predecessors,
                                            GError      **error);
 void       evbus_broker_orphan_locked     (EvbusBroker  *self,
                                            GPtrArray    *removed,

@@ -207,19 +207,42 @@ pause_successors_locked (Change *change)
     }
 }
 
+/* In one moment: what no route has queued stays so until puts see the new ones. */
+static gboolean
+claim_and_publish_locked (EvbusBroker  *self,
+                          Change       *change,
+                          guint64      *n_pushed,
+                          GError      **error)
+{
+  EvbusRouteTable *table = evbus_route_table_new (change->routes, ++self->generation);
+  gboolean claimed;
+
+  evbus_broker_lock_claims (self);
+  claimed = evbus_broker_claim_added_locked (self, change->routes, change->added, change->removed,
+                                             change->predecessors, error);
+  /* Of the two tables the one that is not in use is left. */
+  if (claimed)
+    table = evbus_queue_swap_table_locked (self->queue, table, &change->done);
+  *n_pushed = self->queue->n_pushed;
+  evbus_broker_unlock_claims (self);
+
+  evbus_route_table_unref (table);
+  return claimed;
+}
+
 static void
 carry_out_locked (EvbusBroker *self,
-                  Change      *change)
+                  Change      *change,
+                  guint64      n_pushed)
 {
-  guint64 n_pushed;
-
   pause_successors_locked (change);
   evbus_broker_orphan_locked (self, change->removed, change->added);
 
   g_ptr_array_unref (self->routes);
   self->routes = g_ptr_array_ref (change->routes);
-  n_pushed = publish_table_locked (self, &change->done);
 
+  for (guint i = 0; self->spool != NULL && i < change->added->len; i++)
+    evbus_notifier_figures_moved (self->notifier, change->added->pdata[i]);
   for (guint i = 0; i < change->added->len; i++)
     evbus_listener_add (self->listener, change->added->pdata[i], change->predecessors->pdata[i]);
   for (guint i = 0; i < change->removed->len; i++)
@@ -233,15 +256,15 @@ change_routes (EvbusBroker  *self,
                Change       *change,
                GError      **error)
 {
+  guint64 n_pushed = 0;
   gboolean possible;
 
   g_mutex_lock (&self->lock);
   plan_locked (self, specs, change);
   possible = check_open_locked (self, error) && check_n_routes (change->routes->len, error) &&
-             evbus_broker_claim_locked (self, change->routes, change->added, change->removed,
-                                        change->predecessors, error);
+             claim_and_publish_locked (self, change, &n_pushed, error);
   if (possible)
-    carry_out_locked (self, change);
+    carry_out_locked (self, change, n_pushed);
   g_mutex_unlock (&self->lock);
 
   return possible;
@@ -482,7 +505,7 @@ evbus_broker_add_route (EvbusBroker  *self,
   route = evbus_route_new (spec, self->queue, self->notifier);
   added = g_ptr_array_new ();
   g_ptr_array_add (added, route);
-  if (!evbus_broker_claim_locked (self, self->routes, added, NULL, NULL, error))
+  if (!evbus_broker_claim_locked (self, self->routes, added, error))
     {
       g_mutex_unlock (&self->lock);
       g_object_unref (route);

@@ -6,6 +6,7 @@
 
 #include "evbus-broker-private.h"
 
+#include "evbus-admission-private.h"
 #include "evbus-claim-private.h"
 #include "evbus-error.h"
 
@@ -109,18 +110,33 @@ find_by_spool_route (GPtrArray       *routes,
   return NULL;
 }
 
+void
+evbus_broker_lock_claims (EvbusBroker *self)
+{
+  if (self->spooler != NULL)
+    evbus_spooler_lock_routes (self->spooler);
+  evbus_queue_lock (self->queue);
+}
+
+void
+evbus_broker_unlock_claims (EvbusBroker *self)
+{
+  evbus_queue_unlock (self->queue);
+  if (self->spooler != NULL)
+    evbus_spooler_unlock_routes (self->spooler);
+}
+
 gboolean
-evbus_broker_claim_locked (EvbusBroker  *self,
-                           GPtrArray    *routes,
-                           GPtrArray    *added,
-                           GPtrArray    *removed,
-                           GPtrArray    *predecessors,
-                           GError      **error)
+evbus_broker_claim_added_locked (EvbusBroker  *self,
+                                 GPtrArray    *routes,
+                                 GPtrArray    *added,
+                                 GPtrArray    *removed,
+                                 GPtrArray    *predecessors,
+                                 GError      **error)
 {
   g_autoptr(GPtrArray) specs = g_ptr_array_new ();
   g_autoptr(GHashTable) taken = NULL;
   g_autofree EvbusSpoolRoute **claims = NULL;
-  gboolean claimed;
 
   if (self->spool == NULL)
     return TRUE;
@@ -130,17 +146,33 @@ evbus_broker_claim_locked (EvbusBroker  *self,
   for (guint i = 0; i < added->len; i++)
     g_ptr_array_add (specs, ((EvbusRoute *) added->pdata[i])->spec);
 
-  evbus_spooler_lock_routes (self->spooler);
-  claimed = evbus_claim_routes (self->spool, specs, taken, claims, error);
-  for (guint i = 0; claimed && i < added->len; i++)
+  if (!evbus_claim_routes_locked (self->spool, self->queue, specs, taken, claims, error))
+    return FALSE;
+  for (guint i = 0; i < added->len; i++)
     {
       EvbusRoute *predecessor = find_by_spool_route (removed, claims[i]);
 
-      evbus_route_bind_spool (added->pdata[i], self->spool, self->spooler, claims[i]);
+      evbus_route_bind_spool_locked (added->pdata[i], self->spool, self->spooler, claims[i]);
       if (predecessor != NULL)
         predecessors->pdata[i] = predecessor;
     }
-  evbus_spooler_unlock_routes (self->spooler);
+  return TRUE;
+}
+
+gboolean
+evbus_broker_claim_locked (EvbusBroker  *self,
+                           GPtrArray    *routes,
+                           GPtrArray    *added,
+                           GError      **error)
+{
+  gboolean claimed;
+
+  evbus_broker_lock_claims (self);
+  claimed = evbus_broker_claim_added_locked (self, routes, added, NULL, NULL, error);
+  evbus_broker_unlock_claims (self);
+
+  for (guint i = 0; claimed && self->spool != NULL && i < added->len; i++)
+    evbus_notifier_figures_moved (self->notifier, added->pdata[i]);
   return claimed;
 }
 
@@ -186,7 +218,7 @@ evbus_broker_use_spool_locked (EvbusBroker  *self,
   self->spool = evbus_spool_ref (self->opened_spool);
   self->spooler = evbus_spooler_new (self->spool, self->queue);
   evbus_spooler_set_budget (self->spooler, self->spool_bytes, self->spool_max_age);
-  if (!evbus_broker_claim_locked (self, self->routes, self->routes, NULL, NULL, error))
+  if (!evbus_broker_claim_locked (self, self->routes, self->routes, error))
     {
       evbus_spooler_close (self->spooler);
       g_clear_pointer (&self->spooler, evbus_spooler_unref);

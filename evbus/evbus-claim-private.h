@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include "evbus-queue-private.h"
 #include "evbus-route-spec-private.h"
 #include "evbus-spool-private.h"
 
@@ -14,15 +15,17 @@ G_BEGIN_DECLS
  * A route is known by its name (`delivery: {name: …}`), or else by provider and
  * pattern; entries that are equal in both are told apart by a digest of their
  * settings. @taken: routes of the spool that others have (a set); @claims: (out,
- * as long as @specs). New ones are made, and changed ones renamed.
+ * as long as @specs). New ones are made, and changed ones renamed. Under the lock of @queue, which
+ * knows what is accepted and not stored yet.
  *
  * %EVBUS_ERROR_INVALID_CONFIG, with nothing changed, where that leaves a doubt
  * about whose backlog it is. */
-gboolean evbus_claim_routes (EvbusSpool       *spool,
-                             GPtrArray        *specs,
-                             GHashTable       *taken,
-                             EvbusSpoolRoute **claims,
-                             GError          **error);
+gboolean evbus_claim_routes_locked (EvbusSpool       *spool,
+                                    EvbusQueue       *queue,
+                                    GPtrArray        *specs,
+                                    GHashTable       *taken,
+                                    EvbusSpoolRoute **claims,
+                                    GError          **error);
 
 /* How a person calls the route of that key: by its name, or "PROVIDER 'PATTERN'". */
 char    *evbus_claim_describe   (const char       *key);

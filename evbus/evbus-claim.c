@@ -10,9 +10,11 @@
 
 typedef struct {
   EvbusSpool       *spool;
+  EvbusQueue       *queue;
   GPtrArray        *specs;
   EvbusSpoolRoute **claims;
-  GPtrArray        *keys;      /* char *, in step with @specs */
+  GPtrArray        *places;    /* char *, in step with @specs */
+  GPtrArray        *keys;      /* likewise */
   GHashTable       *free;      /* routes of the spool that nobody has; a set */
 } Claim;
 
@@ -32,15 +34,14 @@ make_place (EvbusRouteSpec *spec)
 /* Which of equal entries is the second does not matter: they are equal. */
 static char *
 make_key (EvbusRouteSpec *spec,
+          const char     *place,
           GHashTable     *seen)
 {
-  g_autofree char *place = NULL;
   char *key;
 
   if (spec->delivery.name != NULL)
     return g_strconcat ("name:", spec->delivery.name, NULL);
 
-  place = make_place (spec);
   key = g_strconcat (place, spec->digest, NULL);
   for (guint n = 2; g_hash_table_contains (seen, key); n++)
     {
@@ -67,8 +68,10 @@ make_keys (Claim       *claim,
   for (guint i = 0; i < claim->specs->len; i++)
     {
       EvbusRouteSpec *spec = claim->specs->pdata[i];
-      char *key = make_key (spec, seen);
+      char *place = make_place (spec);
+      char *key = make_key (spec, place, seen);
 
+      g_ptr_array_add (claim->places, place);
       g_ptr_array_add (claim->keys, key);
       if (g_hash_table_add (seen, key))
         continue;
@@ -117,13 +120,10 @@ find_at_place (Claim      *claim,
   g_hash_table_iter_init (&iter, claim->free);
   while (g_hash_table_iter_next (&iter, &route, NULL))
     {
-      EvbusLedger ledger;
-
       if (!g_str_has_prefix (evbus_spool_route_get_key (route), place))
         continue;
       g_ptr_array_add (found, route);
-      evbus_spool_route_get_ledger (route, &ledger, NULL);
-      *n_held += ledger.queued + ledger.dead;
+      *n_held += evbus_queue_count_held_locked (claim->queue, route);
     }
 
   return found;
@@ -137,9 +137,7 @@ count_unclaimed_at (Claim      *claim,
 
   for (guint i = 0; i < claim->specs->len; i++)
     {
-      g_autofree char *other = make_place (claim->specs->pdata[i]);
-
-      if (claim->claims[i] == NULL && strcmp (other, place) == 0)
+      if (claim->claims[i] == NULL && strcmp (claim->places->pdata[i], place) == 0)
         n++;
     }
 
@@ -154,7 +152,7 @@ claim_by_place (Claim   *claim,
                 GError **error)
 {
   EvbusRouteSpec *spec = claim->specs->pdata[index];
-  g_autofree char *place = make_place (spec);
+  const char *place = claim->places->pdata[index];
   g_autoptr(GPtrArray) found = NULL;
   guint64 n_held;
 
@@ -190,15 +188,17 @@ find_free (Claim      *claim,
 }
 
 gboolean
-evbus_claim_routes (EvbusSpool       *spool,
-                    GPtrArray        *specs,
-                    GHashTable       *taken,
-                    EvbusSpoolRoute **claims,
-                    GError          **error)
+evbus_claim_routes_locked (EvbusSpool       *spool,
+                           EvbusQueue       *queue,
+                           GPtrArray        *specs,
+                           GHashTable       *taken,
+                           EvbusSpoolRoute **claims,
+                           GError          **error)
 {
+  g_autoptr(GPtrArray) places = g_ptr_array_new_with_free_func (g_free);
   g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
   g_autoptr(GHashTable) free_routes = g_hash_table_new (NULL, NULL);
-  Claim claim = { spool, specs, claims, keys, free_routes };
+  Claim claim = { spool, queue, specs, claims, places, keys, free_routes };
 
   if (!make_keys (&claim, taken, error))
     return FALSE;

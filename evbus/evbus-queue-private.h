@@ -139,6 +139,11 @@ void        evbus_queue_settle      (EvbusQueue        *self,
 guint64     evbus_queue_set_table   (EvbusQueue       *self,
                                      EvbusRouteTable  *table,
                                      GQueue           *done);
+/* Takes @table over. Returns the one before, to be unreferenced outside of the lock. */
+EvbusRouteTable *
+            evbus_queue_swap_table_locked (EvbusQueue      *self,
+                                           EvbusRouteTable *table,
+                                           GQueue          *done);
 /* For a queue that is closed: no more routes. */
 void        evbus_queue_clear_table (EvbusQueue       *self);
 void        evbus_queue_set_budget  (EvbusQueue       *self,
@@ -172,9 +177,12 @@ void        evbus_queue_retire      (EvbusQueue       *self,
 
 /* The route goes on with that part of the spool; while another one has it still,
  * once that has retired. Returns whether there is, or may be, something in it. */
-gboolean    evbus_queue_bind        (EvbusQueue        *self,
+gboolean    evbus_queue_bind_locked (EvbusQueue        *self,
                                      EvbusRoute        *route,
                                      EvbusSpoolRoute   *spool_route);
+/* Events and dead letters of that route, with those that are accepted and not stored yet. */
+guint64     evbus_queue_count_held_locked (EvbusQueue      *self,
+                                           EvbusSpoolRoute *spool_route);
 /* A dead event of @weight of that route goes back to its queue. Returns the one
  * to which it is to be handed, a reference; NULL: there is none. */
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,

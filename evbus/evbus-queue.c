@@ -350,6 +350,19 @@ evbus_queue_hold_back (EvbusQueue *self,
   evbus_waiting_answer (&done);
 }
 
+EvbusRouteTable *
+evbus_queue_swap_table_locked (EvbusQueue      *self,
+                               EvbusRouteTable *table,
+                               GQueue          *done)
+{
+  EvbusRouteTable *old = self->table;
+
+  self->table = table;
+  evbus_waiting_resolve_locked (self, done);
+  evbus_route_table_forget (old, self->garbage);
+  return old;
+}
+
 guint64
 evbus_queue_set_table (EvbusQueue      *self,
                        EvbusRouteTable *table,
@@ -359,10 +372,7 @@ evbus_queue_set_table (EvbusQueue      *self,
   guint64 n_pushed;
 
   evbus_queue_lock (self);
-  old = self->table;
-  self->table = evbus_route_table_ref (table);
-  evbus_waiting_resolve_locked (self, done);
-  evbus_route_table_forget (old, self->garbage);
+  old = evbus_queue_swap_table_locked (self, evbus_route_table_ref (table), done);
   n_pushed = self->n_pushed;
   evbus_queue_unlock (self);
 
@@ -491,25 +501,39 @@ evbus_queue_retire (EvbusQueue *self,
 }
 
 gboolean
-evbus_queue_bind (EvbusQueue      *self,
-                  EvbusRoute      *route,
-                  EvbusSpoolRoute *spool_route)
+evbus_queue_bind_locked (EvbusQueue      *self,
+                         EvbusRoute      *route,
+                         EvbusSpoolRoute *spool_route)
 {
   EvbusLedger ledger = { 0 };
   guint64 weight = 0;
-  gboolean shared;
+  gboolean shared = find_holder_locked (self, spool_route) != NULL;
 
-  evbus_queue_lock (self);
-  shared = find_holder_locked (self, spool_route) != NULL;
   route->spool_route = spool_route;
   if (!shared)
     {
       evbus_spool_route_get_ledger (spool_route, &ledger, &weight);
       take_over_locked (route, &ledger, weight);
     }
-  evbus_queue_unlock (self);
-
   return shared || ledger.queued > 0;
+}
+
+guint64
+evbus_queue_count_held_locked (EvbusQueue      *self,
+                               EvbusSpoolRoute *spool_route)
+{
+  EvbusLedger ledger = { 0 };
+
+  if (find_holder_locked (self, spool_route) == NULL)
+    evbus_spool_route_get_ledger (spool_route, &ledger, NULL);
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusRoute *route = self->routes->pdata[i];
+
+      if (route->spool_route == spool_route)
+        evbus_ledger_add (&ledger, &route->ledger);
+    }
+  return ledger.queued + ledger.dead;
 }
 
 gboolean

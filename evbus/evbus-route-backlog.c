@@ -12,16 +12,15 @@
 #include "evbus-source-private.h"
 
 void
-evbus_route_bind_spool (EvbusRoute      *self,
-                        EvbusSpool      *spool,
-                        EvbusSpooler    *spooler,
-                        EvbusSpoolRoute *spool_route)
+evbus_route_bind_spool_locked (EvbusRoute      *self,
+                               EvbusSpool      *spool,
+                               EvbusSpooler    *spooler,
+                               EvbusSpoolRoute *spool_route)
 {
   self->spool = evbus_spool_ref (spool);
   self->spooler = evbus_spooler_ref (spooler);
   self->pushed_to = evbus_spool_route_get_last (spool_route);
-  self->behind = evbus_queue_bind (self->queue, self, spool_route);
-  evbus_notifier_figures_moved (self->notifier, self);
+  self->behind = evbus_queue_bind_locked (self->queue, self, spool_route);
 }
 
 gboolean

@@ -137,12 +137,12 @@ void        evbus_route_settle       (EvbusRoute        *self,
                                       gsize              weight,
                                       const EvbusLeft   *left);
 
-/* evbus-route-backlog.c. Binds it to its part of the spool; before an event can
- * come. Another route may have that part still, which closes first. */
-void        evbus_route_bind_spool   (EvbusRoute      *self,
-                                      EvbusSpool      *spool,
-                                      struct _EvbusSpooler *spooler,
-                                      EvbusSpoolRoute *spool_route);
+/* evbus-route-backlog.c. Under the queue's lock: binds it to its part of the spool; before an
+ * event can come. Another route may have that part still, which closes first. */
+void        evbus_route_bind_spool_locked (EvbusRoute      *self,
+                                           EvbusSpool      *spool,
+                                           struct _EvbusSpooler *spooler,
+                                           EvbusSpoolRoute *spool_route);
 /* TRUE: the chunk, which is in the spool, is not taken into memory now. */
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);

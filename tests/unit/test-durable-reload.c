@@ -5,6 +5,8 @@
 /* Reloads of a broker with a spool: a route that was changed, removed or brought
  * back goes on with what it had, and what is in doubt is refused. */
 
+#include <sqlite3.h>
+
 #include "durable-test.h"
 
 static EvbusRoute *
@@ -285,6 +287,33 @@ test_doubt (Fixture       *fixture,
   end_now (fixture);
 }
 
+/* What is accepted and not stored yet could belong to either, too. */
+static void
+test_doubt_in_the_queue (Fixture       *fixture,
+                         gconstpointer  data)
+{
+  g_autoptr(EvbusTestHook) other = evbus_test_hook_new ("other");
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  sqlite3 *db;
+
+  begin_with (fixture, "hook: [{'*': {name: durable}}, {'*': {name: other}}]\n");
+  durable_put (fixture, 10);
+  evbus_test_wait_ledger (fixture->broker, "accepted=20 delivered=20");
+
+  /* The listener waits for this one before it stores anything. */
+  g_assert_cmpint (sqlite3_open (path, &db), ==, SQLITE_OK);
+  sqlite3_busy_timeout (db, 60000);
+  g_assert_cmpint (sqlite3_exec (db, "BEGIN IMMEDIATE", NULL, NULL, NULL), ==, SQLITE_OK);
+  durable_put (fixture, 10);
+  assert_refused (fixture, "hook: [{'*': {name: durable, delivery: {batch: 2}}},"
+                           " {'*': {name: other, delivery: {batch: 2}}}]\n", "could belong to more than one route.*name");
+  sqlite3_close (db);
+
+  durable_assert_all (fixture);
+  evbus_test_wait_ledger (fixture->broker, "accepted=40 delivered=40");
+  end_now (fixture);
+}
+
 /* It keeps what it had without one. */
 static void
 test_named (Fixture       *fixture,
@@ -434,6 +463,7 @@ main (int    argc,
   ADD ("equals", test_equals);
   ADD ("equal-names", test_equal_names);
   ADD ("doubt", test_doubt);
+  ADD ("doubt/in-the-queue", test_doubt_in_the_queue);
   ADD ("named", test_named);
   ADD ("refused-start", test_refused_start);
   ADD ("name-moves", test_name_moves);
