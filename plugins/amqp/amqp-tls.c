@@ -54,7 +54,8 @@ load_own (const AmqpOptions  *options,
                  "it and 'keyfile' must be readable, belong together (PEM), and 'keyfile_password' be right", error);
 }
 
-/* The library would give the name that it connects to. */
+/* The library would give the name that it connects to. And that a certificate is missing is no
+ * reason to end the connection before the server has heard so. */
 static void
 on_handshake (const SSL *ssl,
               int        where,
@@ -64,6 +65,8 @@ on_handshake (const SSL *ssl,
 
   if ((where & SSL_CB_HANDSHAKE_START) != 0)
     SSL_set_tlsext_host_name ((SSL *) ssl, X509_VERIFY_PARAM_get0_host (expected, 0));
+  if ((where & SSL_CB_HANDSHAKE_DONE) != 0)
+    SSL_CTX_set_app_data (SSL_get_SSL_CTX (ssl), SSL_get_app_data (ssl));
 }
 
 /* Is called only where there is none. */
@@ -72,7 +75,7 @@ on_certificate_wanted (SSL       *ssl,
                        X509     **certificate,
                        EVP_PKEY **key)
 {
-  SSL_CTX_set_app_data (SSL_get_SSL_CTX (ssl), SSL_get_SSL_CTX (ssl));
+  SSL_set_app_data (ssl, ssl);
   return 0;
 }
 

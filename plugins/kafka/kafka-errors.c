@@ -61,16 +61,21 @@ kafka_errors_get_kind (rd_kafka_resp_err_t   code,
 }
 
 /* In TLS 1.3 a broker says what it has against the client's certificate when librdkafka
- * takes the connection for made; so it calls that a matter of transport. */
+ * takes the connection for made; so it calls that a matter of transport. And a
+ * connection that is lost in the handshake it calls a matter of TLS. */
 rd_kafka_resp_err_t
 kafka_errors_correct (rd_kafka_resp_err_t  code,
                       const char          *text)
 {
   static const char number[] = "SSL alert number ";
+  static const char lost[] = "unexpected eof";
   /* bad, unsupported, revoked, expired, unknown certificate; unknown authority, access
    * denied; certificate required. */
   static const guint64 alerts[] = { 42, 43, 44, 45, 46, 48, 49, 116 };
   const char *found = code == RD_KAFKA_RESP_ERR__TRANSPORT ? strstr (text, number) : NULL;
+
+  if (code == RD_KAFKA_RESP_ERR__SSL && strstr (text, lost) != NULL)
+    return RD_KAFKA_RESP_ERR__TRANSPORT;
 
   for (guint i = 0; found != NULL && i < G_N_ELEMENTS (alerts); i++)
     if (g_ascii_strtoull (found + strlen (number), NULL, 10) == alerts[i])

@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 typedef struct {
   long     verify_error;   /* of the server's certificate, X509_V_OK if there was none */
   gboolean wanted;         /* the server has asked for a certificate, and there is none */
+  gboolean done;           /* the handshake, on our side */
   int      reason;         /* OpenSSL's last one */
 } MqttTls;
 

@@ -4,6 +4,8 @@
 
 #include "redis-tls.h"
 
+#include <sys/socket.h>
+
 static GTlsCertificate *
 load_certificate (RedisOptions  *options,
                   EvbusContext  *ctx,
@@ -109,6 +111,23 @@ explain (const char            *name,
   g_string_free (text, TRUE);
 }
 
+/* GIO calls it not TLS when the connection is lost before the handshake is over. Whoever speaks
+ * something else has left that to be read, of which GnuTLS takes five bytes. */
+static void
+look_for_loss (GIOStream  *stream,
+               GError    **error)
+{
+  int fd = g_socket_get_fd (g_socket_connection_get_socket (G_SOCKET_CONNECTION (stream)));
+  char byte;
+
+  if (!g_error_matches (*error, G_TLS_ERROR, G_TLS_ERROR_NOT_TLS) ||
+      recv (fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) > 0)
+    return;
+  g_clear_error (error);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED,
+                       "the connection was lost before TLS was set up; does that port speak TLS?");
+}
+
 /* Puts TLS over @stream. */
 gboolean
 redis_tls_wrap (GIOStream     **stream,
@@ -134,6 +153,8 @@ redis_tls_wrap (GIOStream     **stream,
     {
       if (options->verify && judgement.errors != 0)
         explain (options->server_name, judgement.errors, error);
+      else
+        look_for_loss (*stream, error);
       return FALSE;
     }
 

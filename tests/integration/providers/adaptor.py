@@ -87,6 +87,8 @@ class ProviderServer(Provider, Server):
     keeps_idle = False
     # Whether an authority, a certificate or a server name turns TLS on.
     implies_tls = False
+    # Whether it says a line before TLS begins.
+    speaks_first = False
     # A text in the reason when the password is wrong.
     wrong_password = 'password'
     # What a profile has beside options() where events have to share their round trips.

@@ -64,6 +64,7 @@ class Adaptor(ProviderServer):
     keeps_idle = True
     implies_tls = True
     drops_duplicates = True
+    speaks_first = True
     wrong_password = 'Authorization Violation'
 
     def __init__(self, folder, certificates):

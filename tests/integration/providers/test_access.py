@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Who is let in, and whom the provider trusts."""
 
+import socket
+import struct
+
 import pytest
 
 from adaptor import WRONG_PASSWORD
+from proxy import CHUNK, Proxy
 
 
 def test_a_wrong_password_is_told_and_can_be_corrected(trial, adaptor):
@@ -48,6 +52,62 @@ def test_tls_refused(trial, adaptor, certificates, what):
     assert 'certificate' in reason
     trial.wait_ledger(accepted=10, delivered=0, queued=10, dead=0)
     assert trial.received() == []
+
+
+class Losing(Proxy):
+    """While it is told how, it ends each connection before TLS's handshake is over."""
+
+    how = None
+    speaks_first = False
+
+    async def greet(self, reader, writer, up_reader, up_writer):
+        if self.how is None:
+            return
+        if self.speaks_first:
+            writer.write(await up_reader.readline())
+        if self.how != 'at once':
+            hello = await reader.read(CHUNK)
+        if self.how == 'in the middle':
+            up_writer.write(hello)
+            answer = await up_reader.read(CHUNK)
+            writer.write(answer[:len(answer) // 2])
+            await writer.drain()
+        if self.how == 'at its end':
+            up_writer.write(hello)
+            writer.write(await up_reader.read(CHUNK))
+            await reader.read(CHUNK)
+        if self.how == 'reset':
+            writer.get_extra_info('socket').setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        writer.transport.abort()
+        raise ConnectionAbortedError
+
+
+# With it the client hears last that the handshake is over.
+OLD_TLS = 'openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n'
+
+
+@pytest.mark.parametrize('how', ['at once', 'closed', 'reset', 'in the middle', 'at its end'])
+def test_a_connection_lost_in_the_handshake_of_tls_passes(trial, adaptor, folder, environment, how):
+    """As with a balancer whose servers are down: nothing in the configuration is wrong."""
+    own = how != 'at its end'
+    if not own:
+        (folder / 'openssl.cnf').write_text(OLD_TLS)
+        environment['OPENSSL_CONF'] = str(folder / 'openssl.cnf')
+    port, proxy = adaptor.tls_port, Losing(adaptor.tls_port)
+    proxy.how, proxy.speaks_first = how, adaptor.speaks_first
+    adaptor.tls_port = proxy.port
+    try:
+        trial.start(adaptor.tls_options(trial.destination, client=own))
+        trial.put(3)
+        trial.wait_state('retrying')
+        trial.wait_ledger(accepted=3, queued=3, dead=0)
+        if own:
+            proxy.how = None
+            trial.wait_delivered()
+            trial.assert_received_once()
+    finally:
+        adaptor.tls_port = port
+        proxy.close()
 
 
 def test_a_password_in_the_clear_is_warned_of(trial, adaptor):
