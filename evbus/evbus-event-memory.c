@@ -26,12 +26,18 @@
  * makes it look empty. */
 #define OPEN G_MAXINT16
 
+/* A thread that makes events itself, and lets them go soon, keeps so many empty
+ * blocks: those of one batch and a few more. One that reads a backlog would give them all
+ * back to the system after each batch, and be given new pages for the next. */
+#define MAX_SPARE 40u
+
 /* What threads write at the same time is kept that far apart. */
 #define CACHE_LINE 64u
 
 struct _EvbusEventBlock
 {
-  int n_left;   /* atomic; the events that live, while it is open OPEN more less those made in it */
+  int              n_left;   /* atomic; the events that live, while it is open OPEN more less those made in it */
+  EvbusEventBlock *next;     /* of the spare ones */
 };
 
 /* The block in which this thread makes its events. Not in the block itself, whose
@@ -40,7 +46,35 @@ static _Thread_local struct {
   EvbusEventBlock *block;
   guint            used;
   int              n_made;
+
+  EvbusEventBlock *spare;
+  guint            n_spare;
 } open_block;
+
+static void
+free_block (EvbusEventBlock *block)
+{
+  if (open_block.block == NULL || open_block.n_spare == MAX_SPARE)
+    {
+      g_free (block);
+      return;
+    }
+  block->next = open_block.spare;
+  open_block.spare = block;
+  open_block.n_spare++;
+}
+
+static EvbusEventBlock *
+new_block (void)
+{
+  EvbusEventBlock *block = open_block.spare;
+
+  if (block == NULL)
+    return g_malloc (BLOCK_BYTES);
+  open_block.spare = block->next;
+  open_block.n_spare--;
+  return block;
+}
 
 static void
 close_block (void)
@@ -49,13 +83,15 @@ close_block (void)
   int change = open_block.n_made - OPEN;
 
   if (block != NULL && g_atomic_int_add (&block->n_left, change) + change == 0)
-    g_free (block);
+    free_block (block);
 }
 
 static void
 on_thread_end (gpointer data)
 {
   close_block ();
+  while (open_block.spare != NULL)
+    g_free (new_block ());
 }
 
 static GPrivate thread_end = G_PRIVATE_INIT (on_thread_end);
@@ -64,7 +100,7 @@ static void
 begin_block (void)
 {
   close_block ();
-  open_block.block = g_malloc (BLOCK_BYTES);
+  open_block.block = new_block ();
   open_block.block->n_left = OPEN;
   open_block.used = CACHE_LINE;
   open_block.n_made = 0;
@@ -105,5 +141,5 @@ evbus_event_memory_free (gpointer         memory,
   if (block == NULL)
     g_free (memory);
   else if (g_atomic_int_dec_and_test (&block->n_left))
-    g_free (block);
+    free_block (block);
 }

@@ -49,6 +49,7 @@ typedef struct {
   const guint8 *data;
   gsize         size;
   GVariant     *attributes;
+  gint64        time;          /* 0: now */
   gint64        max_age;
   guint         hops;
 } EvbusEventInit;

@@ -65,7 +65,7 @@ evbus_event_new (const EvbusEventInit *init)
   self->block = block;
   self->ref_count = 1;
   self->hops = init->hops;
-  self->time = g_get_real_time ();
+  self->time = init->time != 0 ? init->time : g_get_real_time ();
   self->max_age = init->max_age;
   self->since = 0;
   self->set = NULL;

@@ -41,10 +41,11 @@ gsize       evbus_record_check    (const guint8          *data,
                                    EvbusRecordInfo       *info);
 
 /* The event of the record at @data, or NULL if there is none that is sound. @ahead: as
- * above, now. */
+ * above, now. @now: the boot time. */
 EvbusEvent *evbus_record_parse    (const guint8          *data,
                                    gsize                  size,
                                    gint64                 ahead,
+                                   gint64                 now,
                                    EvbusRecordInfo       *info);
 
 /* "EVR1", with which a record begins. */

@@ -204,7 +204,7 @@ evbus_record_check (const guint8    *data,
   return length;
 }
 
-/* The four strings: each ends where the record says. */
+/* The four strings: each ends where the record says. An id that is valid is ASCII. */
 static gboolean
 get_strings (const guint8 *data,
              const char   *strings[4])
@@ -215,12 +215,13 @@ get_strings (const guint8 *data,
     {
       gsize length = data[14 + i];
 
-      if (memchr (at, '\0', length + 1) != at + length || !g_utf8_validate_len (at, length, NULL))
+      if (memchr (at, '\0', length + 1) != at + length ||
+          !(i == 0 ? evbus_id_is_valid (at) : g_utf8_validate_len (at, length, NULL)))
         return FALSE;
       strings[i] = at;
       at += length + 1;
     }
-  return evbus_id_is_valid (strings[0]);
+  return TRUE;
 }
 
 static GVariant *
@@ -241,15 +242,17 @@ get_attributes (const guint8 *data,
  * come is nonsense. */
 static gint64
 get_since (const guint8 *data,
-           gint64        ahead)
+           gint64        ahead,
+           gint64        now)
 {
-  return MIN (get_put (data) - ahead, evbus_clock_get_boot_time ());
+  return MIN (get_put (data) - ahead, now);
 }
 
 EvbusEvent *
 evbus_record_parse (const guint8    *data,
                     gsize            size,
                     gint64           ahead,
+                    gint64           now,
                     EvbusRecordInfo *info)
 {
   const char *strings[4];
@@ -280,12 +283,12 @@ evbus_record_parse (const guint8    *data,
   init.content_type = strings[3];
   init.size = info->weight - data[15] - data[16];
   init.data = data + length - init.size;
+  init.time = get_i64 (data + 32);
   init.max_age = get_i64 (data + 56);
   init.hops = MIN (data[13], EVBUS_MAX_HOPS);
 
   event = evbus_event_new (&init);
   event->seq = info->seq;
-  event->time = get_i64 (data + 32);
-  event->since = get_since (data, ahead);
+  event->since = get_since (data, ahead, now);
   return event;
 }

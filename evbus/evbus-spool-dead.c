@@ -37,7 +37,7 @@ parse_row (EvbusSpool   *self,
 {
   EvbusRecordInfo info;
   EvbusEvent *event = evbus_record_parse (sqlite3_column_blob (row, 2), sqlite3_column_bytes (row, 2),
-                                          self->ahead, &info);
+                                          self->ahead, evbus_clock_get_boot_time (), &info);
   EvbusSpoolRoute *route;
   EvbusSpoolDead *dead;
 
@@ -183,7 +183,7 @@ take_dead (EvbusSpool          *self,
       size = sqlite3_column_bytes (row, 1);
       *route = evbus_spool_find_route (self, sqlite3_column_int64 (row, 0));
       if (step->replay)
-        *event = evbus_record_parse (sqlite3_column_blob (row, 1), size, self->ahead, NULL);
+        *event = evbus_record_parse (sqlite3_column_blob (row, 1), size, self->ahead, evbus_clock_get_boot_time (), NULL);
       sqlite3_reset (row);
     }
 

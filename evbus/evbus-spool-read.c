@@ -129,6 +129,7 @@ pass_skipped (EvbusSpoolReader *self)
 /* What is still wanted, and what was found. */
 typedef struct {
   gint64     ahead;       /* of the spool */
+  gint64     now;         /* the boot time */
   GPtrArray *events;
   guint      max_events;
   gsize      max_weight;
@@ -149,7 +150,7 @@ take_record (Reading      *reading,
 
   if (reading->max_events == 0)
     return FALSE;
-  event = record != NULL ? evbus_record_parse (record, size, reading->ahead, NULL) : NULL;
+  event = record != NULL ? evbus_record_parse (record, size, reading->ahead, reading->now, NULL) : NULL;
   if (event == NULL)
     {
       (*reading->n_damaged)++;
@@ -278,7 +279,10 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
 {
   guint n_lost = 0;
   GPtrArray *found = g_ptr_array_new ();
-  Reading reading = { self->spool->ahead, found, max_events, max_weight, &n_lost, self->until, 0, FALSE };
+  Reading reading = {
+    .ahead = self->spool->ahead, .now = evbus_clock_get_boot_time (), .events = found, .max_events = max_events,
+    .max_weight = max_weight, .n_damaged = &n_lost, .until = self->until,
+  };
   gboolean at_end = FALSE;
   gboolean done = self->n_pending == self->pending->len || read_pending (self, &reading, error);
 
@@ -433,7 +437,8 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
             continue;
           weight += info.weight;
           if (expired != NULL)
-            g_ptr_array_add (expired, evbus_record_parse (record, size, self->ahead, NULL));
+            g_ptr_array_add (expired, evbus_record_parse (record, size, self->ahead, evbus_clock_get_boot_time (),
+                                                          NULL));
         }
     }
   evbus_spool_scan_clear (&scan);

@@ -96,7 +96,7 @@ test_round_trip (void)
           g_assert_cmpint (info.died, ==, 987654321);
           g_assert_cmpmem (info.reason, info.reason_length, "because", 7);
         }
-      back = evbus_record_parse (record->data, record->len, 0, NULL);
+      back = evbus_record_parse (record->data, record->len, 0, evbus_clock_get_boot_time (), NULL);
       g_assert_nonnull (back);
       g_assert_cmpint (back->seq, ==, 123456789012);
       if (text == NULL || !g_str_equal (text, "@a{ss} {}"))
@@ -120,10 +120,10 @@ test_age (void)
   now.boot_time += G_TIME_SPAN_MINUTE;
   now.wall_time += G_TIME_SPAN_DAY;
   evbus_clock_fake (&now);
-  back = evbus_record_parse (record->data, record->len, AHEAD, NULL);
+  back = evbus_record_parse (record->data, record->len, AHEAD, now.boot_time, NULL);
   g_assert_cmpint (back->since, ==, G_TIME_SPAN_HOUR);
   second = encode (back, EVBUS_RECORD_DEAD);
-  again = evbus_record_parse (second->data, second->len, AHEAD, NULL);
+  again = evbus_record_parse (second->data, second->len, AHEAD, now.boot_time, NULL);
   g_assert_cmpint (again->since, ==, back->since);
   g_assert_cmpint (again->time, ==, back->time);
   g_clear_pointer (&again, evbus_event_unref);
@@ -132,12 +132,12 @@ test_age (void)
   now.boot = 8;
   now.boot_time = 10 * G_TIME_SPAN_SECOND;
   evbus_clock_fake (&now);
-  again = evbus_record_parse (record->data, record->len, AHEAD + 2 * G_TIME_SPAN_HOUR, NULL);
+  again = evbus_record_parse (record->data, record->len, AHEAD + 2 * G_TIME_SPAN_HOUR, now.boot_time, NULL);
   g_assert_cmpint (again->since, ==, - G_TIME_SPAN_HOUR);
   g_clear_pointer (&again, evbus_event_unref);
 
   /* Nothing is put in the future. */
-  again = evbus_record_parse (record->data, record->len, 0, NULL);
+  again = evbus_record_parse (record->data, record->len, 0, now.boot_time, NULL);
   g_assert_cmpint (again->since, ==, now.boot_time);
   evbus_clock_fake (NULL);
 }
@@ -153,11 +153,11 @@ test_damaged (void)
     {
       g_autofree guint8 *part = g_memdup2 (record->data, i + 1);
 
-      g_assert_null (i + 1 < record->len ? evbus_record_parse (part, i + 1, 0, NULL) : NULL);
+      g_assert_null (i + 1 < record->len ? evbus_record_parse (part, i + 1, 0, 0, NULL) : NULL);
       for (guint bit = 0; bit < 8; bit++)
         {
           record->data[i] ^= 1 << bit;
-          g_assert_null (evbus_record_parse (record->data, record->len, 0, NULL));
+          g_assert_null (evbus_record_parse (record->data, record->len, 0, 0, NULL));
           record->data[i] ^= 1 << bit;
         }
     }
@@ -204,7 +204,7 @@ test_any_bytes (void)
 
       /* In a block of its own, so that a sanitizer sees a read beyond. */
       exact = g_memdup2 (record->data, size);
-      back = evbus_record_parse (exact, size, 0, NULL);
+      back = evbus_record_parse (exact, size, 0, 0, NULL);
       if (back == NULL)
         continue;
       g_assert_true (g_utf8_validate (back->routing_key, -1, NULL));
