@@ -12,8 +12,8 @@ G_BEGIN_DECLS
 /* What the spool may hold, for each route and for all together. A route that has
  * more than its share gives up its own oldest, its dead letters before its queued
  * events; where all together have too much, the one that has the most does. A route
- * within its share loses nothing. What is older than all may be expires as well: dead
- * letters, and what nobody has; a route sees to its own. No put fails, but those for a route whose own
+ * within its share loses nothing. What is older than all may be expires as well; a route sees to
+ * what it has in memory. No put fails, but those for a route whose own
  * settings say that it rather holds them up than loses anything. */
 typedef struct {
   EvbusSpool *spool;       /* borrowed */
@@ -22,6 +22,7 @@ typedef struct {
   guint       max_age;     /* atomic: seconds; 0: none */
   guint       seen_age;    /* the listener's thread's: what that was when it looked at ages last … */
   gint64      next_ages;   /* … and when to look again, monotonic; 0: there is nothing that ages */
+  guint       next_share;  /* the listener's thread's: of the shares, where that look goes on */
   gint64      say_again;   /* the listener's thread's: monotonic, when to tell of dead letters that expire */
   gint64      again;       /* the listener's thread's: monotonic, when to look again though nothing happens */
   GMutex      claiming;    /* held while routes are claimed, what no route has expires, or one is forgotten */

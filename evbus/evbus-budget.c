@@ -135,25 +135,27 @@ report_expired (EvbusBudget     *self,
   evbus_queue_report (self->queue, spool_route, &left);
 }
 
+/* Of the oldest; see evbus_spool_expire_oldest(). Returns how many. */
 static guint
 expire_queued (EvbusBudget *self,
                const Share *share,
-               guint64      max_weight)
+               guint64      max_weight,
+               gint64       put_before,
+               const char  *reason)
 {
   g_autoptr(GPtrArray) expired = NULL;
   guint n = 0;
 
   if (share->route != NULL)
-    return evbus_admission_couples (share->route) ? 0 : evbus_route_expire_backlog (share->route, max_weight);
+    return evbus_route_expire_backlog (share->route, max_weight, put_before, reason);
 
-  if (evbus_queue_is_followed (self->queue))
-    expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   g_mutex_lock (&self->claiming);
   if (evbus_spool_route_is_orphan (share->spool_route))
-    n = evbus_spool_expire_oldest (self->spool, share->spool_route, 0, max_weight, EVBUS_EXPIRE_EVENTS, expired, NULL);
+    n = evbus_spool_expire_orphan (self->spool, share->spool_route, max_weight, put_before, EVBUS_EXPIRE_EVENTS,
+                                   expired);
   g_mutex_unlock (&self->claiming);
-  if (expired != NULL)
-    report_expired (self, share->spool_route, expired, "the route's backlog is over its share of the spool");
+  report_expired (self, share->spool_route, expired, reason);
   return n;
 }
 
@@ -169,7 +171,13 @@ expire_share (EvbusBudget *self,
   if (share->shared || weight <= max_weight)
     return 0;
   if (share->dead == 0 || !expire_dead (self, share, weight - max_weight, G_MAXINT64, &n))
-    return expire_queued (self, share, max_weight - MIN (max_weight, share->dead));
+    {
+      /* Its owner would rather wait than lose anything. */
+      if (share->route != NULL && evbus_admission_couples (share->route))
+        return 0;
+      return expire_queued (self, share, max_weight - MIN (max_weight, share->dead), G_MININT64,
+                            "the route's backlog is over its share of the spool");
+    }
   if (n > 0)
     tell (self, share);
   return n;
@@ -194,10 +202,9 @@ hold_back (EvbusBudget *self,
 
 /* Returns how many were lost. */
 static guint
-expire_some (EvbusBudget *self)
+expire_some (EvbusBudget *self,
+             GArray      *shares)
 {
-  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
-  g_autoptr(GArray) shares = list_shares (self, routes);
   gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
   guint64 stored = evbus_spool_get_weight (self->spool);
   const Share *largest = NULL;
@@ -228,66 +235,60 @@ expire_some (EvbusBudget *self)
   return n;
 }
 
-/* Of a route that nobody has. */
+/* Of one part of the spool. */
 static guint
-expire_old_queued (EvbusBudget *self,
-                   const Share *share,
-                   gint64       put_before)
+expire_old_share (EvbusBudget *self,
+                  const Share *share,
+                  gint64       put_before)
 {
-  g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  guint n = 0;
+  guint n = 0, n_dead = 0;
 
-  g_mutex_lock (&self->claiming);
-  if (evbus_spool_route_is_orphan (share->spool_route))
-    n = evbus_spool_expire_older (self->spool, share->spool_route, put_before, EVBUS_EXPIRE_EVENTS, expired);
-  g_mutex_unlock (&self->claiming);
-  report_expired (self, share->spool_route, expired, "it grew older than the whole spool's max_age");
-  return n;
+  if (share->shared)
+    return 0;
+  if (share->dead > 0)
+    expire_dead (self, share, G_MAXUINT64, put_before, &n_dead);
+  if (share->queued > 0)
+    n = expire_queued (self, share, G_MAXUINT64, put_before, "it grew older than the whole spool's max_age");
+  return n + n_dead;
 }
 
-/* What is older than anything may be. Returns how many went; 0 too while it is not time to
- * look, and sets when it will be. */
-static guint
-expire_old (EvbusBudget *self)
+/* What is older than anything may be, until @end; the next time it goes on from there. Returns
+ * whether there is more to look at now; if not, sets when there will be. */
+static gboolean
+expire_old (EvbusBudget *self,
+            GArray      *shares,
+            gint64       end)
 {
   guint seconds = g_atomic_int_get (&self->max_age);
   gint64 max_age = seconds * (gint64) G_USEC_PER_SEC;
   gint64 put_before = evbus_spool_get_time (self->spool) - max_age;
-  g_autoptr(GPtrArray) routes = NULL;
-  g_autoptr(GArray) shares = NULL;
-  guint n = 0, n_left = 0;
+  gboolean ages = FALSE;
 
   if (seconds != self->seen_age)
-    self->next_ages = 0;
+    self->next_ages = self->next_share = 0;
   self->seen_age = seconds;
   if (seconds == 0 || g_get_monotonic_time () < self->next_ages)
-    return 0;
+    return FALSE;
 
-  routes = evbus_queue_dup_routes (self->queue);
-  shares = list_shares (self, routes);
-  for (guint i = 0; i < shares->len; i++)
+  while (self->next_share < shares->len)
     {
-      const Share *share = &g_array_index (shares, Share, i);
-      guint n_dead = 0;
-
-      n_left += share->dead > 0 || (share->route == NULL && share->queued > 0);
-      if (share->dead > 0 && !share->shared)
-        expire_dead (self, share, G_MAXUINT64, put_before, &n_dead);
-      n += n_dead;
-      if (share->route == NULL && share->queued > 0)
-        n += expire_old_queued (self, share, put_before);
+      if (expire_old_share (self, &g_array_index (shares, Share, self->next_share), put_before) == 0)
+        self->next_share++;
+      if (g_get_monotonic_time () >= end)
+        return TRUE;
     }
-  if (n == 0)
-    self->next_ages = n_left > 0 ? g_get_monotonic_time () + CLAMP (max_age / 10, MIN_LOOK_US, MAX_LOOK_US) : 0;
-  return n;
+  self->next_share = 0;
+  for (guint i = 0; i < shares->len; i++)
+    ages |= g_array_index (shares, Share, i).dead > 0 || g_array_index (shares, Share, i).queued > 0;
+  self->next_ages = ages ? g_get_monotonic_time () + CLAMP (max_age / 10, MIN_LOOK_US, MAX_LOOK_US) : 0;
+  return FALSE;
 }
 
 /* An orphan that has nothing goes after a while. Sets when to look again. */
 static void
-forget_spent (EvbusBudget *self)
+forget_spent (EvbusBudget *self,
+              GArray      *shares)
 {
-  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
-  g_autoptr(GArray) shares = list_shares (self, routes);
   gint64 rest = G_MAXINT64;
 
   for (guint i = 0; i < shares->len; i++)
@@ -311,15 +312,28 @@ forget_spent (EvbusBudget *self)
     self->again = MIN (self->again, self->next_ages);
 }
 
+/* One list does for all, which costs a little for each route. Returns whether there is more to do. */
+static gboolean
+keep_once (EvbusBudget *self,
+           gint64       end)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  g_autoptr(GArray) shares = list_shares (self, routes);
+  gboolean more = expire_some (self, shares) > 0;
+
+  more |= expire_old (self, shares, end);
+  forget_spent (self, shares);
+  return more;
+}
+
 gboolean
 evbus_budget_keep (EvbusBudget *self)
 {
   gint64 end = g_get_monotonic_time () + EXPIRE_US;
   gboolean more = evbus_spool_maintain (self->spool);
-  guint n;
+  gboolean again;
 
-  while ((n = expire_some (self) + expire_old (self)) > 0 && g_get_monotonic_time () < end)
+  while ((again = keep_once (self, end)) && g_get_monotonic_time () < end)
     more |= evbus_spool_maintain (self->spool);
-  forget_spent (self);
-  return more || n > 0;
+  return more || again;
 }

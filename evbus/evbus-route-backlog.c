@@ -307,12 +307,12 @@ evbus_worker_settle (EvbusWorker           *self,
 /* On the listener's thread. */
 guint
 evbus_route_expire_backlog (EvbusRoute *self,
-                            guint64     max_weight)
+                            guint64     max_weight,
+                            gint64      put_before,
+                            const char *reason)
 {
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  EvbusLeft left = {
-    .fate = EVBUS_FATE_EXPIRED, .reason = "the route's backlog is over its share of the spool",
-  };
+  EvbusLeft left = { .fate = EVBUS_FATE_EXPIRED, .reason = reason };
   EvbusLedger outcome = { 0 };
   guint64 weight = 0;
   gboolean behind;
@@ -328,7 +328,7 @@ evbus_route_expire_backlog (EvbusRoute *self,
   g_mutex_unlock (&self->lock);
 
   if (behind)
-    outcome.expired = evbus_spool_expire_oldest (self->spool, self->spool_route, read_to, max_weight,
+    outcome.expired = evbus_spool_expire_oldest (self->spool, self->spool_route, read_to, max_weight, put_before,
                                                  EVBUS_EXPIRE_EVENTS, expired, &weight);
   g_mutex_unlock (&self->backlog_lock);
 
@@ -337,6 +337,6 @@ evbus_route_expire_backlog (EvbusRoute *self,
   if (outcome.expired > 0)
     evbus_route_settle (self, &outcome, outcome.expired, weight, &left);
   for (guint i = 0; i < expired->len; i++)
-    evbus_notifier_event_failed (self->notifier, self, expired->pdata[i], left.reason);
+    evbus_notifier_event_failed (self->notifier, self, expired->pdata[i], reason);
   return outcome.expired;
 }

@@ -146,10 +146,12 @@ void        evbus_route_bind_spool_locked (EvbusRoute      *self,
 /* TRUE: the chunk, which is in the spool, is not taken into memory now. */
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);
-/* On the listener's thread: lets the oldest of what is not in memory expire,
- * some of it at a time. Returns how many. */
+/* On the listener's thread: lets the oldest of what is not in memory expire, some of it at a
+ * time: see evbus_spool_expire_oldest(). Returns how many. */
 guint       evbus_route_expire_backlog (EvbusRoute    *self,
-                                        guint64        max_weight);
+                                        guint64        max_weight,
+                                        gint64         put_before,
+                                        const char    *reason);
 
 /* evbus-route-look.c, on the listener's thread: what has to be done with a
  * route now. A call that has not come back in time either is said to be stuck. */

@@ -151,7 +151,8 @@ gboolean     evbus_spool_is_dirty     (EvbusSpool       *self);
 
 /* Over its budget a route loses its own oldest events: marks as expired those
  * after @after (what the route has in memory ends there) until at most
- * @max_weight is queued; at most @max_events at a time. They are appended to
+ * @max_weight is queued (%G_MAXUINT64: any), and those put before @put_before by the steady clock
+ * (%G_MININT64: none); at most @max_events at a time. They are appended to
  * @expired (EvbusEvent, transfer full; may be NULL), but for damaged ones. Returns
  * how many, @weight (nullable): of which weight.
  *
@@ -162,9 +163,17 @@ guint        evbus_spool_expire_oldest (EvbusSpool      *self,
                                         EvbusSpoolRoute *route,
                                         gint64           after,
                                         guint64          max_weight,
+                                        gint64           put_before,
                                         guint            max_events,
                                         GPtrArray       *expired,
                                         guint64         *weight);
+/* Writer. The same of a route that nobody has, which has nothing in memory. */
+guint        evbus_spool_expire_orphan (EvbusSpool      *self,
+                                        EvbusSpoolRoute *route,
+                                        guint64          max_weight,
+                                        gint64           put_before,
+                                        guint            max_events,
+                                        GPtrArray       *expired);
 /* Writer. Whether events that all their routes have settled are still to be
  * deleted, and weigh meanwhile. */
 gboolean     evbus_spool_has_settled   (EvbusSpool      *self);
@@ -338,14 +347,6 @@ gboolean     evbus_spool_lose_dead     (EvbusSpool          *self,
                                         GError             **error);
 /* What the spool's steady clock shows. Any thread. */
 gint64       evbus_spool_get_time        (EvbusSpool          *self);
-/* Writer. Of a route that nobody has: what it has queued and was put before @put_before
- * expires, oldest first, at most @max_events at a time; appended to @expired (EvbusEvent,
- * transfer full). Returns how many. */
-guint        evbus_spool_expire_older    (EvbusSpool          *self,
-                                        EvbusSpoolRoute     *route,
-                                        gint64               put_before,
-                                        guint                max_events,
-                                        GPtrArray           *expired);
 /* Returns FALSE with %EVBUS_ERROR_NOT_FOUND. */
 gboolean     evbus_spool_set_missing   (EvbusSpool       *self,
                                         gint64            number,

@@ -51,11 +51,30 @@ test_age (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->route, "accepted=5 expired=5");
 }
 
+/* Its destination does not answer: what waits behind that grows too old all the same. */
+static void
+test_hangs (Fixture       *fixture,
+            gconstpointer  data)
+{
+  evbus_test_hook_hold (fixture->hook);
+  durable_put (fixture, 30);
+  evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  evbus_test_apply (fixture->broker, WHOLE ("1s"));
+  evbus_test_wait_until (evbus_test_figure (fixture->route, "expired") >= 20);
+  g_assert_cmpuint (evbus_test_figure (fixture->route, "queued"), >=, 1);
+
+  evbus_test_hook_release (fixture->hook);
+  evbus_test_wait_ledger (fixture->route, "queued=0");
+  g_assert_cmpuint (evbus_test_figure (fixture->route, "delivered"), >=, 1);
+}
+
 int
 main (int    argc,
       char **argv)
 {
   evbus_test_init (&argc, &argv);
   g_test_add ("/durable-age/whole", Fixture, NULL, durable_set_up, test_age, durable_tear_down);
+  g_test_add ("/durable-age/hangs", Fixture, "{'window': <{'events': <2>}>, 'batch': <{'events': <1>}>, 'timeout': <'10m'>}",
+              durable_set_up, test_hangs, durable_tear_down);
   return g_test_run ();
 }

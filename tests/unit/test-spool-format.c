@@ -73,7 +73,7 @@ fill (EvbusSpool *spool)
   evbus_spool_orphan_route (spool, old);
   death.event = dead;
   evbus_spool_settle (spool, routes[0], 12, pending, G_N_ELEMENTS (pending), &change, 0, &death, 1);
-  g_assert_cmpuint (evbus_spool_expire_oldest (spool, routes[0], 14, 0, 2, NULL, NULL), ==, 2);
+  g_assert_cmpuint (evbus_spool_expire_oldest (spool, routes[0], 14, 0, G_MININT64, 2, NULL, NULL), ==, 2);
   while (evbus_spool_maintain (spool))
     ;
 }

@@ -181,7 +181,7 @@ test_reader_goes_on (Fixture       *fixture,
 
   /* What is settled before it is read is passed over. */
   spool_test_put (fixture->spool, &route, 1, 6, 8, seqs);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0] - 1, 0, 2, NULL, NULL), ==, 2);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0] - 1, 0, G_MININT64, 2, NULL, NULL), ==, 2);
   third = spool_test_drain (reader, 2);
   g_assert_cmpstr (third, ==, "8");
 }
@@ -316,13 +316,13 @@ test_expire (Fixture       *fixture,
   g_assert_cmpuint (queued, >, 0);
 
   /* Four are in memory; of the others, the six oldest go. */
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], 0, 6, expired, NULL), ==, 6);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], 0, G_MININT64, 6, expired, NULL), ==, 6);
   g_assert_cmpuint (expired->len, ==, 6);
   g_assert_cmpuint (spool_test_number (expired->pdata[0]), ==, 5);
   spool_test_assert_ledger (route, "20 0 0 6 0 14");
   evbus_spool_route_get_ledger (route, &ledger, &queued);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued, 6, NULL, NULL), ==, 0);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued - 1, 6, NULL, NULL), ==, 1);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued, G_MININT64, 6, NULL, NULL), ==, 0);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[3], queued - 1, G_MININT64, 6, NULL, NULL), ==, 1);
   spool_test_assert_backlog (fixture->spool, route, "1 2 3 4 12 13 14 15 16 17 18 19 20");
 
   spool_test_reopen (fixture);
@@ -353,7 +353,7 @@ test_expire_before_reader (Fixture       *fixture,
 
   spool_test_put (fixture->spool, &route, 1, 1, 20, seqs);
   reader = evbus_spool_reader_new_after (fixture->spool, route, seqs[2], NULL);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[2], 0, 10, NULL, NULL), ==, 10);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[2], 0, G_MININT64, 10, NULL, NULL), ==, 10);
   spool_test_deliver (fixture->spool, route, 3, seqs[2], NULL, 0);
   rest = spool_test_drain (reader, 3);
   g_assert_cmpstr (rest, ==, "14 15 16 17 18 19 20");
@@ -371,7 +371,7 @@ test_expire_frees (Fixture       *fixture,
   spool_test_append (fixture->spool, &route, 1, 0, 99, 1000, seqs);
   g_assert_true (evbus_spool_commit (fixture->spool, NULL));
   before = evbus_spool_get_weight (fixture->spool);
-  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0], 10 * 1020, 1000, NULL, NULL), >=, 89);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, seqs[0], 10 * 1020, G_MININT64, 1000, NULL, NULL), >=, 89);
   while (evbus_spool_maintain (fixture->spool))
     ;
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), <, before / 8);

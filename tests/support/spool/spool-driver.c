@@ -352,7 +352,7 @@ expire (Driver *self,
   guint i;
 
   evbus_spool_expire_oldest (self->spool, route->route, evbus_spool_reader_get_position (route->reader),
-                             g_rand_int_range (self->rand, 0, 20000), 5, expired, NULL);
+                             g_rand_int_range (self->rand, 0, 20000), G_MININT64, 5, expired, NULL);
   for (i = 0; i < expired->len; i++)
     {
       EvbusEvent *event = expired->pdata[i];
