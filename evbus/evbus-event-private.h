@@ -54,6 +54,8 @@ typedef struct {
   guint         hops;
 } EvbusEventInit;
 
-EvbusEvent *evbus_event_new (const EvbusEventInit *init);
+EvbusEvent *evbus_event_new              (const EvbusEventInit *init);
+EvbusEvent *evbus_event_with_routing_key (EvbusEvent           *self,
+                                          const char           *routing_key);
 
 G_END_DECLS

@@ -100,6 +100,30 @@ evbus_event_new (const EvbusEventInit *init)
   return self;
 }
 
+/* The same event, of the same id and time, under another routing key. */
+EvbusEvent *
+evbus_event_with_routing_key (EvbusEvent *self,
+                              const char *routing_key)
+{
+  EvbusEvent *event = evbus_event_new (&(EvbusEventInit) {
+    .id = self->id,
+    .routing_key = routing_key,
+    .routing_key_length = strlen (routing_key),
+    .profile = self->profile,
+    .profile_length = strlen (self->profile),
+    .content_type = self->content_type,
+    .bytes = self->bytes,
+    .data = self->data,
+    .size = self->size,
+    .attributes = self->attributes,
+    .max_age = self->max_age,
+    .hops = self->hops,
+  });
+
+  event->time = self->time;
+  return event;
+}
+
 /**
  * evbus_event_ref:
  * @self: an event

@@ -73,7 +73,6 @@ EvbusMailboxWaiter *evbus_mailbox_unlink_waiter_locked (EvbusMailbox       *self
                                                        EvbusMailboxWaiter  *waiter);
 gboolean            evbus_mailbox_hand_over_locked    (EvbusMailbox        *self,
                                                        EvbusEvent          *event,
-                                                       const char          *key,
                                                        GPtrArray          **served);
 void                evbus_mailbox_complete_served     (GPtrArray           *served);
 void                evbus_mailbox_wake_pushers_locked (EvbusMailbox        *self,

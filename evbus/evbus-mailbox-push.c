@@ -6,6 +6,7 @@
 
 #include "evbus-batch-private.h"
 #include "evbus-error.h"
+#include "evbus-event-private.h"
 
 /* Batches up to this size need no allocation. */
 #define STACK_SLOTS 256
@@ -17,7 +18,6 @@
 typedef struct {
   EvbusBatch       *batch;     /* NULL: there is nothing to confirm */
   EvbusMailboxSlot *slots;     /* own a reference each, from n_taken on */
-  const char       *key;
   guint             n_events;
   gsize             n_bytes;   /* of all of them */
   guint             n_taken;
@@ -51,7 +51,7 @@ push_some_locked (EvbusMailbox  *self,
 {
   if (push->n_taken == 0 && self->n_waiters == 0 && all_fit_locked (self, push))
     {
-      evbus_mailbox_store_append (&self->store, push->slots, push->n_events, push->key);
+      evbus_mailbox_store_append (&self->store, push->slots, push->n_events);
       push->n_taken = push->n_events;
       return TRUE;
     }
@@ -61,13 +61,13 @@ push_some_locked (EvbusMailbox  *self,
       EvbusMailboxSlot *slot = &push->slots[push->n_taken];
 
       if (self->n_waiters > 0 &&
-          evbus_mailbox_hand_over_locked (self, slot->event, push->key, served))
+          evbus_mailbox_hand_over_locked (self, slot->event, served))
         continue;
 
       if (!fits_locked (self, slot->size))
         return FALSE;
 
-      evbus_mailbox_store_append (&self->store, slot, 1, push->key);
+      evbus_mailbox_store_append (&self->store, slot, 1);
     }
 
   return TRUE;
@@ -105,10 +105,7 @@ set_full_error_locked (EvbusMailbox  *self,
                        Push          *push,
                        GError       **error)
 {
-  const char *key = push->key;
-
-  if (key == NULL)
-    key = evbus_event_get_routing_key (push->slots[push->n_taken].event);
+  const char *key = evbus_event_get_routing_key (push->slots[push->n_taken].event);
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT,
                "The mailbox is full and nobody took from it in time: %u of %u events, "
@@ -224,11 +221,13 @@ push_all (EvbusMailbox  *self,
 /* Before the lock: this may have to fetch the event from memory. */
 static void
 push_add (Push       *push,
-          EvbusEvent *event)
+          EvbusEvent *event,
+          const char *routing_key)
 {
   EvbusMailboxSlot *slot = &push->slots[push->n_events++];
 
-  slot->event = evbus_event_ref (event);
+  slot->event = routing_key == NULL ? evbus_event_ref (event)
+                                    : evbus_event_with_routing_key (event, routing_key);
   evbus_event_get_data (event, &slot->size);
   push->n_bytes += slot->size;
 }
@@ -237,8 +236,8 @@ push_add (Push       *push,
  * evbus_mailbox_push_batch:
  * @self: a mailbox
  * @batch: the events, none of which is marked yet
- * @routing_key: (nullable): the routing key under which consumers find them,
- *   or %NULL for each event's own
+ * @routing_key: (nullable): the routing key that consumers see and find them
+ *   by, or %NULL for each event's own
  * @cancellable: (nullable): ends the wait for room
  * @error: return location for a [error@Evbus.Error]
  *
@@ -260,7 +259,7 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
 {
   EvbusMailboxSlot stack[STACK_SLOTS];
   g_autofree EvbusMailboxSlot *heap = NULL;
-  Push push = { .batch = batch, .slots = stack, .key = routing_key };
+  Push push = { .batch = batch, .slots = stack };
   EvbusEvent **events;
   guint n_events;
   guint i;
@@ -277,7 +276,7 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
     {
       if (i + FETCH_AHEAD < n_events)
         __builtin_prefetch (events[i + FETCH_AHEAD], 1);
-      push_add (&push, events[i]);
+      push_add (&push, events[i], routing_key);
     }
 
   return push_all (self, &push, cancellable, error);
@@ -287,8 +286,8 @@ evbus_mailbox_push_batch (EvbusMailbox  *self,
  * evbus_mailbox_push:
  * @self: a mailbox
  * @event: an event
- * @routing_key: (nullable): the routing key under which consumers find it,
- *   or %NULL for its own
+ * @routing_key: (nullable): the routing key that consumers see and find it
+ *   by, or %NULL for its own
  * @cancellable: (nullable): ends the wait for room
  * @error: return location for a [error@Evbus.Error]
  *
@@ -307,12 +306,12 @@ evbus_mailbox_push (EvbusMailbox  *self,
                     GError       **error)
 {
   EvbusMailboxSlot slot;
-  Push push = { .slots = &slot, .key = routing_key };
+  Push push = { .slots = &slot };
 
   g_return_val_if_fail (EVBUS_IS_MAILBOX (self), FALSE);
   g_return_val_if_fail (event != NULL, FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
 
-  push_add (&push, event);
+  push_add (&push, event, routing_key);
   return push_all (self, &push, cancellable, error);
 }

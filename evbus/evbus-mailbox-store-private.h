@@ -50,11 +50,10 @@ typedef struct {
 
 void               evbus_mailbox_store_init         (EvbusMailboxStore      *self);
 void               evbus_mailbox_store_clear        (EvbusMailboxStore      *self);
-/* Takes over the references. @key: NULL for each event's own. */
+/* Takes over the references. */
 void               evbus_mailbox_store_append       (EvbusMailboxStore      *self,
                                                      const EvbusMailboxSlot *slots,
-                                                     guint                   n_slots,
-                                                     const char             *key);
+                                                     guint                   n_slots);
 /* The oldest of @key, or of all. Returns: how many, at most @n_events. */
 guint              evbus_mailbox_store_take         (EvbusMailboxStore      *self,
                                                      const char             *key,

@@ -141,8 +141,7 @@ free_item (EvbusMailboxStore *self,
 
 static void
 append_to_lists (EvbusMailboxStore      *self,
-                 const EvbusMailboxSlot *slot,
-                 const char             *key)
+                 const EvbusMailboxSlot *slot)
 {
   EvbusMailboxItem *item = new_item (self);
   EvbusMailboxQueue *queue;
@@ -156,9 +155,7 @@ append_to_lists (EvbusMailboxStore      *self,
     self->head = item;
   self->tail = item;
 
-  if (key == NULL)
-    key = evbus_event_get_routing_key (slot->event);
-  queue = evbus_mailbox_store_ensure_queue (self, key);
+  queue = evbus_mailbox_store_ensure_queue (self, evbus_event_get_routing_key (slot->event));
   item->queue = queue;
   item->next_of_key = NULL;
   if (queue->tail != NULL)
@@ -168,7 +165,6 @@ append_to_lists (EvbusMailboxStore      *self,
   queue->tail = item;
 }
 
-/* Until now no event had a routing key other than its own. */
 static void
 ensure_indexed (EvbusMailboxStore *self)
 {
@@ -179,7 +175,7 @@ ensure_indexed (EvbusMailboxStore *self)
 
   self->indexed = TRUE;
   for (i = 0; i < self->n_events; i++)
-    append_to_lists (self, &self->ring[(self->ring_head + i) & (self->ring_size - 1)], NULL);
+    append_to_lists (self, &self->ring[(self->ring_head + i) & (self->ring_size - 1)]);
   g_clear_pointer (&self->ring, g_free);
   self->ring_size = 0;
 }
@@ -238,13 +234,10 @@ take_from_lists (EvbusMailboxStore *self,
 void
 evbus_mailbox_store_append (EvbusMailboxStore      *self,
                             const EvbusMailboxSlot *slots,
-                            guint                   n_slots,
-                            const char             *key)
+                            guint                   n_slots)
 {
   guint i;
 
-  if (key != NULL)
-    ensure_indexed (self);
   if (!self->indexed)
     append_to_ring (self, slots, n_slots);
 
@@ -252,7 +245,7 @@ evbus_mailbox_store_append (EvbusMailboxStore      *self,
     {
       self->n_bytes += slots[i].size;
       if (self->indexed)
-        append_to_lists (self, &slots[i], key);
+        append_to_lists (self, &slots[i]);
     }
   self->n_events += n_slots;
 }

@@ -154,20 +154,17 @@ serve_locked (EvbusMailbox        *self,
   g_ptr_array_add (*served, waiter);
 }
 
-/* Takes over @event if somebody waits for it. Where a consumer waits for @key,
- * the mailbox holds nothing of that key. A
- * waiter whose cancellable has fired leaves without the event, which goes to
- * the next: what is handed over is never thrown away. */
+/* Takes over @event if somebody waits for it. Where a consumer waits for its
+ * key, the mailbox holds nothing of that key. A waiter whose cancellable has
+ * fired leaves without the event, which goes to the next: what is handed over
+ * is never thrown away. */
 gboolean
 evbus_mailbox_hand_over_locked (EvbusMailbox  *self,
                                 EvbusEvent    *event,
-                                const char    *key,
                                 GPtrArray    **served)
 {
+  const char *key = evbus_event_get_routing_key (event);
   EvbusMailboxWaiter *waiter;
-
-  if (key == NULL)
-    key = evbus_event_get_routing_key (event);
 
   while ((waiter = first_waiter_locked (self, key)) != NULL)
     {

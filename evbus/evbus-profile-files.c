@@ -4,7 +4,9 @@
 
 #include "evbus-profile-files-private.h"
 
+#include <errno.h>
 #include <gio/gio.h>
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "evbus-yaml-private.h"
@@ -32,20 +34,18 @@ static void
 read_file (Files      *files,
            const char *path)
 {
-  g_autoptr(GFile) file = g_file_new_for_path (path);
-  g_autoptr(GFileInfo) info = NULL;
   g_autoptr(GError) error = NULL;
   g_autofree char *data = NULL;
+  GStatBuf info;
   gsize length;
 
-  info = g_file_query_info (file, G_FILE_ATTRIBUTE_STANDARD_TYPE "," G_FILE_ATTRIBUTE_STANDARD_SIZE,
-                            G_FILE_QUERY_INFO_NONE, NULL, &error);
-  if (info == NULL)
-    report_file (files, path, error->message);
-  else if (g_file_info_get_file_type (info) != G_FILE_TYPE_REGULAR)
-    report_file (files, path, "not a file");
-  else if (g_file_info_get_size (info) > EVBUS_MAX_CONFIG_BYTES)
-    report_file (files, path, "too large for a configuration");
+  if (g_stat (path, &info) != 0)
+    report_file (files, path, g_strerror (errno));
+  else if (!S_ISREG (info.st_mode))
+    report_file (files, path, "neither a file nor a folder of files; write the configuration to a file");
+  else if (info.st_size > EVBUS_MAX_CONFIG_BYTES)
+    report_file (files, path, "too large: a file of a configuration has at most 4 MiB; "
+                 "make it several in one folder");
   else if (!g_file_get_contents (path, &data, &length, &error))
     report_file (files, path, error->message);
   else
@@ -91,7 +91,7 @@ read_folder (Files      *files,
   if (paths->len == 0)
     report_file (files, path, "the folder holds no *.yaml, *.yml or *.json");
   else if (paths->len > MAX_FILES)
-    report_file (files, path, "too many files for a configuration");
+    report_file (files, path, "too many files: a configuration has at most 1024");
   else
     for (guint i = 0; i < paths->len; i++)
       read_file (files, g_ptr_array_index (paths, i));

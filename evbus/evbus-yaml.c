@@ -478,6 +478,7 @@ evbus_yaml_parse (const char  *data,
     g_clear_pointer (&self.root, evbus_node_unref);
   else if (self.root == NULL || self.root->kind == EVBUS_NODE_NULL)
     {
+      place.line = place.column = 1;
       evbus_report_error (report, &place, "is empty; a configuration names at least one provider, "
                           "as in \"internal: {default: }\"");
       g_clear_pointer (&self.root, evbus_node_unref);

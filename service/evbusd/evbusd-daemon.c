@@ -138,6 +138,24 @@ on_swapped (GObject      *source,
   reload_end (reload, not_running, error);
 }
 
+/* One that was there is not given up for the embedded default because somebody
+ * has its file open, or moved it away for a moment. */
+static EvbusProfiles *
+load_again (Daemon      *self,
+            const char  *path,
+            GError     **error)
+{
+  const char *used = evbusd_exported_get_configuration (self->exported);
+
+  if (path != NULL || used[0] == '\0')
+    return evbusd_config_load (path, error);
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+               "%s: the configuration in use is not there any more; put it back, or start the service "
+               "again to do without", used);
+  return NULL;
+}
+
 /* Checks the whole configuration before anything changes. */
 static void
 start_reload (gpointer               user_data,
@@ -157,7 +175,7 @@ start_reload (gpointer               user_data,
 
   evbusd_notify_reloading ();
   reload->path = find_configuration (self);
-  reload->profiles = evbusd_config_load (reload->path, &error);
+  reload->profiles = load_again (self, reload->path, &error);
   if (reload->profiles == NULL)
     reload_end (reload, NULL, error);
   else

@@ -310,6 +310,13 @@ evbusd_exported_set_configuration (EvbusdExported *self,
   evbusd_manager_set_configuration (self->manager_skeleton, path != NULL ? path : "");
 }
 
+/* "": the embedded default. */
+const char *
+evbusd_exported_get_configuration (EvbusdExported *self)
+{
+  return evbusd_manager_get_configuration (self->manager_skeleton);
+}
+
 static void
 skeleton_free (gpointer skeleton)
 {

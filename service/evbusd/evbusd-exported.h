@@ -22,6 +22,7 @@ EvbusdExported *evbusd_exported_new  (GDBusConnection  *connection,
                                       GError          **error);
 void            evbusd_exported_free (EvbusdExported   *self);
 
+const char     *evbusd_exported_get_configuration (EvbusdExported *self);
 void            evbusd_exported_set_configuration (EvbusdExported *self,
                                                    const char     *path);
 

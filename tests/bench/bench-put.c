@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * put_bytes_nowait() of 200 bytes until delivered at an internal route, against
- * a bare GAsyncQueue: one allocation an event of the size of ours, into which
- * the body is copied, pushed and popped one by one, and freed by who popped it.
+ * a bare GAsyncQueue: one allocation an event, of the size of ours and from the
+ * same blocks, into which the body is copied, pushed and popped one by one, and
+ * freed by who popped it.
  * Both sides have the same number of producers and one consumer. Ours has a
  * listener and a route's thread between them, makes an id, finds the routes
  * and counts.
@@ -11,6 +12,7 @@
 
 #include "bench-broker.h"
 #include "bench.h"
+#include "../../evbus/evbus-event-memory-private.h"
 
 #include <string.h>
 
@@ -60,6 +62,12 @@ typedef struct
   GAsyncQueue *queue;
 } Bare;
 
+typedef struct
+{
+  EvbusEventBlock *block;
+  char             body[BODY_SIZE];
+} BareEvent;
+
 static gpointer
 push_all (gpointer data)
 {
@@ -69,9 +77,11 @@ push_all (gpointer data)
 
   for (i = 0; i < bare->put->n_events; i++)
     {
-      char *event = g_malloc (EVENT_SIZE);
+      EvbusEventBlock *block;
+      BareEvent *event = evbus_event_memory_new (EVENT_SIZE, &block);
 
-      memcpy (event + EVENT_SIZE - BODY_SIZE, body, BODY_SIZE);
+      event->block = block;
+      memcpy (event->body, body, BODY_SIZE);
       g_async_queue_push (bare->queue, event);
     }
   return NULL;
@@ -85,7 +95,11 @@ pop_all (gpointer data)
   guint i;
 
   for (i = 0; i < n; i++)
-    g_free (g_async_queue_pop (bare->queue));
+    {
+      BareEvent *event = g_async_queue_pop (bare->queue);
+
+      evbus_event_memory_free (event, event->block);
+    }
   return NULL;
 }
 

@@ -169,6 +169,21 @@ def test_the_configuration_is_looked_for(evbusd, client, folder, environment):
     assert [route['profile'] for route in client.routes()] == ['option']
 
 
+def test_a_configuration_that_is_gone_changes_nothing(evbusd, client, folder, environment):
+    """An editor may be at it; only a start takes the embedded default instead."""
+    config = pathlib.Path(environment['XDG_CONFIG_HOME'], 'evbus')
+    config.mkdir(parents=True)
+    (config / 'a.yaml').write_text(f'file: {{default: {{path: {folder}/out}}}}')
+    evbusd()
+    (config / 'a.yaml').rename(config / 'a.yaml~')
+    with pytest.raises(CallError, match=f'InvalidConfig: {config}: .* not there any more'):
+        reload(client)
+    assert [route['provider'] for route in client.routes()] == ['file']
+    (config / 'a.yaml~').rename(config / 'b.yaml')
+    reload(client)
+
+
+
 @pytest.mark.parametrize('name', ['local.yaml', 'two-copies.json'])
 def test_the_example_profiles_are_right(evbusd, client, folder, name):
     text = (source_root() / 'data' / 'profiles' / name).read_text()

@@ -147,6 +147,16 @@ def test_globs_choose(service, client):
     assert [event['routing_key'] for event in events] == ['a.created', 'b.created', 'last.created']
 
 
+def test_a_route_with_a_key_of_its_own(evbusd, client):
+    """The key of the profile takes the place of that of the event."""
+    evbusd("internal: {'*': {routing_key: audit}}")
+    client.subscribe(routing_key='own')
+    client.subscribe(routing_key='audit')
+    client.put('own', value(1))
+    (event,) = client.wait_events(1)
+    assert (event['routing_key'], event['body']) == ('audit', 1)
+
+
 @pytest.mark.parametrize('options', [
     {'pattern': GLib.Variant('s', '*')},
     {'profile': GLib.Variant('i', 1)},

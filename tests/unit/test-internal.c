@@ -73,11 +73,17 @@ static void
 test_routing_key (Fixture       *fixture,
                   gconstpointer  data)
 {
+  g_autoptr(EvbusEvent) event = NULL;
+  g_autofree char *id = NULL;
+
   put (fixture, "a", 1);
-  put (fixture, "b", 2);
+  id = evbus_test_put (fixture->broker, "b", "2", NULL);
 
   assert_get (fixture, "all", 1);
-  assert_get (fixture, "all", 2);
+  event = evbus_mailbox_get (fixture->mailbox, "all", NULL, NULL);
+  g_assert_cmpuint (evbus_test_event_number (event), ==, 2);
+  g_assert_cmpstr (evbus_event_get_routing_key (event), ==, "all");
+  g_assert_cmpstr (evbus_event_get_id (event), ==, id);
   evbus_test_wait_ledger (fixture->route, "accepted=2 delivered=2");
   g_assert_null (evbus_mailbox_try_get (fixture->mailbox, "a"));
 }
@@ -97,6 +103,20 @@ test_limit (Fixture       *fixture,
       assert_get (fixture, NULL, i);
     }
   evbus_test_wait_ledger (fixture->route, "accepted=20 delivered=20");
+}
+
+static void
+test_limit_of_bytes (Fixture       *fixture,
+                     gconstpointer  data)
+{
+  evbus_test_put_numbers (fixture->broker, NULL, 0, 9);
+  evbus_test_wait_until (evbus_mailbox_get_length (fixture->mailbox) == 5);
+  for (guint i = 0; i < 9; i++)
+    {
+      g_assert_cmpuint (evbus_mailbox_get_length (fixture->mailbox), <=, 5);
+      assert_get (fixture, NULL, i);
+    }
+  evbus_test_wait_ledger (fixture->route, "accepted=9 delivered=9");
 }
 
 /* Nobody takes anything, and stopping does not wait for it. What is in the
@@ -212,6 +232,7 @@ main (int   argc,
   ADD ("keys", NULL, test_keys);
   ADD ("routing-key", "{'routing_key': <'all'>}", test_routing_key);
   ADD ("limit", "{'max_events': <4>}", test_limit);
+  ADD ("limit-of-bytes", "{'max_bytes': <5>}", test_limit_of_bytes);
   g_test_add_func ("/internal/limit-and-stop", test_limit_and_stop);
   ADD ("async", NULL, test_async);
   ADD ("loop", NULL, test_loop);

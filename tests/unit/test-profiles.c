@@ -243,8 +243,8 @@ static const struct {
   const char *yaml;
   const char *message;
 } bad[] = {
-  { "", "p.yaml: is empty; a configuration names at least one provider, as in \"internal: {default: }\"" },
-  { "# nothing\n---\n", "p.yaml: is empty; a configuration names at least one provider, as in \"internal: {default: }\"" },
+  { "", "p.yaml:1:1: is empty; a configuration names at least one provider, as in \"internal: {default: }\"" },
+  { "# nothing\n---\n", "p.yaml:1:1: is empty; a configuration names at least one provider, as in \"internal: {default: }\"" },
   { "text", "p.yaml:1:1: a configuration is a mapping of providers, as in 'internal: {default: }'" },
   { "- a", "p.yaml:1:1: a configuration is a mapping of providers, as in 'internal: {default: }'" },
   { "kafka: [1, 2", "p.yaml:2:1: not YAML: did not find expected ',' or ']' while parsing a flow sequence that began in line 1" },
@@ -520,7 +520,7 @@ test_paths (void)
   expected = g_strdup_printf ("%s:1:9: evbus: unknown key 'zzz'; the keys are serializer, reject_unrouted, queue, event_bytes, stop_timeout, spool\n"
                               "%s:2:9: kafka profile 'a': 'topics' is required: Where each event goes\n"
                               "%s:3:1: not YAML: did not find expected node content while parsing a flow node that began in line 3\n"
-                              "%s: not a file", one, one, two, inner);
+                              "%s: neither a file nor a folder of files; write the configuration to a file", one, one, two, inner);
   g_assert_cmpstr (error->message, ==, expected);
   g_clear_error (&error);
   g_free (expected);
