@@ -100,7 +100,7 @@ check_key_names (GKeyFile    *file,
                  GError     **error)
 {
   static const char * const known[] = {
-    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Template", "Help", NULL
+    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Inline", "Template", "Help", NULL
   };
   g_auto(GStrv) keys = g_key_file_get_keys (file, group, NULL, NULL);
 
@@ -144,6 +144,7 @@ read_group (EvbusOption  *self,
       || !read_kind (self, file, group, error)
       || !read_flag (file, group, "Required", &self->required, error)
       || !read_flag (file, group, "Secret", &self->secret, error)
+      || !read_flag (file, group, "Inline", &self->inlined, error)
       || !read_flag (file, group, "Template", &self->template, error)
       || !read_bound (self, file, group, "Min", &self->min, error)
       || !read_bound (self, file, group, "Max", &self->max, error))

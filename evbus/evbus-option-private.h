@@ -36,6 +36,7 @@ struct _EvbusOption
   GVariant         *shown;     /* the fallback, as a person writes it */
   gboolean          required;
   gboolean          secret;
+  gboolean          inlined;       /* a secret that may stand in the file without a warning */
   gboolean          template;  /* each text in it is an EvbusTemplate */
 };
 

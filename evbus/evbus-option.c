@@ -278,7 +278,7 @@ evbus_option_check (EvbusOption     *self,
     return NULL;
   if (self->template && !check_templates (self, node, report))
     return NULL;
-  if (self->secret && !evbus_secret_check_inline (self->name, node, report))
+  if (self->secret && !self->inlined && !evbus_secret_check_inline (self->name, node, report))
     return NULL;
   return g_steal_pointer (&value);
 }

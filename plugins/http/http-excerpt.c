@@ -10,6 +10,9 @@
 
 /* Shorter ones stand in many a text by chance. */
 #define MIN_SECRET 4
+/* A part of a path; and what stands between the parts of a URL. */
+#define MIN_PART 8
+#define PARTS "/?#&=;{}"
 
 static const char * const secrets[] = { "authorization.basic.password", "authorization.bearer", "proxy" };
 
@@ -50,6 +53,42 @@ has_secret (const char   *text,
   return found;
 }
 
+/* Takes a part of a URL out of @text, as it stands there or decoded. */
+static void
+redact (GString    *text,
+        const char *part,
+        gsize       length)
+{
+  g_autofree char *plain = g_strndup (part, length);
+  g_autofree char *decoded = g_uri_unescape_string (plain, NULL);
+
+  g_string_replace (text, plain, "…", 0);
+  if (decoded != NULL && *decoded != '\0')
+    g_string_replace (text, decoded, "…", 0);
+}
+
+/* The path of a webhook is often its secret, and so is what stands in a query. Many servers
+ * repeat it when they do not know it. */
+static void
+redact_url (GString    *text,
+            const char *url)
+{
+  const char *start = strstr (url, "://");
+  const char *query = strchr (url, '?');
+  gsize length;
+
+  if (start == NULL)
+    return;
+  start += strlen ("://");
+  for (const char *p = start + strcspn (start, "/?#"); *p != '\0'; p += length)
+    {
+      p += strspn (p, PARTS);
+      length = strcspn (p, PARTS);
+      if (length >= (query != NULL && p > query ? MIN_SECRET : MIN_PART) && p[-1] != '{')
+        redact (text, p, length);
+    }
+}
+
 /* Appends what can be read of a line of HTML: what stands outside of its tags. */
 static void
 append_visible (GString    *string,
@@ -70,15 +109,11 @@ append_visible (GString    *string,
 }
 
 /* Returns: (transfer full): the first line of @text that says something, or "" */
-char *
-http_excerpt_new (const char   *text,
-                  EvbusContext *ctx)
+static char *
+find_line (const char *text)
 {
   g_autoptr(GString) string = g_string_new (NULL);
   gboolean html = g_str_has_prefix (text, "<");
-
-  if (has_secret (text, ctx))
-    return g_strdup ("(a text that repeats a secret)");
 
   while (*text != '\0')
     {
@@ -96,4 +131,18 @@ http_excerpt_new (const char   *text,
       text += length + (text[length] == '\n');
     }
   return g_strdup ("");
+}
+
+/* Returns: (transfer full): what of @text may be told, or "" */
+char *
+http_excerpt_new (const char   *text,
+                  EvbusContext *ctx)
+{
+  g_autoptr(GString) redacted = NULL;
+
+  if (has_secret (text, ctx))
+    return g_strdup ("(a text that repeats a secret)");
+  redacted = g_string_new (text);
+  redact_url (redacted, evbus_context_get_string (ctx, "url"));
+  return find_line (redacted->str);
 }

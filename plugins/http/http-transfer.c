@@ -29,8 +29,7 @@ on_data (char   *data,
   self->received += length;
   if (self->text->len < KEPT_TEXT)
     g_string_append_len (self->text, data, MIN (length, KEPT_TEXT - self->text->len));
-  self->enough = self->received > MAX_ANSWER;
-  return self->enough ? 0 : length;
+  return self->received > MAX_ANSWER ? 0 : length;
 }
 
 /* libcurl would send a request again by itself, when the connection that it had used before is
@@ -196,7 +195,6 @@ reset (HttpTransfer *self)
 {
   self->sent = FALSE;
   self->received = 0;
-  self->enough = FALSE;
   self->message[0] = '\0';
   g_string_truncate (self->text, 0);
   g_string_truncate (self->url, 0);
@@ -267,6 +265,20 @@ http_transfer_set_batch (HttpTransfer  *self,
 
 /* ---- answers ---- */
 
+/* The status has been said; nobody wants to know how the text that follows it would have ended. */
+static gboolean
+ends_in_body (CURLcode code)
+{
+  static const CURLcode codes[] = {
+    CURLE_WRITE_ERROR, CURLE_PARTIAL_FILE, CURLE_SEND_ERROR, CURLE_RECV_ERROR, CURLE_OPERATION_TIMEDOUT,
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (codes); i++)
+    if (code == codes[i])
+      return TRUE;
+  return FALSE;
+}
+
 void
 http_transfer_get_answer (HttpTransfer *self,
                           CURLcode      code,
@@ -279,8 +291,7 @@ http_transfer_get_answer (HttpTransfer *self,
   curl_easy_getinfo (self->easy, CURLINFO_HTTP_CONNECTCODE, &answer->proxy);
   curl_easy_getinfo (self->easy, CURLINFO_REDIRECT_URL, &location);
   answer->location = location;
-  /* Of a text without end nobody wants to know more. */
-  if (code == CURLE_WRITE_ERROR && self->enough)
+  if (answer->status >= 200 && ends_in_body (code))
     answer->code = CURLE_OK;
   if (code == CURLE_ABORTED_BY_CALLBACK)
     answer->message = "the connection was lost before the answer had come";

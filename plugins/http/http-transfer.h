@@ -20,7 +20,6 @@ typedef struct {
   GString     *body;
   GString     *text;       /* the beginning of the answer's body */
   gsize        received;
-  gboolean     enough;     /* the answer was cut short by us */
   char         message[CURL_ERROR_SIZE];
 } HttpTransfer;
 

@@ -92,8 +92,10 @@ http_url_read (HttpOptions   *options,
   options->place = g_strdup_printf ("%s://%s", scheme, authority);
   if (options->tls && server_name != NULL)
     renamed = rename_host (options, uri, authority, server_name, text + length, host_header);
-  options->url = evbus_template_new (renamed != NULL ? renamed : evbus_context_get_string (ctx, "url"), error);
-  return options->url != NULL;
+  options->url = evbus_template_new (renamed != NULL ? renamed : evbus_context_get_string (ctx, "url"), NULL);
+  /* One out of a secret was not checked with the configuration, and is not quoted. */
+  return options->url != NULL ||
+         set_error (error, "'url' has braces of which nothing can be made; there are {routing_key}, {profile} and {id}");
 }
 
 /* What the server would take for a way out of the place that the template has for it. */

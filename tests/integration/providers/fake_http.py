@@ -18,6 +18,8 @@ class Request:
     # Of the client's connection.
     port: int
     time: float
+    # An event after which the connection ends when the answer has been written.
+    cut: threading.Event = None
 
 
 class Fake(http.server.ThreadingHTTPServer):
@@ -52,11 +54,14 @@ class Fake(http.server.ThreadingHTTPServer):
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            if 'Content-Length' not in headers and status not in (204, 304):
+            if not {'Content-Length', 'Transfer-Encoding'} & headers.keys() and status not in (204, 304):
                 self.send_header('Content-Length', len(body))
             self.end_headers()
             if status not in (204, 304):
                 self.wfile.write(body)
+            if request.cut:
+                request.cut.wait()
+                self.close_connection = True
 
         do_POST = do_PUT = do_PATCH = do_CONNECT = do_GET = handle_any
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What only HTTP has: statuses, Retry-After, headers and URLs, several requests at once."""
+"""What only HTTP has: headers and URLs, batches, several requests at once, proxies."""
 
 import base64
-import email.utils
 import gzip
 import json
 import threading
@@ -12,157 +11,9 @@ from gi.repository import GLib
 
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
-from fake_http import Fake, page
+from fake_http import page
+from http_trial import QUICK, fake, letters, put_arguments  # noqa: F401
 from server import free_port
-
-QUICK = {'stop_timeout': '100ms'}
-RETRY = {'retry': {'min': '20ms', 'max': '200ms'}}
-
-
-@pytest.fixture
-def fake():
-    """fake(ANSWER) starts one; without one it answers 204."""
-    servers = []
-
-    def start(*answer):
-        servers.append(Fake(*answer))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-def letters(trial, n):
-    """The reasons of the dead letters, when there are so many."""
-    return [letter[3] for letter in wait_for(
-        lambda: len(trial.dead_letters()) == n and trial.dead_letters(), f'{n} dead letters; {trial.dead_letters()}')]
-
-
-# ---- what a status means ----
-
-STATUSES = {
-    200: 'running', 201: 'running', 204: 'running', 207: 'running', 299: 'running',
-    300: 'broken', 304: 'broken', 307: 'broken',
-    400: 'dead', 401: 'broken', 402: 'broken', 403: 'broken', 404: 'broken', 405: 'broken', 406: 'dead', 407: 'broken',
-    408: 'retrying', 409: 'retrying', 410: 'broken', 411: 'broken', 412: 'dead', 413: 'dead', 414: 'broken', 415: 'dead',
-    418: 'dead', 421: 'retrying', 422: 'dead', 423: 'retrying', 424: 'retrying', 425: 'retrying', 426: 'broken',
-    429: 'retrying', 431: 'dead', 451: 'broken', 499: 'dead',
-    500: 'retrying', 501: 'retrying', 502: 'retrying', 503: 'retrying', 504: 'retrying', 507: 'retrying', 599: 'retrying',
-    999: 'retrying',
-}
-
-
-def outcomes(client):
-    return [route['ledger']['dead'] and 'dead' or route['state'] for route in client.routes()]
-
-
-def start_routes(evbusd, client, routes):
-    """A route for each of these options; puts one event, which goes to all of them."""
-    profiles = [{'default': {**options, 'delivery': {**RETRY, 'name': f'r{i}'}}} for i, options in enumerate(routes)]
-    evbusd(json.dumps({'evbus': QUICK, 'http': profiles}))
-    client.call('PutWithOptions', '(svsa{sv})', 'order.created', *put_arguments(b'{"a": 1}'))
-
-
-def put_arguments(data):
-    body = GLib.Variant.new_from_bytes(GLib.VariantType('ay'), GLib.Bytes(data), True)
-    return body, 'default', {'content-type': GLib.Variant('s', 'application/json')}
-
-
-def answer_by_path(request):
-    """/STATUS"""
-    status = int(request.path.split('/')[1])
-    return page(status, f'because of {status}')
-
-
-def test_every_status_has_its_outcome(fake, evbusd, client):
-    server = fake(answer_by_path)
-    start_routes(evbusd, client, [{'url': f'{server.url}/{status}'} for status in STATUSES])
-    wait_for(lambda: outcomes(client) == list(STATUSES.values()), 'all outcomes', 60)
-    for route, (status, outcome) in zip(client.routes(), STATUSES.items()):
-        assert route['ledger']['delivered'] == (outcome == 'running')
-        if outcome in ('broken', 'retrying'):
-            assert f'{server.url}: {status}: ' in route['reason']
-            assert status == 304 or f'because of {status}' in route['reason']
-
-
-def test_an_address_or_a_type_of_the_event(fake, evbusd, client):
-    server = fake(answer_by_path)
-    cases = {f'{status}/{{routing_key}}': 'dead' for status in (404, 405, 410, 414)}
-    routes = [{'url': f'{server.url}/{path}'} for path in cases]
-    routes += [{'url': f'{server.url}/415', 'cloudevents': 'structured'}, {'url': f'{server.url}/415', 'batch': 'json_lines'}]
-    start_routes(evbusd, client, routes)
-    expected = [*cases.values(), 'broken', 'broken']
-    wait_for(lambda: outcomes(client) == expected, f'{expected}; there are {outcomes(client)}', 60)
-
-
-def test_responses_of_the_profile(fake, evbusd, client):
-    server = fake(answer_by_path)
-    responses = {409: 'delivered', '4xx': 'broken', 404: 'retry', 500: 'poison', '2xx': 'retry', '201': 'delivered',
-                 '302': 'delivered'}
-    expected = {409: 'running', 413: 'broken', 404: 'retrying', 500: 'dead', 503: 'retrying', 200: 'retrying', 201: 'running',
-                302: 'running'}
-    start_routes(evbusd, client, [{'url': f'{server.url}/{status}', 'responses': responses} for status in expected])
-    wait_for(lambda: outcomes(client) == list(expected.values()), f'{expected}; there are {outcomes(client)}', 60)
-
-
-@pytest.mark.parametrize('form', ['seconds', 'date'])
-def test_retry_after(trial, fake, form):
-    after = []
-
-    def answer(request):
-        if after:
-            return page(204)
-        after.append(int(request.time) + 3 if form == 'date' else request.time + 2)
-        return page(503, Retry_After=email.utils.formatdate(after[0], usegmt=True) if form == 'date' else 2)
-
-    server = fake(answer)
-    trial.start({'url': server.url})
-    trial.put(5)
-    trial.wait_delivered()
-    first, second, *_ = server.requests
-    assert first.headers['idempotency-key'] == second.headers['idempotency-key'] == trial.sent[0][0]
-    # Two clocks are at work, and one of them may be adjusted.
-    assert second.time >= after[0] - 0.05
-    assert [request.headers['evbus-id'] for request in server.requests[1:]] == [event_id for event_id, _ in trial.sent]
-
-
-def test_a_redirect_is_not_followed(trial, fake):
-    elsewhere = fake()
-    server = fake(lambda request: page(302, Location=f'http://me:hunter2@localhost:{elsewhere.port}/token?secret'))
-    trial.start({'url': server.url + '/x'})
-    trial.put(1)
-    reason = trial.wait_state('broken')
-    assert reason.endswith("302: a redirect to http://localhost, which is not followed; correct 'url'")
-    assert 'hunter2' not in reason and 'secret' not in reason
-    assert elsewhere.requests == []
-
-
-def test_what_is_quoted_of_an_answer(evbusd, client, fake, adaptor):
-    texts = {
-        '\n\n  first\tline  \nsecond': '500: first line: it is',
-        '<html>\n<head><title>503 Down</title></head>': '500: 503 Down: it is',
-        'x' * 100000: '500: ' + 'x' * 200 + ': it is',
-        'ü' * 1000: '500: ' + 'ü' * 100 + ': it is',
-        '': '500: it is',
-        'you sent t0ken-of-mine': '500: (a text that repeats a secret): it is',
-    }
-    servers = [fake(lambda request, text=text: page(500, text)) for text in texts]
-    token = adaptor.secret('t0ken-of-mine')
-    start_routes(evbusd, client, [{'url': server.url, 'authorization': {'bearer': token}} for server in servers])
-    wait_for(lambda: set(outcomes(client)) == {'retrying'}, 'all to fail')
-    for route, text in zip(client.routes(), texts.values(), strict=True):
-        assert text in route['reason']
-
-
-def test_an_answer_without_end(trial, fake):
-    """Of which no more is read than is needed, and whose status counts."""
-    server = fake(lambda request: page(200, 'x' * 2_000_000, Content_Length=10 ** 12))
-    trial.start({'url': server.url})
-    trial.put(2)
-    trial.wait_delivered()
-    assert len(server.requests) == 2
-
 
 # ---- what goes out ----
 
