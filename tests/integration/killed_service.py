@@ -4,7 +4,7 @@
 import json
 
 import disk
-from evbus_service import program, wait_for
+from evbus_service import build_root, preload, program, wait_for
 from producers import Producer, work
 from spool_facts import Lost
 
@@ -38,13 +38,17 @@ class KilledService:
         self.lives = []                # how long out.jsonl was at the end of each, without a torn line
         self.arguments = ['--session', '--spool', str(self.root / 'spool')]
         self.program = program('evbusd')
+        self.mutant = None             # one of ../support/mutants
 
     def configuration(self):
         """Has a route into self.out that gets everything."""
         raise NotImplementedError
 
     def begin(self, **settings):
-        env = disk.environment(self.root, self.program, **settings) if settings else None
+        env = disk.environment(self.root, self.program, **settings) if settings else {}
+        if self.mutant:
+            library = f'{build_root()}/tests/support/mutants/libevbus-{self.mutant}.so'
+            env['LD_PRELOAD'] = f'{preload("disk", self.program)} {library}'
         return self.evbusd(self.configuration(), arguments=self.arguments, env=env, start=False).spawn()
 
     def live(self, **settings):

@@ -122,9 +122,9 @@ class Facts:
 
     def check(self):
         """After the last drain."""
+        self.check_nothing_lost()
         for condition in self.conditions:
             assert condition[0] in ('new', 'intact'), condition
-        self.check_nothing_lost()
         for route, ledger in self.ledgers.items():
             parts = ('delivered', 'dead', 'expired', 'dropped', 'queued')
             assert ledger['accepted'] == sum(ledger[part] for part in parts), (route, ledger)

@@ -73,15 +73,6 @@ def test_the_power_is_cut_with_producers(service):
     attempt('seed 2', service.finish)
 
 
-def test_cuts_find_a_missing_sync(service):
-    """A test of the test."""
-    rng = random.Random(3)
-    for _ in range(50):
-        cut(service, rng, sync=False)
-    with pytest.raises(Lost):
-        service.finish()
-
-
 def test_a_full_disk(service, folder, client):
     """Puts are refused and those events are never delivered; what was answered is; once
     there is space it takes events again by itself."""
@@ -112,3 +103,14 @@ def test_a_full_disk(service, folder, client):
     daemon.stop()
     assert not {event['body'] for _life, event in service.read()} & set(refused)
     service.finish()
+
+
+# ---- A test of the tests: a promise broken on purpose is found. More of them are in test_evbusd_lives.py
+
+
+def test_cuts_find_a_missing_sync(service):
+    rng = random.Random(3)
+    for _ in range(50):
+        cut(service, rng, sync=False)
+    with pytest.raises(Lost):
+        service.finish()

@@ -156,9 +156,12 @@ def test_kills_find(store, mutant):
 def test_cuts_find_a_missing_sync(store):
     mine = store.logged(3, 40, sync=False)
     rng = random.Random(3)
-    for record in sorted(rng.choices(range(len(mine.records)), k=500)):
+    # Later on there is more to lose.
+    for record in sorted(rng.choices(range(len(mine.records) // 2, len(mine.records)), k=500)):
         try:
             store.cut(mine, record, rng.randrange(1 << 31))
-        except AssertionError:
+        except Lost:
             return
+        except AssertionError:
+            pass      # a file that is damaged: found as well, but not the promise
     raise AssertionError('not found')

@@ -21,9 +21,8 @@ struct _SinkIngress
 {
   GObject parent_instance;
 
-  gint64   n_publishes;
-  gint64   n_offered;     /* to mode_confirm() with the option `flaky` */
-  GString *lines;         /* for the file of the option `record` */
+  gint64 n_publishes;
+  gint64 n_offered;     /* to mode_confirm() with the option `flaky` */
 };
 
 typedef gboolean (* SinkMode) (SinkIngress   *self,
@@ -52,38 +51,26 @@ refuse (SinkIngress  *self,
   return TRUE;
 }
 
-static gboolean
-write_lines (SinkIngress   *self,
-             EvbusContext  *ctx,
-             GError       **error)
-{
-  const char *path = evbus_context_get_string (ctx, "record");
-  gboolean done;
-  int fd;
-
-  if (self->lines->len == 0)
-    return TRUE;
-  fd = g_open (path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-  done = fd >= 0 && write (fd, self->lines->str, self->lines->len) == (gssize) self->lines->len;
-  if (fd >= 0)
-    close (fd);
-  g_string_truncate (self->lines, 0);
-  if (!done)
-    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "the sink cannot write %s", path);
-  return done;
-}
-
 /* A line in one write: a kill tears none. */
 static gboolean
-record (SinkIngress   *self,
-        EvbusContext  *ctx,
+record (EvbusContext  *ctx,
         EvbusEvent    *event,
         GError       **error)
 {
-  if (evbus_context_get_string (ctx, "record") == NULL)
+  const char *path = evbus_context_get_string (ctx, "record");
+  g_autofree char *line = g_strdup_printf ("%s\n", evbus_event_get_id (event));
+  gboolean done;
+  int fd;
+
+  if (path == NULL)
     return TRUE;
-  g_string_append_printf (self->lines, "%s\n", evbus_event_get_id (event));
-  return evbus_context_get_boolean (ctx, "record_late") || write_lines (self, ctx, error);
+  fd = g_open (path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  done = fd >= 0 && write (fd, line, strlen (line)) == (gssize) strlen (line);
+  if (fd >= 0)
+    close (fd);
+  if (!done)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "the sink cannot write %s", path);
+  return done;
 }
 
 static gboolean
@@ -106,7 +93,7 @@ mode_confirm (SinkIngress   *self,
 
       if (refuse (self, ctx, batch, i))
         continue;
-      if (!evbus_mailbox_push (mailbox, event, NULL, cancellable, error) || !record (self, ctx, event, error))
+      if (!evbus_mailbox_push (mailbox, event, NULL, cancellable, error) || !record (ctx, event, error))
         return FALSE;
       evbus_batch_confirm (batch, i);
     }
@@ -288,8 +275,6 @@ sink_ingress_publish (EvbusIngress  *ingress,
   guint i;
 
   self->n_publishes++;
-  if (!write_lines (self, ctx, error))
-    return FALSE;
   if (delay > 0)
     wait_for (cancellable, g_get_monotonic_time () + delay * 1000);
 
@@ -302,41 +287,23 @@ sink_ingress_publish (EvbusIngress  *ingress,
   g_assert_not_reached ();
 }
 
-static gboolean
-sink_ingress_close (EvbusIngress  *ingress,
-                    EvbusContext  *ctx,
-                    GError       **error)
-{
-  return write_lines (SINK_INGRESS (ingress), ctx, error);
-}
-
 static void
 sink_ingress_iface_init (EvbusIngressInterface *iface)
 {
   iface->publish = sink_ingress_publish;
-  iface->close = sink_ingress_close;
 }
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (SinkIngress, sink_ingress, G_TYPE_OBJECT,
                                G_IMPLEMENT_INTERFACE (EVBUS_TYPE_INGRESS, sink_ingress_iface_init))
 
 static void
-sink_ingress_finalize (GObject *object)
-{
-  g_string_free (SINK_INGRESS (object)->lines, TRUE);
-  G_OBJECT_CLASS (sink_ingress_parent_class)->finalize (object);
-}
-
-static void
 sink_ingress_class_init (SinkIngressClass *klass)
 {
-  G_OBJECT_CLASS (klass)->finalize = sink_ingress_finalize;
 }
 
 static void
 sink_ingress_init (SinkIngress *self)
 {
-  self->lines = g_string_new (NULL);
 }
 
 G_MODULE_EXPORT void
