@@ -175,8 +175,10 @@ mqtt_errors_set_code (const MqttOptions  *options,
                       GError            **error)
 {
   const Code *found = find (codes, G_N_ELEMENTS (codes), code);
+  /* Of the client as a whole: rights that were taken away, a token that has run out. */
+  EvbusOutcome outcome = code == MQTT_RC_NOT_AUTHORIZED ? EVBUS_OUTCOME_BROKEN : get_outcome (options, found->kind);
 
-  set_error (options, found, mosquitto_reason_string (code), reason, get_outcome (options, found->kind), error);
+  set_error (options, found, mosquitto_reason_string (code), reason, outcome, error);
 }
 
 EvbusOutcome

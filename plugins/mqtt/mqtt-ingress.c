@@ -8,6 +8,9 @@
 #include "mqtt-connect.h"
 #include "mqtt-publish.h"
 
+/* So many connections in a row, each taken by the server, may end on an event. */
+#define MAX_ENDED 5
+
 #define MQTT_TYPE_INGRESS (mqtt_ingress_get_type ())
 
 G_DECLARE_FINAL_TYPE (MqttIngress, mqtt_ingress, MQTT, INGRESS, GObject)
@@ -19,6 +22,11 @@ struct _MqttIngress
   MqttOptions *options;    /* NULL: not open */
   MqttLink    *link;       /* NULL: the next publish makes one */
   MqttMessage  message;
+
+  /* By MQTT 3.1.1 alone: */
+  gsize        largest;    /* of the events that were acknowledged */
+  char        *suspect;    /* the event on which connections end, or NULL */
+  guint        n_ended;    /* how many have */
 };
 
 static void
@@ -60,6 +68,43 @@ get_ready (MqttIngress   *self,
   return self->link != NULL;
 }
 
+static gsize
+get_size (EvbusBatch *batch)
+{
+  gsize largest = 0;
+
+  for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
+    {
+      gsize size;
+
+      evbus_event_get_data (evbus_batch_get_event (batch, i), &size);
+      largest = MAX (largest, size);
+    }
+  return largest;
+}
+
+/* A server of MQTT 3.1.1 has no word for an event that is too large, and ends the connection.
+ * Returns whether it is that: the event is alone, larger than all that were taken before, and
+ * the connections end on it again and again. */
+static gboolean
+is_too_large (MqttIngress *self,
+              EvbusBatch  *batch)
+{
+  EvbusEvent *event = evbus_batch_get_event (batch, 0);
+
+  if (self->options->v5 || evbus_batch_get_n_events (batch) != 1 || get_size (batch) <= self->largest ||
+      mqtt_link_is_open (self->link) || self->link->is_silent)
+    return FALSE;
+
+  if (g_strcmp0 (self->suspect, evbus_event_get_id (event)) != 0)
+    {
+      g_free (self->suspect);
+      self->suspect = g_strdup (evbus_event_get_id (event));
+      self->n_ended = 0;
+    }
+  return ++self->n_ended >= MAX_ENDED;
+}
+
 static gboolean
 mqtt_ingress_publish (EvbusIngress  *ingress,
                       EvbusContext  *ctx,
@@ -72,8 +117,19 @@ mqtt_ingress_publish (EvbusIngress  *ingress,
   if (!get_ready (self, cancellable, error))
     return FALSE;
   if (mqtt_publish (self->link, &self->message, batch, cancellable, error))
-    return TRUE;
+    {
+      if (!self->options->v5)
+        self->largest = MAX (self->largest, get_size (batch));
+      return TRUE;
+    }
 
+  if (is_too_large (self, batch))
+    {
+      g_clear_error (error);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_POISON,
+                   "%s: %d connections ended on it, as when an event is too large for the server; raise its limit, or "
+                   "speak MQTT 5", self->options->place, MAX_ENDED);
+    }
   /* What the library has not sent yet, or would send again, goes with it. */
   g_clear_pointer (&self->link, mqtt_link_free);
   return FALSE;
@@ -106,6 +162,7 @@ mqtt_ingress_finalize (GObject *object)
 
   clear (self);
   mqtt_message_clear (&self->message);
+  g_free (self->suspect);
 
   G_OBJECT_CLASS (mqtt_ingress_parent_class)->finalize (object);
 }

@@ -21,6 +21,8 @@ class FakeMqtt(socketserver.ThreadingTCPServer):
         self.published = []
         # What is to be acknowledged is called with the number; by default at once.
         self.hold = False
+        # To hang up when something is published.
+        self.hang_up = False
         self.clients = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,6 +78,8 @@ class Handler(socketserver.StreamRequestHandler):
                 n = int.from_bytes(body[:2], 'big')
                 number = int.from_bytes(body[n + 2:n + 4], 'big')
                 published.append((number, bool(header & 8), body[2:n + 2].decode()))
+                if self.server.hang_up:
+                    return
                 if self.server.disconnect is not None:
                     self.send(0xe0, self.server.disconnect, 0)
                     return

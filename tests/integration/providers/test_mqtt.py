@@ -59,6 +59,36 @@ def test_a_body_alone(trial, adaptor):
     assert [(event.body, event.headers) for event in received] == [(data, {}) for _, data in trial.sent]
 
 
+def test_an_event_too_large_without_a_word(trial, adaptor):
+    """A server of 3.1.1 ends the connection. What is as small as what it has taken is not to blame."""
+    with adaptor.refuses(trial.destination) as size:
+        trial.start({**adaptor.options(trial.destination), 'protocol_version': '3.1.1'}, broker={'event_bytes': '8MiB'})
+        trial.put(50)
+        event_id = trial.put_bytes(b'x' * size)
+        trial.sent.pop()
+        trial.put(50)
+        trial.wait_ledger(accepted=101, delivered=100, dead=1, queued=0)
+        (letter,) = wait_for(trial.dead_letters, 'the dead letter')
+        assert letter[4] == event_id and 'too large' in letter[3]
+    # Some of what was sent with it comes again.
+    bodies = [event.body for event in trial.received()]
+    assert list(dict.fromkeys(bodies)) == [data for _, data in trial.sent]
+
+
+def test_connections_that_end_on_small_events(trial):
+    """A server in trouble, or a line that is cut, kills no event."""
+    with contextlib.closing(FakeMqtt()) as fake:
+        trial.start({'host': '127.0.0.1', 'port': fake.port, 'topic': 't', 'protocol_version': '3.1.1'}, prepare=False)
+        trial.put(1)
+        trial.wait_delivered()
+        fake.hang_up = True
+        trial.put_bytes(b'x')
+        wait_for(lambda: len(fake.published) > 10, 'ten connections to end')
+        trial.wait_ledger(accepted=2, delivered=1, queued=1, dead=0)
+        fake.hang_up = False
+        trial.wait_delivered()
+
+
 def test_a_window_smaller_than_a_batch(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'max_inflight': 3})
     trial.put(500)
@@ -294,7 +324,7 @@ CODES = {
     ('disconnect', 0x8b): 'retrying', ('disconnect', 0x8e): 'retrying', ('disconnect', 0x93): 'retrying',
     ('disconnect', 0x96): 'retrying', ('disconnect', 0x98): 'retrying',
     ('disconnect', 0x82): 'broken', ('disconnect', 0x9a): 'broken', ('disconnect', 0x9b): 'broken',
-    ('disconnect', 0x87): 'address', ('disconnect', 0x90): 'address',
+    ('disconnect', 0x87): 'broken', ('disconnect', 0x90): 'address',
     ('disconnect', 0x81): 'dead', ('disconnect', 0x95): 'dead', ('disconnect', 0x99): 'dead',
     ('connack', 0x80): 'retrying', ('connack', 0x88): 'retrying', ('connack', 0x89): 'retrying',
     ('connack', 0x97): 'retrying', ('connack', 0x9f): 'retrying',
