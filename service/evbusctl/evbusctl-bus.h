@@ -8,9 +8,10 @@
 
 G_BEGIN_DECLS
 
-/* The connection to the service, and the only place that knows the generated
- * D-Bus code. Which bus it is on comes from the options --session, --system,
- * --address and --timeout. Everything runs in the main context. */
+/* The connection to the service. evbusctl-bus.c is the only place that knows the
+ * generated D-Bus code; which bus it is on comes from the options --session,
+ * --system, --address and --timeout (evbusctl-bus-choice.c). Everything runs in
+ * the main context. */
 
 #define EVBUSCTL_BUS_NAME    "org.evbus1"
 #define EVBUSCTL_OBJECT_PATH "/org/evbus1"
@@ -37,6 +38,7 @@ typedef void (* EvbusctlSettledFunc) (const char *id,
                                       gpointer    user_data);
 
 gboolean     evbusctl_bus_check_options   (GError              **error);
+GDBusConnection *evbusctl_bus_connect     (GError              **error);
 EvbusctlBus *evbusctl_bus_open            (GError              **error);
 int          evbusctl_bus_report          (GError               *error);
 const char  *evbusctl_bus_get_label       (void);
@@ -85,6 +87,12 @@ void         evbusctl_bus_follow          (EvbusctlBus          *self,
 void         evbusctl_bus_unsubscribe     (EvbusctlBus          *self);
 
 GVariant    *evbusctl_bus_list_routes     (EvbusctlBus          *self,
+                                           GError              **error);
+void         evbusctl_bus_list_routes_async  (EvbusctlBus       *self,
+                                           GAsyncReadyCallback   callback,
+                                           gpointer              user_data);
+GVariant    *evbusctl_bus_list_routes_finish (EvbusctlBus       *self,
+                                           GAsyncResult         *result,
                                            GError              **error);
 GVariant    *evbusctl_bus_get_ledger      (EvbusctlBus          *self,
                                            GError              **error);

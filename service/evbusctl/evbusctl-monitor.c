@@ -24,6 +24,7 @@ const GOptionEntry evbusctl_monitor_entries[] = {
 };
 
 typedef struct {
+  EvbusctlBus *bus;
   GMainLoop *loop;
   int status;
 } Monitor;
@@ -247,10 +248,43 @@ on_hangup (int          fd,
 }
 
 static gboolean
-subscribe (EvbusctlBus  *bus,
-           Monitor      *self,
-           const char   *pattern,
-           GError      **error)
+any_is_internal (GVariant *routes)
+{
+  GVariantIter iter;
+  g_autoptr(GVariant) route = NULL;
+
+  g_variant_iter_init (&iter, routes);
+  while ((route = g_variant_iter_next_value (&iter)) != NULL)
+    {
+      const char *provider = "";
+
+      if (g_variant_lookup (route, "provider", "&s", &provider) && g_str_equal (provider, "internal"))
+        return TRUE;
+      g_clear_pointer (&route, g_variant_unref);
+    }
+
+  return FALSE;
+}
+
+/* A hint and no more: who may watch but not ask gets none. */
+static void
+on_routes (GObject      *source,
+           GAsyncResult *result,
+           gpointer      user_data)
+{
+  Monitor *self = user_data;
+  g_autoptr(GVariant) routes = evbusctl_bus_list_routes_finish (self->bus, result, NULL);
+
+  if (routes != NULL && !any_is_internal (routes))
+    evbusctl_error ("there is no route of the provider 'internal', and nothing will be shown until there is\n"
+                    "one. Add it to the configuration, and run 'evbusctl reload':\n"
+                    "  internal: {\"*\": }");
+}
+
+static gboolean
+subscribe (Monitor     *self,
+           const char  *pattern,
+           GError     **error)
 {
   GVariantBuilder options;
 
@@ -264,7 +298,7 @@ subscribe (EvbusctlBus  *bus,
   if (profile != NULL)
     g_variant_builder_add (&options, "{sv}", "profile", g_variant_new_string (profile));
 
-  return evbusctl_bus_subscribe (bus, g_variant_builder_end (&options), on_event, on_lost, self, error);
+  return evbusctl_bus_subscribe (self->bus, g_variant_builder_end (&options), on_event, on_lost, self, error);
 }
 
 int
@@ -273,22 +307,24 @@ evbusctl_monitor (char **arguments)
   g_autoptr(EvbusctlBus) bus = NULL;
   g_autoptr(GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr(GError) error = NULL;
-  Monitor self = { loop, EVBUSCTL_OK };
+  Monitor self = { NULL, loop, EVBUSCTL_OK };
 
   bus = evbusctl_bus_open (&error);
   if (bus == NULL)
     return evbusctl_bus_report (error);
 
+  self.bus = bus;
   g_unix_signal_add (SIGINT, on_signal, &self);
   g_unix_signal_add (SIGTERM, on_signal, &self);
   g_unix_fd_add (STDOUT_FILENO, G_IO_ERR, on_hangup, &self);
 
-  if (!subscribe (bus, &self, arguments[0], &error))
+  if (!subscribe (&self, arguments[0], &error))
     return evbusctl_bus_report (error);
 
   /* On standard error, like the first line of tcpdump: from here on nothing is
    * missed, which who waits for it can see. */
   fprintf (stderr, "evbusctl: watching; Ctrl-C ends\n");
+  evbusctl_bus_list_routes_async (bus, on_routes, &self);
   g_main_loop_run (loop);
   evbusctl_bus_unsubscribe (bus);
 

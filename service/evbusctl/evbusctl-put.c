@@ -70,6 +70,13 @@ read_file (const char  *path,
   int fd;
   int code;
 
+  if (*path == '\0')
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the body '@' names no file; @FILE reads one, and a string needs its quotes: '\"@\"'");
+      return NULL;
+    }
+
   fd = open (path, O_RDONLY | O_CLOEXEC);
   while (fd >= 0 && n > 0 && content->len <= EVBUSCTL_MAX_BODY)
     {

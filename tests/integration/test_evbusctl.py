@@ -389,6 +389,23 @@ def test_monitor_ends_quietly_when_its_reader_goes_away(service, evbusctl, envir
     assert (process.returncode, errors) == (0, '')
 
 
+def test_monitor_without_an_internal_route_says_that_it_shows_nothing(evbusd, evbusctl, environment, folder):
+    service = evbusd(f'file: {{"internal": {{path: {folder}/events}}}}')
+    process = watch(environment)
+    hint = [process.stderr.readline() for _ in range(3)]
+    assert hint[0].startswith("evbusctl: there is no route of the provider 'internal'")
+    assert hint[1].endswith("run 'evbusctl reload':\n")
+
+    # What it says to do is right, and it goes on watching.
+    service.config.write_text(hint[2].strip())
+    assert evbusctl('reload').returncode == 0
+    assert evbusctl('put', 'k', '1').returncode == 0
+    assert process.stdout.readline().endswith('  k  default  1\n')
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, '')
+
+
 def test_monitor_says_when_the_service_leaves(service, environment):
     process = watch(environment)
     service.stop()

@@ -137,6 +137,7 @@ def test_the_profile_chooses_the_route(evbusd, evbusctl, folder, settled):
     (['-g', 'k', 'nan'], 'JSON has no not-a-number'),
     (['-g', 'k', '@mi 5'], 'maybe types cannot go over D-Bus'),
     (['k', '@missing'], 'evbusctl: cannot read missing: No such file or directory'),
+    (['k', '@'], "evbusctl: the body '@' names no file; "),
     (['k', '@.'], 'evbusctl: cannot read .: Is a directory'),
     (['', '1'], 'routing key'),
     (['k' * 256, '1'], 'routing key'),
