@@ -4,7 +4,20 @@
 
 #include "evbusctl.h"
 
+#include "../evbusd/evbusd-json.h"
+
 #include <string.h>
+
+static GVariant *
+json_options (void)
+{
+  static GVariant *options;
+
+  if (options == NULL)
+    options = g_variant_ref_sink (g_variant_new_parsed ("{'content-type': <'application/json'>}"));
+
+  return options;
+}
 
 /* A JSON body is not turned into a GVariant: a null has no value that D-Bus
  * can carry, and 1.0 would become 1 and a large integer a rounded double. Its
@@ -25,7 +38,7 @@ parse_json (EvbusctlBody  *body,
   body->size = compact->len;
   bytes = g_string_free_to_bytes (g_steal_pointer (&compact));
   body->value = g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_BYTESTRING, bytes, TRUE));
-  body->options = g_variant_ref_sink (g_variant_new_parsed ("{'content-type': <'application/json'>}"));
+  body->options = g_variant_ref (json_options ());
 
   return TRUE;
 }
@@ -168,6 +181,52 @@ evbusctl_body_parse (EvbusctlBody  *body,
     return parse_gvariant (body, text, length, error);
 
   return parse_json (body, text, length, error);
+}
+
+/* Only small ones are worth it. */
+#define MAX_VALUE (16u * 1024u)
+
+/* Whether the service will write @value, and the same text for it. */
+static gboolean
+is_written_as (GVariant   *value,
+               const void *text,
+               gsize       length)
+{
+  g_autoptr(EvbusSerializer) serializer = evbus_serializer_lookup ("json", NULL);
+  g_autoptr(GByteArray) written = g_byte_array_new ();
+
+  return serializer != NULL &&
+         evbus_serializer_serialize (serializer, value, written, NULL) &&
+         written->len == length &&
+         memcmp (written->data, text, length) == 0;
+}
+
+/* Returns: (transfer full) (nullable): the body as an entry of a PutMany, where it has
+ * no content type; NULL: it has to be put by itself. JSON has such a value where the
+ * service, if it writes values as JSON, makes of it the same text again. */
+GVariant *
+evbusctl_body_dup_value (const EvbusctlBody *body)
+{
+  g_autoptr(GVariant) value = NULL;
+  gconstpointer text = g_variant_get_data (body->value);
+
+  if (body->size > MAX_VALUE)
+    return NULL;
+
+  if (body->options == NULL)
+    value = g_variant_ref (body->value);
+  else
+    value = evbusd_json_to_variant (text, body->size);
+
+  if (value == NULL)
+    return NULL;
+  if (g_variant_is_floating (value))
+    g_variant_ref_sink (value);
+  if (body->options != NULL && !is_written_as (value, text, body->size))
+    return NULL;
+
+  /* Beside its variant, a list and a structure. */
+  return fits_dbus (g_variant_get_type (value), value, (Depth) { 3, 0, 0 }) ? g_steal_pointer (&value) : NULL;
 }
 
 void

@@ -15,6 +15,7 @@ struct _EvbusctlBus
   GDBusConnection *connection;
   EvbusctlBroker *broker;
   EvbusctlManager *manager;
+  EvbusctlBroker *properties;       /* keeps those of the broker; NULL: not watched, or not yet */
 
   guint64 subscription;
   EvbusctlEventFunc on_event;
@@ -32,6 +33,7 @@ evbusctl_bus_dispose (GObject *object)
 
   g_clear_object (&self->broker);
   g_clear_object (&self->manager);
+  g_clear_object (&self->properties);
   g_clear_object (&self->connection);
 
   G_OBJECT_CLASS (evbusctl_bus_parent_class)->dispose (object);
@@ -164,11 +166,13 @@ evbusctl_bus_put_finish (EvbusctlBus   *self,
 void
 evbusctl_bus_put_many_async (EvbusctlBus         *self,
                              GVariant            *events,
+                             int                  timeout_ms,
+                             GCancellable        *cancellable,
                              GAsyncReadyCallback  callback,
                              gpointer             user_data)
 {
-  evbusctl_broker_call_put_many (self->broker, events, G_DBUS_CALL_FLAGS_NONE,
-                                 evbusctl_bus_get_timeout (), NULL, callback, user_data);
+  evbusctl_broker_call_put_many (self->broker, events, G_DBUS_CALL_FLAGS_NONE, timeout_ms,
+                                 cancellable, callback, user_data);
 }
 
 char **
@@ -181,6 +185,33 @@ evbusctl_bus_put_many_finish (EvbusctlBus   *self,
   evbusctl_broker_call_put_many_finish (self->broker, &ids, result, error);
 
   return ids;
+}
+
+static void
+on_properties (GObject      *source,
+               GAsyncResult *result,
+               gpointer      user_data)
+{
+  g_autoptr(EvbusctlBus) self = user_data;
+
+  self->properties = evbusctl_broker_proxy_new_finish (result, NULL);
+}
+
+/* Asks how the service writes values, and keeps that up to date, also when the
+ * service is another one. */
+void
+evbusctl_bus_watch_serializer (EvbusctlBus *self)
+{
+  evbusctl_broker_proxy_new (self->connection, G_DBUS_PROXY_FLAGS_DO_NOT_AUTO_START_AT_CONSTRUCTION,
+                             EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH, NULL, on_properties, g_object_ref (self));
+}
+
+/* Whether it is known that a value becomes JSON. */
+gboolean
+evbusctl_bus_writes_json (EvbusctlBus *self)
+{
+  return self->properties != NULL &&
+         g_strcmp0 (evbusctl_broker_get_serializer (self->properties), "json") == 0;
 }
 
 /* ---- Subscribing ---- */

@@ -68,11 +68,16 @@ char        *evbusctl_bus_put_finish      (EvbusctlBus          *self,
                                            GError              **error);
 void         evbusctl_bus_put_many_async  (EvbusctlBus          *self,
                                            GVariant             *events,
+                                           int                   timeout_ms,
+                                           GCancellable         *cancellable,
                                            GAsyncReadyCallback   callback,
                                            gpointer              user_data);
 char       **evbusctl_bus_put_many_finish (EvbusctlBus          *self,
                                            GAsyncResult         *result,
                                            GError              **error);
+
+void         evbusctl_bus_watch_serializer (EvbusctlBus         *self);
+gboolean     evbusctl_bus_writes_json     (EvbusctlBus          *self);
 
 gboolean     evbusctl_bus_subscribe       (EvbusctlBus          *self,
                                            GVariant             *options,

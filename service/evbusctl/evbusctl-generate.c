@@ -101,7 +101,8 @@ send_batch (Generator *self,
     g_variant_builder_add (&events, "(svs)", routing_key, random_body (self->n_sent++), profile);
 
   self->in_flight++;
-  evbusctl_bus_put_many_async (self->bus, g_variant_builder_end (&events), on_put, self);
+  evbusctl_bus_put_many_async (self->bus, g_variant_builder_end (&events), evbusctl_bus_get_timeout (), NULL,
+                               on_put, self);
 }
 
 /* How many events should be under way or put by now. */

@@ -84,6 +84,7 @@ gboolean evbusctl_body_parse (EvbusctlBody  *body,
                               gsize          length,
                               gboolean       gvariant,
                               GError       **error);
+GVariant *evbusctl_body_dup_value (const EvbusctlBody *body);
 void     evbusctl_body_clear (EvbusctlBody  *body);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (EvbusctlBody, evbusctl_body_clear)

@@ -282,6 +282,7 @@ evbusd_exported_new (GDBusConnection  *connection,
   self->dead = evbusd_dead_new (self->manager_skeleton, broker);
   evbusd_control_connect (self->manager_skeleton, broker);
 
+  g_object_bind_property (broker, "serializer", self->broker_skeleton, "serializer", G_BINDING_SYNC_CREATE);
   evbusd_manager_set_version (self->manager_skeleton, EVBUS_VERSION_S);
   evbusd_manager_set_start_time (self->manager_skeleton, g_get_real_time ());
   evbusd_manager_set_ledger (self->manager_skeleton, get_totals (self));

@@ -8,10 +8,12 @@ vanish    takes 300 puts, and leaves the bus at the next
 hostile   sends a subscriber events that are not nice to a terminal
 leave     accepts a subscription, and leaves the bus
 stranger  has no interface of evbus
+batches   says that it writes values as JSON, refuses those that are "bad", and tells in an id how the event came
 long      drops dead letters until that is cancelled, or for ever if the route is "deaf"
 
 Prints "ready" once it has the name."""
 
+import json
 import os
 import pathlib
 import sys
@@ -43,9 +45,12 @@ class Fake:
             folder = pathlib.Path(__file__).resolve().parents[2] / 'data'
             for interface in ('Broker', 'Manager'):
                 node = Gio.DBusNodeInfo.new_for_xml((folder / f'{NAME}.{interface}.xml').read_text())
-                self.connection.register_object(PATH, node.interfaces[0], self.on_call, None, None)
+                self.connection.register_object(PATH, node.interfaces[0], self.on_call, self.get_property, None)
         Gio.bus_own_name_on_connection(self.connection, NAME, Gio.BusNameOwnerFlags.NONE,
                                        lambda *_: print('ready', flush=True), None)
+
+    def get_property(self, _connection, _sender, _path, _interface, name):
+        return GLib.Variant('s', 'json') if self.way == 'batches' and name == 'Serializer' else None
 
     def on_call(self, connection, sender, _path, _interface, method, parameters, invocation):
         if self.way == 'silent':
@@ -58,6 +63,8 @@ class Fake:
             for key, body, attributes in EVENTS:
                 event = GLib.Variant('(tsxssva{sv})', (7, 'the-id', 1700000000123456, key, 'default', body, attributes))
                 connection.emit_signal(sender, PATH, f'{NAME}.Broker', 'Event', event)
+        elif self.way == 'batches':
+            self.put_in_batches(invocation, parameters, method)
         elif method == 'PutWithOptions':
             self.put(invocation, parameters)
         elif method == 'Unsubscribe':
@@ -75,6 +82,18 @@ class Fake:
 
     def tell_progress(self, receiver, done):
         self.connection.emit_signal(receiver, PATH, f'{NAME}.Manager', 'DeadProgress', GLib.Variant('(tt)', (done, 10)))
+
+    def put_in_batches(self, invocation, parameters, method):
+        if method == 'PutMany':
+            bodies = [json.dumps(event[1]) for event in parameters.unpack()[0]]
+        else:
+            bodies = [bytes(parameters.get_child_value(1).get_variant().unpack()).decode()]
+        if '"bad"' in bodies:
+            invocation.return_dbus_error(f'{NAME}.Error.InvalidBody', f'event {bodies.index(json.dumps("bad"))}: it is bad')
+        elif method == 'PutMany':
+            invocation.return_value(GLib.Variant('(as)', ([f'many-{body}' for body in bodies],)))
+        else:
+            invocation.return_value(GLib.Variant('(s)', (f'one-{bodies[0]}',)))
 
     def put(self, invocation, parameters):
         self.n += 1

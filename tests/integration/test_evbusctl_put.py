@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from evbus_service import assert_balanced, program, read_events, wait_for
+from evbus_service import BROKER, assert_balanced, program, read_events, wait_for
 
 ID = re.compile(r'^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$')
 
@@ -31,9 +31,11 @@ def service(evbusd, events):
 @pytest.fixture
 def settled(evbusctl):
     """settled(n): waits until n events are delivered, and checks the ledger."""
-    def settle(accepted, **others):
+    def settle(accepted, wait=False, **others):
         def ledger():
             return json.loads(evbusctl('status', '--json').stdout)['ledger']
+        if wait:
+            wait_for(lambda: ledger()['accepted'] == accepted, f'{accepted} events')
         wait_for(lambda: ledger()['queued'] == 0, 'an empty queue')
         assert_balanced(ledger())
         expected = {'accepted': accepted, 'delivered': accepted, **others}
@@ -199,6 +201,94 @@ def test_a_thousand_lines_keep_their_order(service, evbusctl, events, settled):
     arrived = read_events(events)
     assert [event['body']['n'] for event in arrived] == list(range(1000))
     assert [event['id'] for event in arrived] == result.stdout.split()
+
+
+SURVIVORS = ['{"n":%d}', '[%d,"ä€🚌",true,{}]', '"%d"', '%d', '{"a":{"b":[0.1,%d]}}']
+OTHERS = ['null', '[null,%d]', '%d.50', '1e2', '-0', '123456789012345678901234567890', '"\\u0000"', '"\\u00e4%d"',
+          '[' * 40 + '%d' + ']' * 40, '{"long":"' + 'x' * 20000 + '","n":%d}', '18446744073709551616', '-9223372036854775808',
+          '18446744073709551615', '5e-324', '1.7976931348623157e308']
+
+
+def mixed_lines(count):
+    """JSON in its shortest form, in runs of what survives being a value and what does not."""
+    chance = random.Random(7)
+    lines = []
+    while len(lines) < count:
+        kind, longest = chance.choice([(SURVIVORS, 300), (SURVIVORS, 5), (OTHERS, 5)])
+        texts = [chance.choice(kind) for _ in range(chance.randint(1, longest))]
+        lines += [text.replace('%d', str(len(lines) + n)) for n, text in enumerate(texts)]
+    return lines
+
+
+def test_lines_arrive_as_they_were_written_and_in_order_in_a_batch_or_not(service, evbusctl, events, settled):
+    lines = mixed_lines(6000)
+    result = put_lines(evbusctl, lines)
+    assert (result.returncode, result.stderr) == (0, '')
+    settled(len(lines))
+    written = events.read_text().splitlines()
+    assert [json.loads(line)['id'] for line in written] == result.stdout.split()
+    assert [line.partition(',"body":')[2][:-1] for line in written] == lines
+
+
+def test_json_stays_json_where_the_service_writes_values_otherwise(evbusd, evbusctl, client, events, settled):
+    def serializer():
+        return client.call('Get', '(ss)', BROKER, 'Serializer', interface='org.freedesktop.DBus.Properties')[0]
+    config = f'evbus: {{serializer: %s}}\nfile: {{default: {{path: {events}}}}}'
+    service = evbusd(config % 'msgpack')
+    assert serializer() == 'msgpack'
+    assert put_lines(evbusctl, [str(n) for n in range(3000)]).returncode == 0
+    settled(3000)
+    assert [event['body'] for event in read_events(events)] == list(range(3000))
+
+    service.config.write_text(config % 'json')
+    assert evbusctl('reload').returncode == 0
+    wait_for(lambda: serializer() == 'json', 'the other serializer')
+
+
+def test_a_window_that_holds_no_batch(evbusd, evbusctl, events, settled):
+    evbusd(f'file: {{default: {{path: {events}, delivery: {{overflow: block, window: {{events: 40}}}}}}}}',
+           arguments=['--session', '--no-spool'])
+    result = put_lines(evbusctl, [str(n) for n in range(5000)])
+    assert (result.returncode, result.stderr) == (0, '')
+    settled(5000)
+    assert [event['body'] for event in read_events(events)] == list(range(5000))
+
+
+def test_lines_too_large_for_the_service_cost_no_others(evbusd, evbusctl, events, settled):
+    evbusd(f'evbus: {{event_bytes: 1KiB}}\nfile: {{default: {{path: {events}}}}}')
+    lines = [json.dumps('x' * 2000 if n % 1000 == 999 else n) for n in range(4000)]
+    result = put_lines(evbusctl, lines)
+    assert result.returncode == 1
+    errors = result.stderr.splitlines()
+    assert [line.split(':')[1] for line in errors[:4]] == [' line 1000', ' line 2000', ' line 3000', ' line 4000']
+    assert errors[4:] == ['evbusctl: 3996 events put, 4 refused, of 4000 lines read']
+    settled(3996)
+    assert [event['body'] for event in read_events(events)] == [n for n in range(4000) if n % 1000 != 999]
+
+
+def test_a_pipe_that_goes_on_slowly_is_put_line_by_line(service, environment, settled):
+    process = subprocess.Popen([program('evbusctl'), 'put', 'k', '-'], env=environment, stdin=subprocess.PIPE, text=True)
+    for n in range(1, 4):
+        process.stdin.write(f'{n}\n')
+        process.stdin.flush()
+        settled(n, wait=True)
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def test_lines_of_gvariant_text_that_no_batch_can_carry(service, evbusctl, events, settled):
+    """A value as deep as a message can be is too deep for a list of them, which costs the connection;
+    and one that cannot be written spoils its batch."""
+    lines = [str(n) for n in range(1000)]
+    lines[500] = '<' * 63 + '500' + '>' * 63
+    lines[800] = 'nan'
+    result = put_lines(evbusctl, lines, '--gvariant')
+    assert result.returncode == 1
+    errors = result.stderr.splitlines()
+    assert errors[0].startswith('evbusctl: line 801: ') and 'JSON has no not-a-number' in errors[0]
+    assert errors[1:] == ['evbusctl: 999 events put, 1 refused, of 1000 lines read']
+    settled(999)
+    assert [event['body'] for event in read_events(events)] == [n for n in range(1000) if n != 800]
 
 
 def test_lines_of_gvariant_text(service, evbusctl, events, settled):
