@@ -6,8 +6,9 @@
  *
  * Checkpoints are made by a thread of their own, the keeper. It works beside the
  * commits, so it never quite catches up with them, and SQLite begins the log anew
- * only where nothing is left: the little that is left then the Writer does. It makes
- * a whole checkpoint itself only before the log becomes too large. */
+ * only where nothing is left, for which there has to be a moment without a commit: either
+ * there is one by itself, or from some size on the Writer does the little that is left. It
+ * makes a whole checkpoint itself only before the log becomes too large. */
 
 #include "evbus-spool-store-private.h"
 
@@ -23,10 +24,11 @@
 
 #define PAGE 4096
 
-/* Of the log: a checkpoint beside the commits is due; the Writer has to make it.
- * The largest transaction comes on top of the latter. */
+/* Of the log: checkpoints beside the commits are due; the Writer makes the rest of one, if
+ * little is left; it has to make a whole one. The largest transaction comes on top of the last. */
 #define SOFT_PAGES 2048
-#define HARD_PAGES (24 * 1024 * 1024 / PAGE)
+#define LATE_PAGES (16 * 1024 * 1024 / PAGE)
+#define HARD_PAGES (32 * 1024 * 1024 / PAGE)
 
 /* What the keeper may leave for the Writer: little enough for one commit to be
  * hardly later than the others. */
@@ -300,10 +302,10 @@ evbus_spool_keep_wal (EvbusSpool *self)
     }
   else if (self->wal_pages >= SOFT_PAGES)
     {
-      if (self->wal_pages - g_atomic_int_get (&keeper->n_done) <= FEW_LEFT)
-        finish_checkpoint (self);
-      else
+      if (self->wal_pages - g_atomic_int_get (&keeper->n_done) > FEW_LEFT)
         wake_keeper (keeper);
+      else if (self->wal_pages >= LATE_PAGES)
+        finish_checkpoint (self);
     }
 }
 
@@ -354,8 +356,11 @@ evbus_spool_allocate (EvbusSpool  *self,
 static gboolean
 return_all (EvbusSpool *self)
 {
-  return evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = FULL", NULL) &
-         evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = INCREMENTAL", NULL);
+  gboolean done = evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = FULL", NULL) &
+                  evbus_sql_exec (self->sql, "PRAGMA auto_vacuum = INCREMENTAL", NULL);
+
+  evbus_spool_keep_wal (self);
+  return done;
 }
 
 static gboolean
@@ -368,6 +373,7 @@ return_some (EvbusSpool *self)
     done = evbus_sql_exec (self->sql, "PRAGMA incremental_vacuum(64)", NULL);
   done = done && evbus_sql_exec (self->sql, "COMMIT", NULL);
   evbus_sql_roll_back (self->sql);
+  evbus_spool_keep_wal (self);
   return done;
 }
 

@@ -286,6 +286,7 @@ test_space_beside_backlog (Fixture       *fixture,
     {
       evbus_spool_maintain (fixture->spool);
       g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+      g_assert_cmpint (size_of (fixture, "spool.db-wal"), <=, EVBUS_SPOOL_WAL_BYTES);
     }
 }
 
