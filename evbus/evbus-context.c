@@ -40,6 +40,7 @@ struct _EvbusContext
   EvbusRouteSpec *spec;
   EvbusMailbox   *mailbox;
   GVariant       *data;
+  int             warned;   /* atomic, any thread: of a password that goes unencrypted */
 };
 
 G_DEFINE_FINAL_TYPE (EvbusContext, evbus_context, G_TYPE_OBJECT)
@@ -459,7 +460,8 @@ evbus_context_wants_tls (EvbusContext *self)
  * @host: the host of the destination
  *
  * Logs a warning that a password goes to @host unencrypted, unless that is this
- * machine itself. A plugin calls it when it opens such a connection.
+ * machine itself. A plugin calls it before it opens such a connection; it is logged
+ * once for a context.
  *
  * Since: 1.0
  */
@@ -474,6 +476,8 @@ evbus_context_warn_unencrypted (EvbusContext *self,
   address = g_inet_address_new_from_string (host);
   if (address != NULL ? g_inet_address_get_is_loopback (address)
                       : *host == '\0' || *host == '/' || g_ascii_strcasecmp (host, "localhost") == 0)
+    return;
+  if (!g_atomic_int_compare_and_exchange (&self->warned, FALSE, TRUE))
     return;
   g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
                     "MESSAGE", "%s profile '%s': the password goes to %s unencrypted; turn on TLS",

@@ -51,11 +51,9 @@ amqp_ingress_open (EvbusIngress  *ingress,
 
   amqp_link_init (&self->link, self->options);
   amqp_content_init (&self->content, self->options);
-  if (!amqp_link_open (&self->link, cancellable, error))
-    return FALSE;
   if (!self->options->tls)
     evbus_context_warn_unencrypted (ctx, self->options->host);
-  return TRUE;
+  return amqp_link_open (&self->link, cancellable, error);
 }
 
 static gboolean

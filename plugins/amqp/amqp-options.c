@@ -50,8 +50,7 @@ amqp_options_free (AmqpOptions *self)
   g_free (self);
 }
 
-/* What a URL does not say is as if it had not been given at all. Its path is the
- * virtual host; "/" alone means the one of that name, as for aio_pika. */
+/* Its path is the virtual host; "/" alone means the one of that name, as for aio_pika. */
 static gboolean
 read_url (AmqpOptions  *self,
           const char   *text,
@@ -120,20 +119,16 @@ read_address (AmqpOptions   *self,
   const char *colon;
 
   self->tls = wants_tls (ctx);
-  if (url != NULL && *url != '\0')
-    {
-      if (!read_url (self, url, error))
-        return FALSE;
-    }
-  else
-    {
-      self->host = g_strdup (evbus_context_get_string (ctx, "connection.host"));
-      self->port = evbus_context_get_int (ctx, "connection.port");
-      self->login = g_strdup (evbus_context_get_string (ctx, "connection.login"));
-      self->password = g_strdup (evbus_context_get_string (ctx, "connection.password"));
-      self->vhost = g_strdup (evbus_context_get_string (ctx, "connection.virtualhost"));
-    }
+  if (url != NULL && *url != '\0' && !read_url (self, url, error))
+    return FALSE;
 
+  /* What the URL does not say. */
+  fill_in (&self->host, evbus_context_get_string (ctx, "connection.host"));
+  fill_in (&self->login, evbus_context_get_string (ctx, "connection.login"));
+  fill_in (&self->password, evbus_context_get_string (ctx, "connection.password"));
+  fill_in (&self->vhost, evbus_context_get_string (ctx, "connection.virtualhost"));
+  if (self->port == 0)
+    self->port = evbus_context_get_int (ctx, "connection.port");
   fill_in (&self->host, "localhost");
   fill_in (&self->login, "guest");
   fill_in (&self->password, "guest");
@@ -319,7 +314,7 @@ amqp_options_new (EvbusContext  *ctx,
 
   self->client_id = evbus_context_dup_client_id (ctx);
   self->client_properties = evbus_context_get_option (ctx, "connection.client_properties");
-  self->heartbeat = evbus_context_get_int (ctx, "connection.heartbeat") / G_USEC_PER_SEC;
+  self->heartbeat = (evbus_context_get_int (ctx, "connection.heartbeat") + G_USEC_PER_SEC - 1) / G_USEC_PER_SEC;
   self->timeout = MIN (evbus_context_get_int (ctx, "timeout"), evbus_context_get_timeout (ctx));
   read_message (self, ctx);
   if (!read_address (self, ctx, error) || !read_target (self, ctx, error) || !read_headers (self, ctx, error))

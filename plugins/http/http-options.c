@@ -174,6 +174,12 @@ check_batch (HttpOptions  *self,
                    "'batch: %s' for many; choose 'structured' or 'batch: event'", batches[self->batch]);
       return FALSE;
     }
+  if (self->in_flight > 1)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'in_flight' is for one event a request, and 'batch: %s' sends "
+                   "one batch after another; leave one of them out", batches[self->batch]);
+      return FALSE;
+    }
   if (evbus_template_is_fixed (self->url))
     return TRUE;
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'url' depends on the event, and 'batch: %s' sends many "
@@ -219,7 +225,7 @@ http_options_new (EvbusContext  *ctx,
   self->mode = find (modes, G_N_ELEMENTS (modes), evbus_context_get_string (ctx, "cloudevents"));
   self->source = g_strdup (evbus_context_get_string (ctx, "cloudevents_source"));
   self->compress = evbus_context_get_string (ctx, "compression") != NULL;
-  self->in_flight = self->batch == HTTP_BATCH_EVENT ? evbus_context_get_int (ctx, "in_flight") : 1;
+  self->in_flight = evbus_context_get_int (ctx, "in_flight");
 
   if (!http_url_read (self, ctx, &host_header, error) || !read_headers (self, ctx, error) ||
       !check_tls (self, ctx, error) || !check_proxy (ctx, error) || !check_batch (self, error) ||

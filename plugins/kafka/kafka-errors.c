@@ -37,7 +37,8 @@ static const struct {
   { RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, KAFKA_ADDRESS, "allow the user to write to the topic" },
   { RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, KAFKA_BROKEN, "correct 'partition'" },
 
-  { RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, KAFKA_POISON, "raise message.max.bytes of the broker, and max_request_size" },
+  { RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, KAFKA_POISON,
+    "raise message.max.bytes of the broker, max_request_size and queue.buffering.max.kbytes" },
   { RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, KAFKA_POISON, "raise segment.bytes of the topic, or lower max_batch_size" },
   { RD_KAFKA_RESP_ERR_INVALID_MSG, KAFKA_POISON, "the broker takes it for damaged, or wants a key" },
   { RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE, KAFKA_POISON, "the broker takes it for damaged" },

@@ -13,8 +13,9 @@
 /* How long a topic that is not there yet may take to be made by the brokers. */
 #define PROPAGATION_MS 5000
 
-/* More than the limit of a batch, and far less than the library's 1 GiB. */
-#define QUEUE_KBYTES "65536"
+/* More than the limit of a batch, and far less than the library's 1 GiB; but there is room
+ * for the largest event, and as much again. */
+#define QUEUE_KBYTES 65536
 
 /* Without any, the first event of a batch leaves alone, as do some after it, and the rest
  * waits for their answers. So long it takes to hand over a batch. */
@@ -25,7 +26,6 @@ static const struct {
   const char *value;
 } defaults[] = {
   { "linger.ms", LINGER_MS },
-  { "queue.buffering.max.kbytes", QUEUE_KBYTES },
   { "socket.nagle.disable", "true" },
   { "socket.keepalive.enable", "true" },
   { "partitioner", "murmur2_random" },
@@ -198,7 +198,9 @@ set_security (rd_kafka_conf_t  *conf,
 {
   const char *protocol = evbus_context_get_string (ctx, "connection.security_protocol");
   const char *key = evbus_context_get_string (ctx, "connection.ssl_keyfile");
-  gboolean ssl = has (ctx, "connection.ssl_cafile") || has (ctx, "connection.ssl_certfile") || key != NULL;
+  gboolean ssl = key != NULL || has (ctx, "connection.ssl_cafile") || has (ctx, "connection.ssl_certfile") ||
+                 has (ctx, "connection.ssl_crlfile") || has (ctx, "connection.ssl_ciphers") ||
+                 has (ctx, "connection.ssl_password");
   gboolean sasl = has (ctx, "connection.sasl_mechanism") || has (ctx, "connection.sasl_plain_username");
 
   if (key == NULL)
@@ -340,6 +342,19 @@ set_order (rd_kafka_conf_t  *conf,
          set (conf, "rdkafka", "max.in.flight", "1", error);
 }
 
+static gboolean
+set_queue (rd_kafka_conf_t  *conf,
+           GVariant         *passed,
+           GError          **error)
+{
+  g_autofree char *largest = kafka_properties_get (conf, "message.max.bytes");
+  gint64 kbytes = MAX (QUEUE_KBYTES, g_ascii_strtoll (largest, NULL, 10) / 1024 * 2);
+  g_autofree char *text = g_strdup_printf ("%" G_GINT64_FORMAT, kbytes);
+
+  return is_given (passed, "queue.buffering.max.kbytes") ||
+         set (conf, "rdkafka", "queue.buffering.max.kbytes", text, error);
+}
+
 /* What the library tries ends before the publish. */
 static gboolean
 set_timeout (rd_kafka_conf_t  *conf,
@@ -373,7 +388,7 @@ kafka_properties_new (EvbusContext  *ctx,
 
   if (set_defaults (conf, ctx, timeout_ms, error) && set_options (conf, ctx, error) &&
       (passed == NULL || set_passed_through (conf, passed, error)) &&
-      set_order (conf, passed, error) && set_timeout (conf, passed, timeout_ms, error))
+      set_order (conf, passed, error) && set_queue (conf, passed, error) && set_timeout (conf, passed, timeout_ms, error))
     {
       rd_kafka_conf_set_events (conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
       return conf;

@@ -167,6 +167,12 @@ send_message (Run                 *run,
                           : rd_kafka_last_error ();
   while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
     {
+      /* There is room for nothing larger. */
+      if (run->n_open == 0 && rd_kafka_outq_len (kafka_client_get (run->client)) == 0)
+        {
+          code = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+          break;
+        }
       if (!kafka_client_wait (run->client, take_report, run, run->cancellable, error))
         break;
       code = produce (run, handle, event, message, headers, index * run->n_topics + topic);

@@ -42,11 +42,12 @@ append_greeting (RedisIngress *self,
   g_autofree char *db = g_strdup_printf ("%" G_GINT64_FORMAT, evbus_context_get_int (ctx, "db"));
   guint n = 2;
 
-  if (password != NULL && username != NULL)
-    redis_writer_append_command (&self->writer, (const char *[]) { "AUTH", username, password, NULL });
+  /* There are users without a password; to leave AUTH out would be to be another one. */
+  if (username != NULL)
+    redis_writer_append_command (&self->writer, (const char *[]) { "AUTH", username, password != NULL ? password : "", NULL });
   else if (password != NULL)
     redis_writer_append_command (&self->writer, (const char *[]) { "AUTH", password, NULL });
-  n += password != NULL;
+  n += username != NULL || password != NULL;
 
   if (!g_str_equal (db, "0"))
     {

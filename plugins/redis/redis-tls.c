@@ -52,6 +52,12 @@ load_files (GTlsConnection  *tls,
       g_tls_connection_set_database (tls, database);
     }
 
+  if (options->key_file != NULL && evbus_context_get_string (ctx, "tls.key_password") != NULL)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "%s: 'tls.key_password' is for a 'tls.cert_file' of PKCS #12, "
+                   "which has the key in it; leave 'tls.key_file' out, or give one without a password", options->place);
+      return FALSE;
+    }
   if (options->cert_file != NULL)
     {
       certificate = load_certificate (options, ctx, &cause);

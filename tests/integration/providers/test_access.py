@@ -116,3 +116,11 @@ def test_a_password_in_the_clear_is_warned_of(trial, adaptor):
     trial.put(1)
     trial.wait_delivered()
     trial.daemon.wait_log('the password goes to 0.0.0.0 unencrypted')
+
+
+def test_a_wrong_password_in_the_clear_is_warned_of(trial, adaptor):
+    """It goes out all the same."""
+    trial.start(adaptor.options(trial.destination, host='0.0.0.0', password=WRONG_PASSWORD))
+    trial.put(1)
+    trial.wait_state('broken')
+    assert 'the password goes to 0.0.0.0 unencrypted' in trial.daemon.log()

@@ -149,6 +149,16 @@ def test_a_server_that_is_out_of_memory(trial, adaptor):
     assert len(trial.received()) <= 200
 
 
+def test_a_url_without_a_login(trial, adaptor):
+    """The options say what it does not."""
+    options = adaptor.options(trial.destination)
+    login = {name: options['connection'][name] for name in ('login', 'password')}
+    trial.start({**options, 'connection': {**login, 'url': f'amqp://127.0.0.1:{adaptor.port}/'}})
+    trial.put(1)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
 def test_a_url(trial, adaptor):
     password = urllib.parse.quote(PASSWORD, safe='')
     url = adaptor.secret(f'amqp://{USER}:{password}@127.0.0.1:{adaptor.port}/%2F')

@@ -369,6 +369,7 @@ MISTAKES = {
     "'responses': '404' must be": {'responses': {404: 'again'}},
     "has both 'basic' and 'bearer'": {'authorization': {'bearer': {'env': 'HOME'}, 'basic': {'username': 'a'}}},
     "'cloudevents: binary' is for one event": {'cloudevents': 'binary', 'batch': 'cloudevents'},
+    "'in_flight' is for one event a request": {'in_flight': 8, 'batch': 'json_lines'},
     "'url' depends on the event": {'url': 'http://localhost/{id}', 'batch': 'json_lines'},
     "'tls' is given for a 'url' without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
     "without TLS; write https://": {'tls': {'server_name': 'x'}},

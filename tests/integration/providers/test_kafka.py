@@ -48,6 +48,15 @@ def test_a_profile_of_pop_evbus(trial, adaptor):
             (event_id, data, 'a key') for event_id, data in trial.sent]
 
 
+def test_an_event_larger_than_the_queue(trial, adaptor):
+    """Which is as large as `max_request_size` needs it, unless it is given."""
+    trial.start(plain(adaptor, topic=trial.destination, rdkafka={'queue.buffering.max.kbytes': 1}))
+    for size in 10, 5000, 10:
+        trial.put_bytes(bytes(size))
+    trial.wait_ledger(accepted=3, delivered=2, dead=1)
+    assert 'queue.buffering.max.kbytes' in only_dead_letter(trial)[1]
+
+
 def test_an_event_needs_all_its_topics(trial, adaptor):
     bad = f'{trial.destination}-bad'
     for topic in trial.destination, bad:

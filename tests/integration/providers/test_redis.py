@@ -77,6 +77,19 @@ def test_a_unix_socket_and_a_user(trial, adaptor):
     trial.assert_received_once()
 
 
+def test_a_user_without_a_password(trial, adaptor):
+    """Who is not the default user, which is what comes of no AUTH."""
+    with Connection(adaptor.port) as connection:
+        connection.ask('AUTH', PASSWORD)
+        connection.ask('ACL', 'SETUSER', 'open', 'on', 'nopass', '~*', '+@all')
+    options = adaptor.options(trial.destination)
+    del options['password']
+    trial.start({**options, 'username': 'open'})
+    trial.put(1)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
 def test_a_certificate_in_pkcs12(trial, adaptor, certificates):
     options = adaptor.tls_options(trial.destination)
     options['tls'].update(cert_file=str(certificates.client_pkcs12), key_password=adaptor.secret(KEY_PASSWORD))
@@ -90,8 +103,9 @@ def test_a_certificate_in_pkcs12(trial, adaptor, certificates):
 @pytest.mark.parametrize('tls, reason', [
     ({'ca_file': '/nonexistent'}, "'tls.ca_file', /nonexistent: "),
     ({'cert_file': '/nonexistent'}, "'tls.cert_file', /nonexistent: "),
+    ({'key_password': {'env': 'HOME'}}, "leave 'tls.key_file' out"),
 ])
-def test_a_file_that_is_not_there(trial, adaptor, tls, reason):
+def test_files_that_cannot_be_used(trial, adaptor, tls, reason):
     options = adaptor.tls_options(trial.destination)
     options['tls'].update(tls)
     trial.start(options)
