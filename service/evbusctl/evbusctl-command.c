@@ -66,9 +66,9 @@ static const EvbusctlCommand commands[] = {
     "'evbusctl routes' shows which routes are in no configuration any more.",
     1, 1, TRUE, NULL, evbusctl_forget },
   { "check-config", "FILE", "Check a configuration file or folder",
-    "Needs no service. Exit code 0: fine; 1: mistakes, each printed as\n"
-    "FILE:LINE:COLUMN: what is wrong; 3: nothing wrong but providers whose plugin\n"
-    "is not installed.",
+    "FILE can be a pipe, and - is the standard input. Needs no service. Exit code\n"
+    "0: fine; 1: mistakes, each printed as FILE:LINE:COLUMN: what is wrong; 3: nothing\n"
+    "wrong but providers whose plugin is not installed.",
     1, 1, FALSE, NULL, evbusctl_check_config },
   { "providers", "[NAME]", "List the kinds of destination, or the options of one",
     "Needs no service. Plugins are looked for in EVBUS_PLUGIN_PATH and then in the\n"

@@ -8,6 +8,7 @@
 #include "evbusctl-output.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static gboolean want_markdown;
 
@@ -24,6 +25,42 @@ static const EvbusctlColumn option_columns[] = {
   { "OPTION" }, { "TYPE" }, { "DEFAULT" }, { "RANGE" }, { "MEANING" },
 };
 
+/* What the library takes for one file at most. */
+#define MAX_CONFIG (4u * 1024u * 1024u)
+
+static EvbusProfiles *
+read_stream (const char  *path,
+             const char  *name,
+             GError     **error)
+{
+  g_autoptr(GByteArray) content = evbusctl_read_file (path, MAX_CONFIG, error);
+  EvbusProfiles *profiles;
+
+  if (content == NULL)
+    return NULL;
+
+  profiles = evbus_profiles_new_for_data ((const char *) content->data, content->len, name, error);
+  /* There may be secrets in it. */
+  if (content->len > 0)
+    explicit_bzero (content->data, content->len);
+
+  return profiles;
+}
+
+/* The library reads files and folders alone: whoever reloads has to find them again. */
+static EvbusProfiles *
+read_profiles (const char  *argument,
+               GError     **error)
+{
+  if (strcmp (argument, "-") == 0)
+    return read_stream ("/dev/stdin", "<stdin>", error);
+  if (g_file_test (argument, G_FILE_TEST_EXISTS) &&
+      !g_file_test (argument, G_FILE_TEST_IS_REGULAR | G_FILE_TEST_IS_DIR))
+    return read_stream (argument, argument, error);
+
+  return evbus_profiles_new_for_path (argument, error);
+}
+
 int
 evbusctl_check_config (char **arguments)
 {
@@ -33,7 +70,7 @@ evbusctl_check_config (char **arguments)
   gboolean missing;
   guint i;
 
-  profiles = evbus_profiles_new_for_path (arguments[0], &error);
+  profiles = read_profiles (arguments[0], &error);
   if (profiles == NULL)
     {
       /* Mistakes carry their place, and stand at the start of their lines,
@@ -59,7 +96,7 @@ evbusctl_check_config (char **arguments)
     return EVBUSCTL_MISSING_PROVIDER;
 
   i = evbus_profiles_get_n_routes (profiles);
-  printf ("%s: %u %s, no mistakes\n", arguments[0], i, i == 1 ? "route" : "routes");
+  printf ("%s: %u %s, no mistakes\n", strcmp (arguments[0], "-") == 0 ? "<stdin>" : arguments[0], i, i == 1 ? "route" : "routes");
 
   return EVBUSCTL_OK;
 }

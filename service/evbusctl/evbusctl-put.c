@@ -5,11 +5,8 @@
 #include "evbusctl-follow.h"
 #include "evbusctl-output.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static char *profile;
 static gboolean gvariant;
@@ -59,48 +56,6 @@ names_file (const char *text)
          *end != ' ';
 }
 
-/* Not g_file_get_contents(): the file may be a pipe or a device, and endless. */
-static GByteArray *
-read_file (const char  *path,
-           GError     **error)
-{
-  g_autoptr(GByteArray) content = g_byte_array_new ();
-  guint8 buffer[64 * 1024];
-  gssize n = 1;
-  int fd;
-  int code;
-
-  if (*path == '\0')
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                   "the body '@' names no file; @FILE reads one, and a string needs its quotes: '\"@\"'");
-      return NULL;
-    }
-
-  fd = open (path, O_RDONLY | O_CLOEXEC);
-  while (fd >= 0 && n > 0 && content->len <= EVBUSCTL_MAX_BODY)
-    {
-      n = read (fd, buffer, sizeof buffer);
-      if (n < 0 && errno == EINTR)
-        n = 1;
-      else if (n > 0)
-        g_byte_array_append (content, buffer, n);
-    }
-
-  code = errno;
-  if (fd >= 0)
-    close (fd);
-
-  if (fd < 0 || n < 0)
-    {
-      g_set_error (error, G_FILE_ERROR, g_file_error_from_errno (code),
-                   "cannot read %s: %s", path, g_strerror (code));
-      return NULL;
-    }
-
-  return g_steal_pointer (&content);
-}
-
 static gboolean
 parse_argument (EvbusctlBody  *body,
                 const char    *text,
@@ -119,7 +74,14 @@ parse_argument (EvbusctlBody  *body,
       return FALSE;
     }
 
-  content = read_file (text + 1, error);
+  if (text[1] == '\0')
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the body '@' names no file; @FILE reads one, and a string needs its quotes: '\"@\"'");
+      return FALSE;
+    }
+
+  content = evbusctl_read_file (text + 1, EVBUSCTL_MAX_BODY, error);
   if (content == NULL)
     return FALSE;
 

@@ -89,6 +89,12 @@ void     evbusctl_body_clear (EvbusctlBody  *body);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (EvbusctlBody, evbusctl_body_clear)
 
+/* ---- evbusctl-file.c ---- */
+
+GByteArray *evbusctl_read_file (const char  *path,
+                                gsize        max,
+                                GError     **error);
+
 /* ---- evbusctl-value.c: an event's body as JSON ---- */
 
 gboolean evbusctl_append_json_body (GString   *string,

@@ -230,6 +230,23 @@ def test_check_config(evbusctl, folder, text, status, message):
             assert re.match(r'p\.yaml:\d+:\d+: \S', line) or text == ''
 
 
+@pytest.mark.parametrize('argument, name', [('-', '<stdin>'), ('/dev/stdin', '/dev/stdin')])
+def test_check_config_of_a_pipe(evbusctl, argument, name):
+    result = evbusctl('check-config', argument, input='internal: {default: {}}')
+    assert (result.returncode, result.stdout, result.stderr) == (0, f'{name}: 1 route, no mistakes\n', '')
+    result = evbusctl('check-config', argument, input='internal: {default: {x: 1}}')
+    assert (result.returncode, result.stdout) == (1, '')
+    assert result.stderr.startswith(f"{name}:1:22: internal profile 'default': unknown key 'x'")
+    result = evbusctl('check-config', argument, input='')
+    assert (result.returncode, result.stdout) == (1, '') and result.stderr.startswith(f'{name}:1:1: ')
+
+
+def test_check_config_of_a_pipe_without_an_end(evbusctl):
+    result = evbusctl('check-config', '/dev/zero')
+    assert (result.returncode, result.stdout) == (1, '')
+    assert result.stderr.startswith('/dev/zero') and 'larger than 4194304 bytes' in result.stderr
+
+
 def test_check_config_of_what_cannot_be_read(evbusctl):
     result = evbusctl('check-config', 'missing.yaml')
     assert result.returncode == 1
