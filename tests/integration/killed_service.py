@@ -2,6 +2,7 @@
 """evbusd over many lives that end by kill -9, with producers at work, and what came of it."""
 
 import json
+import shutil
 
 import disk
 from evbus_service import build_root, preload, program, wait_for
@@ -29,16 +30,22 @@ class KilledService:
     def __init__(self, folder, evbusd, bus):
         self.folder = folder
         self.root = folder / 'disk'
-        self.root.mkdir()
         self.log = folder / 'disk-log'
         self.out = folder / 'out.jsonl'
         self.evbusd = evbusd
         self.bus = bus
-        self.answered = {}
-        self.lives = []                # how long out.jsonl was at the end of each, without a torn line
         self.arguments = ['--session', '--spool', str(self.root / 'spool')]
         self.program = program('evbusd')
         self.mutant = None             # one of ../support/mutants
+        self.reset()
+
+    def reset(self):
+        """As if it had never been there."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir()
+        self.out.unlink(missing_ok=True)
+        self.answered = {}
+        self.lives = []                # how long out.jsonl was at the end of each, without a torn line
 
     def configuration(self):
         """Has a route into self.out that gets everything."""

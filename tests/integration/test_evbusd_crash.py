@@ -49,6 +49,21 @@ def service(folder, evbusd, bus):
     return Service(folder, evbusd, bus)
 
 
+def test_killed_at_each_operation(service):
+    """Before each write, sync, create, rename and unlink in turn, and in the midst of each
+    write: of a new spool up to its first commits (it is on the bus after some forty operations),
+    and then of one that was killed before."""
+    for number in range(1, 1 + scaled(60, 400)):
+        service.reset()
+        service.live(fault=f'kill@{number}')
+        attempt(f'kill@{number} of a new spool', service.finish)
+    for number in range(1, 1 + scaled(50, 400)):
+        service.live(fault=f'kill@{number}')
+    for number in range(1, 1 + scaled(25, 200)):
+        service.live(fault=f'torn@{number}:write')
+    attempt('of one that was killed before', service.finish)
+
+
 def test_killed_with_producers(service):
     rng = random.Random(1)
     for _ in range(scaled(200, 5000)):
