@@ -149,6 +149,15 @@ def test_a_server_that_is_out_of_memory(trial, adaptor):
     assert len(trial.received()) <= 200
 
 
+@pytest.mark.parametrize('name', ['pika', 'rabbitmq'])
+def test_other_names(trial, name):
+    trial.provider = name
+    trial.start()
+    trial.put(10)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
 def test_a_url_without_a_login(trial, adaptor):
     """The options say what it does not."""
     options = adaptor.options(trial.destination)

@@ -49,6 +49,15 @@ def test_the_example_profile(adaptor, evbusd, evbusctl, client, folder):
     assert [event.id or event_id for event in received] == [event_id]
 
 
+def test_a_route_is_tested(trial, evbusctl):
+    trial.start()
+    result = evbusctl('test-route', 'default')
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert 'delivered' in result.stdout
+    trial.wait_ledger(accepted=1, delivered=1)
+    assert len(trial.received()) == 1
+
+
 def test_one_event_too_large_is_a_dead_letter(trial, adaptor):
     with adaptor.refuses(trial.destination) as size:
         trial.start(broker={'event_bytes': '8MiB'})

@@ -38,6 +38,15 @@ def test_what_a_request_has(trial, fake, adaptor):
         'x-key': 'k3y', 'region': 'eu', 'n': '5', 'empty': ''}
 
 
+def test_another_name(trial, fake):
+    server = fake()
+    trial.provider = 'webhook'
+    trial.start({'url': server.url})
+    trial.put(10)
+    trial.wait_delivered()
+    assert [request.headers['idempotency-key'] for request in server.requests] == [event_id for event_id, _ in trial.sent]
+
+
 def test_escapes_of_cloudevents(trial, fake):
     """The example of CloudEvents' binding of HTTP."""
     server = fake()

@@ -22,6 +22,8 @@ def body_of(n):
 class Trial:
     def __init__(self, adaptor, evbusd, client, destination, folder):
         self.adaptor = adaptor
+        # Under which the profile stands: an alias, too.
+        self.provider = adaptor.name
         self.destination = destination
         self.client = client
         self.daemon = None
@@ -34,7 +36,7 @@ class Trial:
         delivery = {'retry': {'min': '20ms', 'max': '200ms'}, **(delivery or {})}
         # What is undelivered at the end of a test is not waited for.
         broker = {'stop_timeout': '100ms', **(broker or {})}
-        return json.dumps({'evbus': broker, self.adaptor.name: {'default': {**options, 'delivery': delivery}}})
+        return json.dumps({'evbus': broker, self.provider: {'default': {**options, 'delivery': delivery}}})
 
     def start(self, options=None, prepare=True, **settings):
         """Starts evbusd; options: of the profile, else those of the plain port; prepare: not
@@ -100,6 +102,13 @@ class Trial:
     def dead_letters(self):
         """As ListDead gives them; what has died stands there a moment later."""
         return self.client.call('ListDead', '(sxu)', '', 0, 100, interface=MANAGER)[0]
+
+    def told(self):
+        """All that evbusd says, in its log and, while it runs, on D-Bus."""
+        told = self.daemon.log()
+        if self.daemon.process.poll() is None:
+            told += repr(self.client.routes()) + repr(self.dead_letters())
+        return told
 
     def received(self):
         return self.adaptor.read(self.destination)
