@@ -47,9 +47,10 @@ def put_lines(evbusctl, lines, *arguments):
     return evbusctl('put', 'lines', '-', *arguments, input='\n'.join(lines))
 
 
-def on_terminal(arguments, environment, stdout=None, **keywords):
+def on_terminal(arguments, environment, seen, stdout=None, **keywords):
     """Runs evbusctl with a terminal as its standard error, and as its standard
-    output too if no other is given. Returns the exit code and what the terminal got."""
+    output too if no other is given. seen(bytes) is called with what it has got whenever
+    that is more. Returns the exit code and what the terminal got."""
     master, slave = pty.openpty()
     process = subprocess.Popen([program('evbusctl'), *arguments], stdout=stdout or slave, stderr=slave,
                                env=environment, **keywords)
@@ -63,6 +64,7 @@ def on_terminal(arguments, environment, stdout=None, **keywords):
         if not data:
             break
         text += data
+        seen(text)
     os.close(master)
     return process.wait(), text.decode()
 
@@ -398,9 +400,17 @@ def test_a_closed_standard_input_is_an_error(service, environment, settled):
 
 
 def test_progress_is_shown_on_a_terminal_only(service, environment, folder, evbusctl, settled):
-    (folder / 'lines').write_text('1\n' * 5000)
-    with open(folder / 'lines') as lines, open(folder / 'ids', 'w') as ids:
-        status, terminal = on_terminal(['put', 'k', '-'], environment, stdout=ids, stdin=lines)
+    lines, end = os.pipe()
+    os.write(end, b'1\n' * 5000)
+    ends = [end]
+
+    def seen(text):
+        """The input ends once there was progress."""
+        if ends and b'/s' in text:
+            os.close(ends.pop())
+
+    with open(lines) as stdin, open(folder / 'ids', 'w') as ids:
+        status, terminal = on_terminal(['put', 'k', '-'], environment, seen, stdout=ids, stdin=stdin)
     assert status == 0
     assert re.search(r'\r\d+ events put, \d+/s\x1b\[K', terminal)
     assert terminal.endswith('\r\x1b[K5000 events put\r\n')
