@@ -106,6 +106,8 @@ expire_dead (EvbusBudget *self,
              gint64       put_before,
              guint       *n)
 {
+  /* A reload that brings an orphan back would load a ledger from which they are gone. */
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->claiming);
   guint64 n_counted = evbus_queue_count_dead (self->queue, share->spool_route);
 
   *n = 0;

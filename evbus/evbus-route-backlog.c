@@ -224,7 +224,8 @@ evbus_worker_refill (EvbusWorker *self)
       self->read_again = self->not_before;
       evbus_source_wake (route->work);
     }
-  return events->len > 0;
+  /* What ended a read behind a damaged event is met by the next one. */
+  return events->len > 0 || n_damaged > 0;
 }
 
 /* The sequence numbers of what is not settled up to @self->position: the held

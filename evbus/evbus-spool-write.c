@@ -207,6 +207,15 @@ snapshot_locked (EvbusSpoolRoute *route,
 }
 
 static void
+swap_deaths (EvbusSpool *self)
+{
+  GPtrArray *dying = self->dying;
+
+  self->dying = self->deaths;
+  self->deaths = dying;
+}
+
+static void
 take_snapshot (EvbusSpool *self)
 {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
@@ -226,8 +235,7 @@ take_snapshot (EvbusSpool *self)
     }
   if (self->alone)
     return;
-  while (self->deaths->len > 0)
-    g_ptr_array_add (self->dying, g_ptr_array_steal_index (self->deaths, 0));
+  swap_deaths (self);
   self->dirty = FALSE;
 }
 
@@ -244,9 +252,10 @@ give_back (EvbusSpool *self)
       route->dirty = TRUE;
       self->dirty = TRUE;
     }
-  for (guint i = 0; i < self->dying->len; i++)
-    g_ptr_array_insert (self->deaths, i, self->dying->pdata[i]);
   self->dirty |= self->dying->len > 0;
+  swap_deaths (self);
+  for (guint i = 0; i < self->dying->len; i++)   /* what has come since */
+    g_ptr_array_add (self->deaths, self->dying->pdata[i]);
   self->dying->len = 0;
 }
 

@@ -229,6 +229,16 @@ load (EvbusSpool  *self,
   return done;
 }
 
+/* To close any descriptor of the file ends SQLite's locks on it: not before that has closed
+ * its own. */
+static void
+close_file (EvbusSpool *self)
+{
+  if (self->db_fd >= 0)
+    close (self->db_fd);
+  self->db_fd = -1;
+}
+
 static void
 unload (EvbusSpool *self)
 {
@@ -238,10 +248,7 @@ unload (EvbusSpool *self)
   self->seq = self->horizon = self->last_route_id = 0;
   self->weight = 0;
   g_clear_pointer (&self->sql, evbus_sql_close);
-  /* Not before: to close any descriptor of the file ends SQLite's locks on it. */
-  if (self->db_fd >= 0)
-    close (self->db_fd);
-  self->db_fd = -1;
+  close_file (self);
 }
 
 gboolean
@@ -476,6 +483,8 @@ evbus_spool_close (EvbusSpool *self)
   g_mutex_unlock (&self->lock);
   g_clear_pointer (&self->keeper, evbus_spool_keeper_free);
   g_clear_pointer (&self->sql, evbus_sql_close);
+  /* Later it would end the locks that the next one of this process has. */
+  close_file (self);
   close (self->lock_fd);
   self->lock_fd = -1;
 }
