@@ -4,6 +4,8 @@
 import pathlib
 import subprocess
 
+from gi.repository import Gio, GLib
+
 PASSWORD = 'key password'
 
 
@@ -17,12 +19,23 @@ class Certificates:
         self.other_ca, _ = self._make('other', '/CN=other test CA')
         self.server, self.server_key = self._make('server', '/CN=localhost', 'subjectAltName=DNS:localhost')
         self.client, self.client_key = self._make('client', '/CN=evbus', 'extendedKeyUsage=clientAuth')
-        self.client_pkcs12 = self.folder / 'client.p12'
-        self._openssl('pkcs12', '-export', '-in', self.client, '-inkey', self.client_key,
-                      '-out', self.client_pkcs12, '-passout', f'pass:{PASSWORD}')
+        self.client_pkcs12 = self._make_pkcs12()
         self.client_encrypted_key = self.folder / 'client-encrypted.key'
         self._openssl('pkey', '-in', self.client_key, '-aes256', '-out', self.client_encrypted_key,
                       '-passout', f'pass:{PASSWORD}')
+
+    def _make_pkcs12(self):
+        """GnuTLS cannot read one in some 200 of those that OpenSSL makes: another one then."""
+        path = self.folder / 'client.p12'
+        for _ in range(10):
+            self._openssl('pkcs12', '-export', '-in', self.client, '-inkey', self.client_key, '-out', path,
+                          '-passout', f'pass:{PASSWORD}')
+            try:
+                Gio.TlsCertificate.new_from_file_with_password(str(path), PASSWORD)
+                return path
+            except GLib.Error as error:
+                refused = error
+        raise refused
 
     def _openssl(self, *arguments):
         subprocess.run(['openssl', *map(str, arguments)], cwd=self.folder, check=True, capture_output=True)
