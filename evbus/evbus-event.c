@@ -105,7 +105,7 @@ EvbusEvent *
 evbus_event_with_routing_key (EvbusEvent *self,
                               const char *routing_key)
 {
-  EvbusEvent *event = evbus_event_new (&(EvbusEventInit) {
+  return evbus_event_new (&(EvbusEventInit) {
     .id = self->id,
     .routing_key = routing_key,
     .routing_key_length = strlen (routing_key),
@@ -116,12 +116,10 @@ evbus_event_with_routing_key (EvbusEvent *self,
     .data = self->data,
     .size = self->size,
     .attributes = self->attributes,
+    .time = self->time,
     .max_age = self->max_age,
     .hops = self->hops,
   });
-
-  event->time = self->time;
-  return event;
 }
 
 /**

@@ -8,6 +8,7 @@
 
 #include "bench-broker.h"
 
+#include "bench-flight.h"
 #include "bench.h"
 
 /* How long all events of a run may take to arrive after the last put. */
@@ -66,28 +67,10 @@ bench_broker_new (void)
   return self;
 }
 
-static void
-on_stopped (GObject      *source,
-            GAsyncResult *result,
-            gpointer      user_data)
-{
-  gboolean *stopped = user_data;
-  g_autoptr (GError) error = NULL;
-
-  if (!evbus_broker_stop_finish (EVBUS_BROKER (source), result, &error))
-    bench_fail ("broker", "stop", error->message);
-  *stopped = TRUE;
-}
-
 void
 bench_broker_free (BenchBroker *self)
 {
-  gboolean stopped = FALSE;
-
-  evbus_broker_stop_async (self->broker, NULL, on_stopped, &stopped);
-  while (!stopped)
-    g_main_context_iteration (NULL, TRUE);
-
+  bench_flight_stop (self->broker);
   g_ptr_array_unref (self->drained);
   g_object_unref (self->broker);
   g_free (self);
