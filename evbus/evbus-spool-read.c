@@ -300,7 +300,8 @@ evbus_spool_reader_read (EvbusSpoolReader  *self,
 
   self->at_end = done && at_end;
   self->n_found += reading.n_found;
-  if (done && self->until > 0 && (at_end || self->position >= self->until))
+  /* What is pending may stand before the position, and not be read yet. */
+  if (done && self->until > 0 && self->n_pending == self->pending->len && (at_end || self->position >= self->until))
     n_lost += count_missing (self);
   evbus_spool_mark_damaged (self->spool, self->sql, NULL);
   if (n_damaged != NULL)

@@ -73,6 +73,33 @@ test_positions (Fixture       *fixture,
   spool_test_assert_ledger (route, "10 6 0 0 0 4");
 }
 
+/* It had read all there is, and settled little of it: what it is read again in parts is not
+ * taken for lost. */
+static void
+test_pending_in_parts (Fixture       *fixture,
+                       gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  g_autoptr(GError) error = NULL;
+  EvbusSpoolReader *reader;
+  gint64 seqs[10];
+  guint n_damaged;
+
+  spool_test_put (fixture->spool, &route, 1, 1, 10, seqs);
+  spool_test_deliver (fixture->spool, route, 1, seqs[9], seqs, 9);
+  reader = evbus_spool_reader_new (fixture->spool, route, &error);
+  g_assert_no_error (error);
+  while (!evbus_spool_reader_is_at_end (reader))
+    {
+      g_assert_true (evbus_spool_reader_read (reader, 4, G_MAXSIZE, events, &n_damaged, &error));
+      g_assert_no_error (error);
+      g_assert_cmpuint (n_damaged, ==, 0);
+    }
+  g_assert_cmpuint (events->len, ==, 9);
+  evbus_spool_reader_free (reader);
+}
+
 static void
 test_sets (Fixture       *fixture,
            gconstpointer  data)
@@ -403,6 +430,7 @@ main (int    argc,
     { "/spool/new", test_new },
     { "/spool/append-and-read", test_append_and_read },
     { "/spool/positions", test_positions },
+    { "/spool/pending-in-parts", test_pending_in_parts },
     { "/spool/sets", test_sets },
     { "/spool/many-sets", test_many_sets },
     { "/spool/reader/goes-on", test_reader_goes_on },

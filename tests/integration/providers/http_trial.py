@@ -33,10 +33,6 @@ def letters(trial, n):
         lambda: len(trial.dead_letters()) == n and trial.dead_letters(), f'{n} dead letters; {trial.dead_letters()}')]
 
 
-def outcomes(client):
-    return [route['ledger']['dead'] and 'dead' or route['state'] for route in client.routes()]
-
-
 def start_routes(evbusd, client, routes):
     """A route for each of these options; puts one event, which goes to all of them."""
     profiles = [{'default': {**options, 'delivery': {**RETRY, 'name': f'r{i}'}}} for i, options in enumerate(routes)]

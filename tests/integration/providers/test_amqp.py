@@ -13,7 +13,7 @@ from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
 from fake_amqp import FakeServer
 from proxy import Proxy
-from trial import body_of
+from trial import body_of, wait_outcomes
 
 
 def without_key(adaptor, destination, **options):
@@ -180,8 +180,7 @@ def test_a_url(trial, adaptor):
                          (f'amqp://{USER}:{password}@127.0.0.1:{adaptor.port}/nowhere', '530 NOT_ALLOWED')]:
         trial.reconfigure({'connection': {'url': adaptor.secret(text)}, 'routing_key': trial.destination})
         trial.put(1)
-        wait_for(lambda: reason in trial.route()['reason'], f'{reason}; it is {trial.route()}')
-        assert trial.route()['state'] == 'broken'
+        trial.wait_state('broken', reason)
 
 
 def test_a_key_with_a_password(trial, adaptor, certificates):
@@ -283,14 +282,8 @@ def test_every_answer_has_its_outcome(adaptor, evbusd, client):
               for i, (fake, (_, options, _)) in enumerate(zip(fakes, OUTCOMES))]
     evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
     client.put('order.created', body_of(1)[0])
-
-    def outcomes():
-        return [next((name for name in ('dead', 'delivered') if route['ledger'][name]), route['state'])
-                for route in client.routes()]
-
-    expected = [outcome for _, _, outcome in OUTCOMES]
-    wait_for(lambda: outcomes() == expected, 'all outcomes', 30)
-    for route, (answer, _, outcome) in zip(client.routes(), OUTCOMES):
+    found = wait_outcomes(client, [outcome for _, _, outcome in OUTCOMES])
+    for route, (answer, _, outcome) in zip(found, OUTCOMES, strict=True):
         if outcome in ('broken', 'retrying') and hasattr(answer, 'reply_code'):
             assert str(answer.reply_code) in route['reason']
     for fake in fakes:

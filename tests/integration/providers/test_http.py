@@ -14,6 +14,7 @@ from evbus_service import wait_for
 from fake_http import page
 from http_trial import QUICK, fake, letters, put_arguments  # noqa: F401
 from server import free_port
+from trial import wait_outcomes
 
 # ---- what goes out ----
 
@@ -394,8 +395,7 @@ def test_mistakes_are_told(evbusd, client):
     routes = [{'default': {'url': 'http://localhost', **options, 'delivery': {'name': f'r{i}'}}}
               for i, options in enumerate(MISTAKES.values())]
     daemon = evbusd(json.dumps({'evbus': QUICK, 'http': routes}))
-    wait_for(lambda: all(route['state'] == 'broken' for route in client.routes()), 'all routes to be broken')
-    for route, text in zip(client.routes(), MISTAKES, strict=True):
+    for route, text in zip(wait_outcomes(client, ['broken'] * len(MISTAKES)), MISTAKES, strict=True):
         assert text in route['reason'] and 'hunter2' not in route['reason']
     assert 'hunter2' not in daemon.log()
 

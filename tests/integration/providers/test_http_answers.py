@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from evbus_service import wait_for
 from fake_http import page
-from http_trial import fake, letters, outcomes, start_routes  # noqa: F401
+from http_trial import fake, letters, start_routes  # noqa: F401
+from trial import wait_outcomes
 
 STATUSES = {
-    200: 'running', 201: 'running', 204: 'running', 207: 'running', 299: 'running',
+    200: 'delivered', 201: 'delivered', 204: 'delivered', 207: 'delivered', 299: 'delivered',
     300: 'broken', 304: 'broken', 307: 'broken',
     400: 'dead', 401: 'broken', 402: 'broken', 403: 'broken', 404: 'broken', 405: 'broken', 406: 'dead', 407: 'broken',
     408: 'retrying', 409: 'retrying', 410: 'broken', 411: 'broken', 412: 'dead', 413: 'dead', 414: 'broken', 415: 'dead',
@@ -31,9 +31,8 @@ def answer_by_path(request):
 def test_every_status_has_its_outcome(fake, evbusd, client):
     server = fake(answer_by_path)
     start_routes(evbusd, client, [{'url': f'{server.url}/{status}'} for status in STATUSES])
-    wait_for(lambda: outcomes(client) == list(STATUSES.values()), 'all outcomes', 60)
-    for route, (status, outcome) in zip(client.routes(), STATUSES.items()):
-        assert route['ledger']['delivered'] == (outcome == 'running')
+    routes = wait_outcomes(client, STATUSES.values())
+    for route, (status, outcome) in zip(routes, STATUSES.items(), strict=True):
         if outcome in ('broken', 'retrying'):
             assert f'{server.url}: {status}: ' in route['reason']
             assert status == 304 or f'because of {status}' in route['reason']
@@ -46,17 +45,17 @@ def test_an_address_or_a_type_of_the_event(fake, evbusd, client):
     routes += [{'url': f'{server.url}/415', 'cloudevents': 'structured'}, {'url': f'{server.url}/415', 'batch': 'json_lines'}]
     start_routes(evbusd, client, routes)
     expected = [*cases.values(), 'broken', 'broken']
-    wait_for(lambda: outcomes(client) == expected, f'{expected}; there are {outcomes(client)}', 60)
+    wait_outcomes(client, expected)
 
 
 def test_responses_of_the_profile(fake, evbusd, client):
     server = fake(answer_by_path)
     responses = {409: 'delivered', '4xx': 'broken', 404: 'retry', 500: 'poison', '2xx': 'retry', '201': 'delivered',
                  '302': 'delivered'}
-    expected = {409: 'running', 413: 'broken', 404: 'retrying', 500: 'dead', 503: 'retrying', 200: 'retrying', 201: 'running',
-                302: 'running'}
+    expected = {409: 'delivered', 413: 'broken', 404: 'retrying', 500: 'dead', 503: 'retrying', 200: 'retrying', 201: 'delivered',
+                302: 'delivered'}
     start_routes(evbusd, client, [{'url': f'{server.url}/{status}', 'responses': responses} for status in expected])
-    wait_for(lambda: outcomes(client) == list(expected.values()), f'{expected}; there are {outcomes(client)}', 60)
+    wait_outcomes(client, expected.values())
 
 
 @pytest.mark.parametrize('form', ['seconds', 'date'])
@@ -103,8 +102,8 @@ def test_what_is_quoted_of_an_answer(evbusd, client, fake, adaptor):
     servers = [fake(lambda request, text=text: page(500, text)) for text in texts]
     token = adaptor.secret('t0ken-of-mine')
     start_routes(evbusd, client, [{'url': server.url, 'authorization': {'bearer': token}} for server in servers])
-    wait_for(lambda: set(outcomes(client)) == {'retrying'}, 'all to fail')
-    for route, text in zip(client.routes(), texts.values(), strict=True):
+    routes = wait_outcomes(client, ['retrying'] * len(texts))
+    for route, text in zip(routes, texts.values(), strict=True):
         assert text in route['reason']
 
 
@@ -131,11 +130,10 @@ def test_an_answer_that_is_cut(fake, evbusd, client, how):
         return status, headers, b'10\r\nbegun' if how == 'chunks' else b'begun'
 
     server = fake(answer)
-    wanted = {200: 'running', 413: 'dead', 404: 'broken', 503: 'retrying'}
+    wanted = {200: 'delivered', 413: 'dead', 404: 'broken', 503: 'retrying'}
     try:
         start_routes(evbusd, client, [{'url': f'{server.url}/{status}', 'timeout': '1s'} for status in wanted])
-        wait_for(lambda: outcomes(client) == list(wanted.values()) and client.routes()[0]['ledger']['delivered'] == 1,
-                 'all outcomes')
+        wait_outcomes(client, wanted.values())
         assert [request.path for request in server.requests].count('/200') == 1
     finally:
         release.set()

@@ -14,7 +14,7 @@ from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
 from fake_mqtt import FakeMqtt
 from proxy import Proxy
-from trial import body_of
+from trial import body_of, wait_outcomes
 
 
 LONG = bool(os.environ.get('EVBUS_TEST_LONG'))
@@ -296,8 +296,7 @@ def test_mistakes_are_told(adaptor, evbusd, client):
     options = {'host': '127.0.0.1', 'port': adaptor.port}
     routes = [{'default': {**options, **mistake, 'delivery': {'name': f'r{i}'}}} for i, mistake in enumerate(MISTAKES.values())]
     evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
-    wait_for(lambda: all(route['state'] == 'broken' for route in client.routes()), 'all routes to be broken')
-    for route, text in zip(client.routes(), MISTAKES, strict=True):
+    for route, text in zip(wait_outcomes(client, ['broken'] * len(MISTAKES)), MISTAKES, strict=True):
         assert text in route['reason']
 
 
@@ -318,7 +317,7 @@ def test_a_lost_line_is_found_by_pings(trial, adaptor, proxy):
 # ---- codes ----
 
 CODES = {
-    ('puback', 0x00): 'running', ('puback', 0x10): 'running',
+    ('puback', 0x00): 'delivered', ('puback', 0x10): 'delivered',
     ('puback', 0x80): 'retrying', ('puback', 0x83): 'retrying', ('puback', 0x91): 'retrying', ('puback', 0x97): 'retrying',
     ('puback', 0x87): 'address', ('puback', 0x90): 'address', ('puback', 0x99): 'dead',
     ('disconnect', 0x8b): 'retrying', ('disconnect', 0x8e): 'retrying', ('disconnect', 0x93): 'retrying',
@@ -346,13 +345,7 @@ def test_every_code_has_its_outcome(adaptor, evbusd, client, fixed):
     evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
     client.put('order', body_of(1)[0])
     address = 'broken' if fixed else 'dead'
-    wanted = {answer: address if outcome == 'address' else outcome for answer, outcome in CODES.items()}
-
-    def outcomes():
-        found = ['dead' if route['ledger']['dead'] else 'opening' if route['state'] == 'running' and
-                 not route['ledger']['delivered'] else route['state'] for route in client.routes()]
-        return dict(zip(CODES, found))
-
-    wait_for(lambda: outcomes() == wanted, 'all outcomes', 60)
+    wanted = [address if outcome == 'address' else outcome for outcome in CODES.values()]
+    wait_outcomes(client, wanted)
     for fake in fakes:
         fake.close()

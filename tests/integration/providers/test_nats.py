@@ -13,7 +13,7 @@ from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import assert_balanced, wait_for
 from nats_client import Client
 from server import Server, accepts, free_port
-from trial import body_of
+from trial import body_of, wait_outcomes
 
 QUICK = {'evbus': {'stop_timeout': '100ms'}}
 
@@ -359,8 +359,7 @@ MISTAKES = {
 def test_mistakes_are_told(adaptor, evbusd, client):
     routes = [{'default': {**options, 'delivery': {'name': f'r{i}'}}} for i, options in enumerate(MISTAKES.values())]
     daemon = evbusd(json.dumps({**QUICK, adaptor.name: routes}))
-    wait_for(lambda: all(route['state'] == 'broken' for route in client.routes()), 'all routes to be broken')
-    for route, text in zip(client.routes(), MISTAKES, strict=True):
+    for route, text in zip(wait_outcomes(client, ['broken'] * len(MISTAKES)), MISTAKES, strict=True):
         assert text in route['reason'] and 'hunter2' not in route['reason']
     assert 'hunter2' not in daemon.log().split('warning:')[0]
 
@@ -407,7 +406,7 @@ ANSWERS = {
     (400, 10054): 'dead', (400, 10097): 'dead', (400, 1): 'dead',
     (404, 10059): 'address', (400, 10060): 'address', (400, 10109): 'address', (404, 1): 'address',
     (409, 10158): 'retrying', 'nonsense': 'address', '{"seq"': 'address', '{"seq":1}': 'address',
-    '{"stream":"S"}': 'address', '{"stream":"S", "seq":1}': 'running', '{"stream":"error","seq":1}': 'running',
+    '{"stream":"S"}': 'address', '{"stream":"S", "seq":1}': 'delivered', '{"stream":"error","seq":1}': 'delivered',
 }
 # Of what the event is asked about then.
 LOOKUPS = {'STREAM.NAMES': '{"total":0,"streams":null}'}
@@ -448,13 +447,7 @@ def test_every_answer_has_its_outcome(other, adaptor, evbusd, client, fixed):
         evbusd(json.dumps({**QUICK, adaptor.name: routes}))
         client.put('order', body_of(1)[0])
         address = 'broken' if fixed else 'dead'
-        wanted = {answer: address if outcome == 'address' else outcome for answer, outcome in ANSWERS.items()}
-
-        def outcomes():
-            found = ['dead' if route['ledger']['dead'] else 'opening' if route['state'] == 'running' and
-                     not route['ledger']['delivered'] else route['state'] for route in client.routes()]
-            return dict(zip(ANSWERS, found))
-
-        wait_for(lambda: outcomes() == wanted, 'all outcomes', 30)
+        wanted = [address if outcome == 'address' else outcome for outcome in ANSWERS.values()]
+        wait_outcomes(client, wanted)
         stop.set()
         thread.join()

@@ -11,7 +11,7 @@ from adaptor import PASSWORD
 from adaptor_redis import Connection
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
-from trial import body_of
+from trial import body_of, wait_outcomes
 
 
 def test_lists(trial, adaptor):
@@ -192,7 +192,7 @@ ANSWERS = {
     '-ERR unknown command \'XADD\'': 'broken',
     '-ERR Protocol error: invalid bulk length': 'dead',
     '-ERR string exceeds maximum allowed size (proto-max-bulk-len)': 'dead',
-    '$3\r\n1-1': 'running',
+    '$3\r\n1-1': 'delivered',
 }
 
 
@@ -212,14 +212,7 @@ def test_every_answer_has_its_outcome(adaptor, evbusd, client, stream, answers):
               for i, fake in enumerate(fakes)]
     evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
     client.put('order.created', body_of(1)[0])
-
-    def outcomes():
-        found = [route['ledger']['dead'] and 'dead' or route['state'] for route in client.routes()]
-        return dict(zip(answers, found))
-
-    wait_for(lambda: outcomes() == answers, 'all outcomes', 30)
-    for route, answer in zip(client.routes(), answers):
-        assert route['ledger']['delivered'] == (answers[answer] == 'running')
+    for route, answer in zip(wait_outcomes(client, answers.values()), answers, strict=True):
         assert len(answer) < 1000 or 'longer than 1 MiB' in route['reason']
         assert answer[0] != '-' or answers[answer] == 'dead' or answer[1:] in route['reason']
     for fake in fakes:

@@ -19,6 +19,25 @@ def body_of(n):
     return variant, json.dumps(value, separators=(',', ':'), ensure_ascii=False).encode()
 
 
+def outcome_of(route):
+    """What became of the one event that it was given, or the state of the route."""
+    return next((name for name in ('dead', 'delivered') if route['ledger'][name]), route['state'])
+
+
+def wait_outcomes(client, expected):
+    """Waits until the routes have these outcomes; returns the routes as they were in that look."""
+    expected = list(expected)
+
+    def reached():
+        routes = client.routes()
+        return routes if [outcome_of(route) for route in routes] == expected else None
+
+    try:
+        return wait_for(reached, f'the outcomes {expected}', DEADLINE)
+    except AssertionError as error:
+        raise AssertionError(f'{error}; there are {[outcome_of(route) for route in client.routes()]}') from None
+
+
 class Trial:
     def __init__(self, adaptor, evbusd, client, destination, folder):
         self.adaptor = adaptor
@@ -73,13 +92,17 @@ class Trial:
     def route(self):
         return self.client.routes()[0]
 
-    def wait_state(self, state):
-        """Waits until the route is in that state; returns the reason."""
+    def wait_state(self, state, reason=''):
+        """Waits until the route is in that state, with that in its reason; returns the reason."""
+        def reached():
+            # Of one look: it may be in another state at the next.
+            route = self.route()
+            return route if route['state'] == state and reason in route['reason'] else None
+
         try:
-            wait_for(lambda: self.route()['state'] == state, f'the route to be {state}', DEADLINE)
+            return wait_for(reached, f'the route to be {state}: {reason}', DEADLINE)['reason']
         except AssertionError as error:
             raise AssertionError(f'{error}; it is {self.route()}') from None
-        return self.route()['reason']
 
     def wait_ledger(self, **figures):
         """Waits until the route's ledger has these figures, and returns it; it balances."""
