@@ -93,14 +93,17 @@ evbus_sql_close (EvbusSql *self)
   g_free (self);
 }
 
-/* No space, in whatever words: SQLite knows ENOSPC alone. */
+/* No space, in whatever words: SQLite knows ENOSPC alone. Where it is a sync that says so
+ * (NFS, quotas, a thin volume), all is written, and may be found by the next start. */
 static gboolean
-is_full (int code,
+is_full (int extended,
          int reason)
 {
-  if (code == SQLITE_FULL)
+  if (extended == SQLITE_IOERR_FSYNC || extended == SQLITE_IOERR_DIR_FSYNC)
+    return FALSE;
+  if ((extended & 0xff) == SQLITE_FULL)
     return TRUE;
-  return code == SQLITE_IOERR && (reason == ENOSPC || reason == EDQUOT || reason == EFBIG);
+  return (extended & 0xff) == SQLITE_IOERR && (reason == ENOSPC || reason == EDQUOT || reason == EFBIG);
 }
 
 gboolean
@@ -114,7 +117,7 @@ evbus_sql_fail (EvbusSql    *self,
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
     self->damaged = TRUE;
 
-  if (is_full (code, self->reason))
+  if (is_full (extended, self->reason))
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL,
                    "%s: the disk is full; nothing was stored, try again when there is space", self->path);

@@ -275,11 +275,13 @@ def test_a_full_disk_refuses_and_recovers(evbusd, client, folder):
     daemon.stop()
 
 
-def test_a_failing_disk_is_told_apart(evbusd, client, folder):
+@pytest.mark.parametrize('fault', ['eio', 'thin'])
+def test_a_failing_disk_is_told_apart(evbusd, client, folder, fault):
+    """Also where it is full, and a sync is the first to know."""
     spool, switch = folder / 'spool', folder / 'broken'
     spool.mkdir(mode=0o700)
     daemon = evbusd('internal: {default: {}}', arguments=['--session', '--spool', str(spool)],
-                    env=disk.environment(spool, program('evbusd'), fault='eio@30:sync', switch=switch))
+                    env=disk.environment(spool, program('evbusd'), fault=f'{fault}@30:sync', switch=switch))
     answered = failed = 0
     for _ in range(40):       # the 30th sync fails, whatever it is for
         try:

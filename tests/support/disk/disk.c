@@ -25,10 +25,11 @@ typedef enum {
   FAULT_KILL,
   FAULT_TORN,
   FAULT_EIO,
+  FAULT_THIN,
   FAULT_ENOSPC,
 } Fault;
 
-static const char *fault_names[] = { "none", "kill", "torn", "eio", "enospc" };
+static const char *fault_names[] = { "none", "kill", "torn", "eio", "thin", "enospc" };
 static const char *class_names[] = { "write", "sync", "name" };
 
 static pthread_once_t  once = PTHREAD_ONCE_INIT;
@@ -271,8 +272,9 @@ disk_enter (DiskClass class)
         disk_die ();
       return now ? DISK_TORN : DISK_GO;
     case FAULT_EIO:
+    case FAULT_THIN:
       if (now || (switch_path != NULL && count > fault_at && is_on ()))
-        return EIO;
+        return fault == FAULT_EIO ? EIO : ENOSPC;
       break;
     case FAULT_ENOSPC:
       if (now)

@@ -13,11 +13,12 @@
  *                         kill    SIGKILL before it
  *                         torn    SIGKILL after half of it, if it is a write
  *                         eio     it fails with EIO
+ *                         thin    it fails with ENOSPC, as a sync does where space is given late
  *                         enospc  from here on no more space than is used now
  *                       CLASS: write (also truncate, allocate), sync, name
  *                       (create, rename, unlink, mkdir); without it, any
- *   EVBUS_DISK_SWITCH   a file: eio goes on, and enospc lasts, while it is there.
- *                       Without it eio strikes once, enospc for good
+ *   EVBUS_DISK_SWITCH   a file: eio and thin go on, and enospc lasts, while it is there.
+ *                       Without it eio and thin strike once, enospc for good
  *   EVBUS_DISK_NO_SYNC  fsync says yes and does nothing
  *
  * A sync that succeeds is only noted in the log: a killed process loses nothing
