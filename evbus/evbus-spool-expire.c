@@ -132,7 +132,7 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
   const guint8 *record = NULL;
   gint64 to, seq = -1;
   guint64 weight = 0, queued;
-  guint n_events = 0;
+  guint n_events = 0, n_damaged = 0;
   gsize size = 0;
 
   g_mutex_lock (&self->lock);
@@ -146,17 +146,23 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
   evbus_spool_scan_init (&scan, self->sql);
   if (evbus_spool_scan_begin (&scan, route, to, EVBUS_SPOOL_MAX_SEQ, NULL))
     {
-      while (n_events < max_events && evbus_spool_scan_next (&scan, &seq, &record, &size, NULL) > 0)
+      while (n_events + n_damaged < max_events && evbus_spool_scan_next (&scan, &seq, &record, &size, NULL) > 0)
         {
           gboolean over = queued - MIN (weight, queued) > max_weight;
           EvbusRecordInfo info;
           gboolean sound = record != NULL && evbus_record_check (record, size, &info) > 0;
 
-          /* One that is damaged is of no age. */
-          if (!over && (!sound || info.put >= put_before))
+          /* One that is damaged is of no age: it goes with a later one that does. */
+          if (!over && !sound)
+            {
+              n_damaged++;
+              continue;
+            }
+          if (!over && info.put >= put_before)
             break;
           to = seq;
-          n_events++;
+          n_events += n_damaged + 1;
+          n_damaged = 0;
           if (!sound)
             continue;
           weight += info.weight;

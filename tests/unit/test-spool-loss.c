@@ -134,6 +134,29 @@ test_old (Fixture       *fixture,
   spool_test_assert_backlog (fixture->spool, route, "1 2 6");
 }
 
+/* One that is damaged does not keep those behind it; alone it is of no age. */
+static void
+test_old_and_damaged (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+
+  spool_test_put (fixture->spool, &route, 1, 1, 2, NULL);
+  damage_oldest (fixture);
+  route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, 0, G_MAXUINT64, 0, 3, NULL, NULL), ==, 0);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, 0, G_MAXUINT64, G_MAXINT64, 1, NULL, NULL), ==, 0);
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, 0, G_MAXUINT64, G_MAXINT64, 3, NULL, NULL), ==, 2);
+  spool_test_assert_ledger (route, "2 0 0 2 0 0");
+
+  spool_test_put (fixture->spool, &route, 1, 1, 1, NULL);
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+  damage_oldest (fixture);
+  route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_assert_cmpuint (evbus_spool_expire_oldest (fixture->spool, route, 0, G_MAXUINT64, G_MAXINT64, 3, NULL, NULL), ==, 0);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -144,5 +167,6 @@ main (int    argc,
   ADD ("orphan", test_orphan);
   ADD ("damaged-alone", test_damaged_alone);
   ADD ("old", test_old);
+  ADD ("old-and-damaged", test_old_and_damaged);
   return g_test_run ();
 }
