@@ -30,6 +30,14 @@
 #define LATE_PAGES (16 * 1024 * 1024 / PAGE)
 #define HARD_PAGES (32 * 1024 * 1024 / PAGE)
 
+/* How long a commit waits for readers at most: ours are done with their batch by then. If one
+ * is not, commits go on, and it is tried again when the log has grown by so much. */
+#define READERS_MS 100
+#define AGAIN_PAGES (1024 * 1024 / PAGE)
+
+/* Between two messages that the log is too large. */
+#define SAY_US (60 * (gint64) G_USEC_PER_SEC)
+
 /* What the keeper may leave for the Writer: little enough for one commit to be
  * hardly later than the others. */
 #define FEW_LEFT 512
@@ -184,7 +192,10 @@ on_commit (gpointer    data,
   EvbusSpool *spool = data;
 
   if (n_pages < spool->wal_pages)
-    g_atomic_int_set (&spool->keeper->n_done, 0);
+    {
+      g_atomic_int_set (&spool->keeper->n_done, 0);
+      spool->next_restart = 0;
+    }
   spool->wal_pages = n_pages;
   return SQLITE_OK;
 }
@@ -287,19 +298,50 @@ finish_checkpoint (EvbusSpool *self)
   g_mutex_unlock (&self->keeper->checkpoint);
 }
 
+/* The log could not begin anew: an error of the disk, or a reader that stays, which is none of ours. */
+static void
+say_log_grows (EvbusSpool *self,
+               int         code)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  if (now < self->say_log_again ||
+      (code == SQLITE_BUSY && self->wal_pages < (int) (EVBUS_SPOOL_WAL_BYTES / PAGE)))
+    return;
+  self->say_log_again = now + SAY_US;
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+                    "EVBUS_SPOOL", self->directory,
+                    "MESSAGE", "spool %s: its log has %d MiB and cannot begin anew: %s (said once a minute at most)",
+                    self->directory, self->wal_pages / (1024 * 1024 / PAGE),
+                    code == SQLITE_BUSY ? "another process stays in a transaction on spool.db, or a backup runs; end it"
+                                        : sqlite3_errmsg (self->sql->db));
+}
+
+static void
+restart_log (EvbusSpool *self)
+{
+  int code;
+
+  g_mutex_lock (&self->keeper->checkpoint);
+  sqlite3_busy_timeout (self->sql->db, READERS_MS);
+  code = sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+  sqlite3_busy_timeout (self->sql->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
+  g_atomic_int_set (&self->keeper->n_done, 0);
+  g_mutex_unlock (&self->keeper->checkpoint);
+  if (code == SQLITE_OK)
+    return;
+  self->next_restart = self->wal_pages + AGAIN_PAGES;
+  say_log_grows (self, code);
+}
+
 void
 evbus_spool_keep_wal (EvbusSpool *self)
 {
   EvbusSpoolKeeper *keeper = self->keeper;
 
   put_off_truncation (keeper);
-  if (self->wal_pages >= HARD_PAGES)
-    {
-      g_mutex_lock (&keeper->checkpoint);
-      sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-      g_atomic_int_set (&keeper->n_done, 0);
-      g_mutex_unlock (&keeper->checkpoint);
-    }
+  if (self->wal_pages >= MAX (HARD_PAGES, self->next_restart))
+    restart_log (self);
   else if (self->wal_pages >= SOFT_PAGES)
     {
       if (self->wal_pages - g_atomic_int_get (&keeper->n_done) > FEW_LEFT)

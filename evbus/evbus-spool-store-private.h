@@ -117,6 +117,8 @@ struct _EvbusSpool
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
   int                 wal_pages;        /* after the last commit */
+  int                 next_restart;     /* of those: where it is tried again to begin the log anew */
+  gint64              say_log_again;    /* monotonic: from when on that it grows may be said again */
   gboolean            full;             /* the reserve is given up */
   gint64              next_try;         /* monotonic: when to try to have it again */
 

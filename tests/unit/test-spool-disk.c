@@ -15,6 +15,18 @@
 
 #define DEADLINE (60 * G_TIME_SPAN_SECOND)
 
+static guint n_warnings;
+
+static GLogWriterOutput
+count_warnings (GLogLevelFlags   level,
+                const GLogField *fields,
+                gsize            n_fields,
+                gpointer         data)
+{
+  n_warnings += level == G_LOG_LEVEL_WARNING;
+  return G_LOG_WRITER_HANDLED;
+}
+
 static gint64
 size_of (Fixture    *fixture,
          const char *name)
@@ -264,6 +276,41 @@ test_log_with_readers (Fixture       *fixture,
   g_assert_cmpuint (looker.n_turns, >, 0);
 }
 
+static void
+commit_megabyte (Fixture         *fixture,
+                 EvbusSpoolRoute *route)
+{
+  spool_test_append (fixture->spool, &route, 1, 0, 699, 1500, NULL);
+  g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+}
+
+/* One who is none of ours stays in a transaction: commits go on, it is told, and passes. */
+static void
+test_log_with_an_outsider (Fixture       *fixture,
+                           gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  const int bound = EVBUS_SPOOL_WAL_BYTES / 4096;
+  sqlite3 *db;
+
+  commit_megabyte (fixture, route);
+  g_assert_cmpint (sqlite3_open_v2 (path, &db, SQLITE_OPEN_READONLY, NULL), ==, SQLITE_OK);
+  g_assert_cmpint (sqlite3_exec (db, "BEGIN; SELECT count (*) FROM event", NULL, NULL, NULL), ==, SQLITE_OK);
+  while (fixture->spool->wal_pages < bound * 3 / 4)
+    commit_megabyte (fixture, route);
+  g_assert_cmpuint (n_warnings, ==, 0);
+  while (fixture->spool->wal_pages < bound + 1024)
+    commit_megabyte (fixture, route);
+  g_assert_cmpuint (n_warnings, ==, 1);
+
+  sqlite3_close (db);
+  for (guint i = 0; i < 3; i++)
+    commit_megabyte (fixture, route);
+  g_assert_cmpint (fixture->spool->wal_pages, <, bound / 2);
+  g_assert_cmpuint (n_warnings, ==, 1);
+}
+
 /* With a backlog that stays, the rest comes back nevertheless. */
 static void
 test_space_beside_backlog (Fixture       *fixture,
@@ -303,9 +350,11 @@ main (int    argc,
     { "/spool/space/drained", test_space },
     { "/spool/space/beside-backlog", test_space_beside_backlog },
     { "/spool/space/log-with-readers", test_log_with_readers },
+    { "/spool/space/log-with-an-outsider", test_log_with_an_outsider },
   };
 
   g_test_init (&argc, &argv, NULL);
+  g_log_set_writer_func (count_warnings, NULL, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
     g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
   g_test_add_func ("/spool/permissions", test_permissions);
