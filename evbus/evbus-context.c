@@ -40,8 +40,14 @@ struct _EvbusContext
   EvbusRouteSpec *spec;
   EvbusMailbox   *mailbox;
   GVariant       *data;
-  int             warned;   /* atomic, any thread: of a password that goes unencrypted */
+  guint           warned;   /* atomic, any thread: bits of Warning */
 };
+
+/* What is said once for a context. */
+typedef enum {
+  WARNED_UNENCRYPTED = 1 << 0,
+  WARNED_UNVERIFIED  = 1 << 1,
+} Warning;
 
 G_DEFINE_FINAL_TYPE (EvbusContext, evbus_context, G_TYPE_OBJECT)
 
@@ -454,6 +460,25 @@ evbus_context_wants_tls (EvbusContext *self)
   return evbus_context_get_boolean (self, "tls.enabled");
 }
 
+/* Nobody stands between a program and this machine itself. */
+static void
+warn_of (EvbusContext *self,
+         Warning       what,
+         const char   *before,
+         const char   *host,
+         const char   *after)
+{
+  g_autoptr(GInetAddress) address = g_inet_address_new_from_string (host);
+
+  if (address != NULL ? g_inet_address_get_is_loopback (address)
+                      : *host == '\0' || *host == '/' || g_ascii_strcasecmp (host, "localhost") == 0)
+    return;
+  if ((g_atomic_int_or (&self->warned, what) & what) != 0)
+    return;
+  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+                    "MESSAGE", "%s profile '%s': %s %s%s", self->spec->provider, self->spec->profile, before, host, after);
+}
+
 /**
  * evbus_context_warn_unencrypted:
  * @self: a context
@@ -469,19 +494,30 @@ void
 evbus_context_warn_unencrypted (EvbusContext *self,
                                 const char   *host)
 {
-  g_autoptr(GInetAddress) address = NULL;
-
   g_return_if_fail (EVBUS_IS_CONTEXT (self) && host != NULL);
 
-  address = g_inet_address_new_from_string (host);
-  if (address != NULL ? g_inet_address_get_is_loopback (address)
-                      : *host == '\0' || *host == '/' || g_ascii_strcasecmp (host, "localhost") == 0)
-    return;
-  if (!g_atomic_int_compare_and_exchange (&self->warned, FALSE, TRUE))
-    return;
-  g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
-                    "MESSAGE", "%s profile '%s': the password goes to %s unencrypted; turn on TLS",
-                    self->spec->provider, self->spec->profile, host);
+  warn_of (self, WARNED_UNENCRYPTED, "the password goes to", host, " unencrypted; turn on TLS");
+}
+
+/**
+ * evbus_context_warn_unverified:
+ * @self: a context
+ * @host: the host of the destination
+ *
+ * Logs a warning that a connection with TLS to @host takes any certificate, so that
+ * an impostor could be at its other end, unless that is this machine itself. A plugin
+ * calls it before it opens such a connection; it is logged once for a context.
+ *
+ * Since: 1.0
+ */
+void
+evbus_context_warn_unverified (EvbusContext *self,
+                               const char   *host)
+{
+  g_return_if_fail (EVBUS_IS_CONTEXT (self) && host != NULL);
+
+  warn_of (self, WARNED_UNVERIFIED, "nothing proves that it is", host,
+           " at the other end of TLS: its certificate is not verified");
 }
 
 /**

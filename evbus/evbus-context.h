@@ -52,6 +52,9 @@ EVBUS_AVAILABLE_IN_1_0
 void           evbus_context_warn_unencrypted (EvbusContext *self,
                                                const char   *host);
 EVBUS_AVAILABLE_IN_1_0
+void           evbus_context_warn_unverified  (EvbusContext *self,
+                                               const char   *host);
+EVBUS_AVAILABLE_IN_1_0
 EvbusMailbox  *evbus_context_get_mailbox   (EvbusContext *self);
 
 G_END_DECLS

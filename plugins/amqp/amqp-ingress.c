@@ -53,6 +53,8 @@ amqp_ingress_open (EvbusIngress  *ingress,
   amqp_content_init (&self->content, self->options);
   if (!self->options->tls)
     evbus_context_warn_unencrypted (ctx, self->options->host);
+  if (self->options->tls && !self->options->verify)
+    evbus_context_warn_unverified (ctx, self->options->host);
   return amqp_link_open (&self->link, cancellable, error);
 }
 

@@ -141,7 +141,7 @@ check_proxy (EvbusContext  *ctx,
   static const char * const schemes[] = { "http", "https", "socks4", "socks4a", "socks5", "socks5h", NULL };
   const char *proxy = evbus_context_get_string (ctx, "proxy");
   const char *start = proxy != NULL ? strstr (proxy, "://") : NULL;
-  char *scheme = NULL;
+  char *scheme = NULL, *host = NULL, *password = NULL;
   CURLU *url;
   gboolean good;
 
@@ -152,7 +152,12 @@ check_proxy (EvbusContext  *ctx,
   good = strchr (start + strcspn (start, "/?#"), '@') == NULL &&
          curl_url_set (url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK &&
          curl_url_get (url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && g_strv_contains (schemes, scheme);
+  if (good && !g_str_equal (scheme, "https") && curl_url_get (url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+      curl_url_get (url, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK)
+    evbus_context_warn_unencrypted (ctx, host);
   curl_free (scheme);
+  curl_free (host);
+  curl_free (password);
   curl_url_cleanup (url);
   if (good)
     return TRUE;
@@ -187,6 +192,18 @@ check_batch (HttpOptions  *self,
   return FALSE;
 }
 
+/* That the names of the profile's headers are those of secrets. */
+static gboolean
+has_secret_header (HttpOptions *self)
+{
+  static const char * const names[] = { "Authorization", "Cookie", "X-Api-Key", "Api-Key", "X-Auth-Token" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    if (http_options_has_name (self, names[i]))
+      return TRUE;
+  return FALSE;
+}
+
 static gboolean
 check_authorization (HttpOptions   *self,
                      EvbusContext  *ctx,
@@ -208,8 +225,10 @@ check_authorization (HttpOptions   *self,
                            "'authorization.bearer' has a control character");
       return FALSE;
     }
-  if (!self->tls && (password != NULL || bearer != NULL || http_options_has_name (self, "Authorization")))
+  if (!self->tls && (password != NULL || bearer != NULL || has_secret_header (self)))
     evbus_context_warn_unencrypted (ctx, self->host);
+  if (self->tls && !evbus_context_get_boolean (ctx, "tls.verify"))
+    evbus_context_warn_unverified (ctx, self->host);
   return TRUE;
 }
 

@@ -398,18 +398,28 @@ kafka_properties_new (EvbusContext  *ctx,
   return NULL;
 }
 
+static gboolean
+is_text (rd_kafka_conf_t *conf,
+         const char      *property,
+         const char      *text)
+{
+  g_autofree char *value = kafka_properties_get (conf, property);
+
+  return value != NULL && g_ascii_strcasecmp (value, text) == 0;
+}
+
 /* PLAIN sends the password as it is. */
 void
 kafka_properties_warn (rd_kafka_conf_t *conf,
                        EvbusContext    *ctx)
 {
-  g_autofree char *protocol = kafka_properties_get (conf, "security.protocol");
-  g_autofree char *mechanism = kafka_properties_get (conf, "sasl.mechanism");
+  gboolean unencrypted = is_text (conf, "security.protocol", "sasl_plaintext") && is_text (conf, "sasl.mechanism", "PLAIN");
+  gboolean tls = is_text (conf, "security.protocol", "ssl") || is_text (conf, "security.protocol", "sasl_ssl");
+  gboolean unverified = tls && (is_text (conf, "enable.ssl.certificate.verification", "false") ||
+                                is_text (conf, "ssl.endpoint.identification.algorithm", "none"));
   g_autofree char *servers = kafka_properties_get (conf, "bootstrap.servers");
   g_auto(GStrv) hosts = g_strsplit (servers, ",", -1);
 
-  if (g_ascii_strcasecmp (protocol, "sasl_plaintext") != 0 || g_ascii_strcasecmp (mechanism, "PLAIN") != 0)
-    return;
   for (guint i = 0; hosts[i] != NULL; i++)
     {
       char *host = g_strstrip (hosts[i]);
@@ -417,6 +427,9 @@ kafka_properties_warn (rd_kafka_conf_t *conf,
 
       if (colon != NULL)
         *colon = '\0';
-      evbus_context_warn_unencrypted (ctx, host);
+      if (unencrypted)
+        evbus_context_warn_unencrypted (ctx, host);
+      if (unverified)
+        evbus_context_warn_unverified (ctx, host);
     }
 }

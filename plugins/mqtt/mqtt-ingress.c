@@ -50,6 +50,8 @@ mqtt_ingress_open (EvbusIngress  *ingress,
     return FALSE;
   if (self->options->password != NULL && !self->options->tls)
     evbus_context_warn_unencrypted (ctx, self->options->host);
+  if (self->options->tls && !self->options->verify)
+    evbus_context_warn_unverified (ctx, self->options->host);
   self->link = mqtt_connect (self->options, cancellable, error);
   return self->link != NULL;
 }

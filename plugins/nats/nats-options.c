@@ -165,6 +165,8 @@ nats_options_new (EvbusContext      *ctx,
   natsOptions *options = NULL;
   natsStatus status = natsOptions_Create (&options);
 
+  if (server->tls && !evbus_context_get_boolean (ctx, "tls.verify"))
+    evbus_context_warn_unverified (ctx, server->host);
   if (status == NATS_OK)
     status = apply_connection (ctx, server, options);
   if (status != NATS_OK)

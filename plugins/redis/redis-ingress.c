@@ -157,6 +157,8 @@ redis_ingress_open (EvbusIngress  *ingress,
   self->options = redis_options_new (ctx);
   if (evbus_context_get_string (ctx, "password") != NULL && !self->options->tls)
     evbus_context_warn_unencrypted (ctx, self->options->unix_socket != NULL ? "" : self->options->host);
+  if (self->options->tls && !self->options->verify)
+    evbus_context_warn_unverified (ctx, self->options->host);
 
   return connect_to_server (self, ctx, cancellable, error);
 }

@@ -359,6 +359,23 @@ test_unencrypted (void)
     }
 }
 
+/* Each of the two warnings is said once. */
+static void
+test_unverified (void)
+{
+  g_autoptr(EvbusContext) ctx = make_context ("pika", "{'connection': <{'password': <'hunter2'>}>}", NULL);
+
+  evbus_context_warn_unverified (ctx, "127.0.0.1");
+  g_assert_cmpstr (last_warning->str, ==, "");
+  evbus_context_warn_unencrypted (ctx, "10.0.0.1");
+  evbus_context_warn_unverified (ctx, "10.0.0.1");
+  g_assert_cmpstr (last_warning->str, ==, "amqp profile 'orders-*': nothing proves that it is 10.0.0.1 at the other end of "
+                                          "TLS: its certificate is not verified");
+  g_string_truncate (last_warning, 0);
+  evbus_context_warn_unverified (ctx, "10.0.0.2");
+  g_assert_cmpstr (last_warning->str, ==, "");
+}
+
 int
 main (int   argc,
       char *argv[])
@@ -387,6 +404,7 @@ main (int   argc,
   g_test_add_func ("/context/route", test_route);
   g_test_add_func ("/context/tls", test_tls);
   g_test_add_func ("/context/unencrypted", test_unencrypted);
+  g_test_add_func ("/context/unverified", test_unverified);
 
   status = g_test_run ();
   g_string_free (last_warning, TRUE);

@@ -326,15 +326,26 @@ def test_a_batch_that_takes_longer_than_a_publish(trial, fake):
 
 def test_a_proxy(trial, fake, adaptor):
     proxy = fake(lambda request: page(204 if request.headers.get('proxy-authorization') else 407))
-    place = f'127.0.0.1:{proxy.port}'
+    place = f'0.0.0.0:{proxy.port}'
     trial.start({'url': 'http://nowhere.example/x', 'proxy': f'http://{place}'})
     trial.put(3)
     assert '407' in trial.wait_state('broken')
+    assert 'unencrypted' not in trial.daemon.log()
     trial.reconfigure({'url': 'http://nowhere.example/x', 'proxy': adaptor.secret(f'http://me:hunter2@{place}')})
     trial.wait_delivered()
     assert proxy.requests[-1].path == 'http://nowhere.example/x'
     assert proxy.requests[-1].headers['proxy-authorization'] == 'Basic ' + base64.b64encode(b'me:hunter2').decode()
     assert 'hunter2' not in trial.daemon.log()
+    trial.daemon.wait_log('the password goes to 0.0.0.0 unencrypted')
+
+
+def test_a_key_in_a_header_is_warned_of(trial, fake, adaptor):
+    server = fake(lambda request: page(204))
+    trial.start({'url': f'http://0.0.0.0:{server.port}/', 'headers': {'x-api-key': adaptor.secret('hunter2')}})
+    trial.put(1)
+    trial.wait_delivered()
+    assert server.requests[0].headers['x-api-key'] == 'hunter2'
+    trial.daemon.wait_log('the password goes to 0.0.0.0 unencrypted')
 
 
 def test_a_proxy_that_repeats_its_password(trial, fake, adaptor):
