@@ -11,7 +11,21 @@
 #include "amqp-errors.h"
 #include "amqp-tls.h"
 
+/* So many threads may look for a server at a time, those that nobody waits for counted in. */
+#define MAX_OPENING 64
+
+static int n_opening;   /* atomic */
+
+/* Looking up a name and the handshake of TLS cannot be broken off. They have a
+ * thread, which is left to its timeout when nobody waits for it any more. It is none of GLib's
+ * pool: that has few, which dead servers would keep from everybody. */
 typedef struct {
+  gatomicrefcount          ref_count;
+  GMutex                   lock;
+  GCond                    changed;
+  gboolean                 done;      /* lock */
+
+  /* The thread's until it is done, then the route's. */
   amqp_connection_state_t  state;     /* NULL once it is the link's */
   amqp_socket_t           *socket;
   char                    *host;
@@ -19,53 +33,105 @@ typedef struct {
   struct timeval           timeout;
   gboolean                 tls;
   gboolean                 refused;   /* the client's certificate */
+  int                      status;
 } Opening;
 
 static void
-opening_free (gpointer data)
+opening_unref (Opening *self)
 {
-  Opening *self = data;
-
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
   g_clear_pointer (&self->state, amqp_destroy_connection);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->changed);
   g_free (self->host);
   g_free (self);
 }
 
-static void
-open_socket (GTask        *task,
-             gpointer      source,
-             gpointer      data,
-             GCancellable *cancellable)
+static gpointer
+open_socket (gpointer data)
 {
-  Opening *opening = data;
-  int status = amqp_socket_open_noblock (opening->socket, opening->host, opening->port, &opening->timeout);
+  Opening *self = data;
 
-  opening->refused = status != AMQP_STATUS_OK && opening->tls && amqp_tls_certificate_refused (opening->state);
-  g_task_return_int (task, status);
+  self->status = amqp_socket_open_noblock (self->socket, self->host, self->port, &self->timeout);
+  self->refused = self->status != AMQP_STATUS_OK && self->tls && amqp_tls_certificate_refused (self->state);
+  g_mutex_lock (&self->lock);
+  self->done = TRUE;
+  g_cond_signal (&self->changed);
+  g_mutex_unlock (&self->lock);
+  g_atomic_int_add (&n_opening, -1);
+  opening_unref (self);
+  return NULL;
 }
 
-/* Looking up a name and the handshake of TLS cannot be broken off. They have a
- * thread, which is left to its timeout when nobody waits for it any more. */
+static void
+on_cancelled (GCancellable *cancellable,
+              Opening      *self)
+{
+  g_mutex_lock (&self->lock);
+  g_cond_signal (&self->changed);
+  g_mutex_unlock (&self->lock);
+}
+
+/* FALSE: it was cancelled. */
+static gboolean
+wait_until_done (Opening      *self,
+                 GCancellable *cancellable)
+{
+  gulong handler = cancellable != NULL ? g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self, NULL) : 0;
+  gboolean done;
+
+  g_mutex_lock (&self->lock);
+  while (!self->done && !g_cancellable_is_cancelled (cancellable))
+    g_cond_wait (&self->changed, &self->lock);
+  done = self->done;
+  g_mutex_unlock (&self->lock);
+
+  g_cancellable_disconnect (cancellable, handler);
+  return done;
+}
+
+static GThread *
+start_thread (Opening  *self,
+              GError  **error)
+{
+  g_autoptr(GError) local_error = NULL;
+  GThread *thread = NULL;
+
+  if (g_atomic_int_add (&n_opening, 1) < MAX_OPENING)
+    {
+      g_atomic_ref_count_inc (&self->ref_count);
+      thread = g_thread_try_new ("amqp-open", open_socket, self, &local_error);
+      if (thread != NULL)
+        return thread;
+      opening_unref (self);
+    }
+  g_atomic_int_add (&n_opening, -1);
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s:%d: %s", self->host, self->port,
+               local_error != NULL ? local_error->message : "too many connections wait for an answer already");
+  return NULL;
+}
+
 static gboolean
 open_socket_in_thread (AmqpLink       *self,
                        Opening        *opening,
                        GCancellable   *cancellable,
                        GError        **error)
 {
-  g_autoptr(GTask) task = g_task_new (NULL, cancellable, NULL, NULL);
-  g_autoptr(GError) local_error = NULL;
-  int status;
+  GThread *thread = start_thread (opening, error);
 
-  g_task_set_task_data (task, opening, opening_free);
-  g_task_set_return_on_cancel (task, TRUE);
-  g_task_run_in_thread_sync (task, open_socket);
-  status = g_task_propagate_int (task, &local_error);
-  if (local_error != NULL)
-    return amqp_link_set_cancelled (self, error);
+  if (thread == NULL)
+    return FALSE;
+  if (!wait_until_done (opening, cancellable))
+    {
+      g_thread_unref (thread);
+      return amqp_link_set_cancelled (self, error);
+    }
+  g_thread_join (thread);
   if (opening->refused)
     return amqp_errors_set_refused (self->options, error);
-  if (status != AMQP_STATUS_OK)
-    return amqp_errors_set_status (self->options, status, error);
+  if (opening->status != AMQP_STATUS_OK)
+    return amqp_errors_set_status (self->options, opening->status, error);
 
   self->state = g_steal_pointer (&opening->state);
   self->fd = amqp_get_sockfd (self->state);
@@ -85,7 +151,11 @@ amqp_login_connect (AmqpLink      *self,
 {
   struct timeval timeout = to_timeval (self->options->timeout);
   Opening *opening = g_new0 (Opening, 1);
+  gboolean done = FALSE;
 
+  g_atomic_ref_count_init (&opening->ref_count);
+  g_mutex_init (&opening->lock);
+  g_cond_init (&opening->changed);
   opening->state = amqp_new_connection ();
   opening->host = g_strdup (self->options->host);
   opening->port = self->options->port;
@@ -95,12 +165,10 @@ amqp_login_connect (AmqpLink      *self,
   amqp_set_rpc_timeout (opening->state, &timeout);
   opening->socket = self->options->tls ? amqp_tls_socket_new (self->options, opening->state, error)
                                        : amqp_tcp_socket_new (opening->state);
-  if (opening->socket == NULL)
-    {
-      opening_free (opening);
-      return FALSE;
-    }
-  return open_socket_in_thread (self, opening, cancellable, error);
+  if (opening->socket != NULL)
+    done = open_socket_in_thread (self, opening, cancellable, error);
+  opening_unref (opening);
+  return done;
 }
 
 static void
