@@ -79,9 +79,11 @@ class Trial:
             (ids,) = self.client.call('PutMany', '(a(svs))', [('order.created', variant, 'default') for variant, _ in bodies])
             self.sent += zip(ids, (data for _, data in bodies))
 
-    def put_bytes(self, data, content_type='application/octet-stream', key='order.created', **attributes):
+    def put_bytes(self, data, content_type='application/octet-stream', key='order.created', event_id=None, **attributes):
         """Puts bytes as they are; returns the id."""
         options = {'content-type': GLib.Variant('s', content_type)}
+        if event_id is not None:
+            options['id'] = GLib.Variant('s', event_id)
         if attributes:
             options['attributes'] = GLib.Variant('a{ss}', attributes)
         (event_id,) = self.client.call('PutWithOptions', '(svsa{sv})', key, GLib.Variant.new_from_bytes(
