@@ -128,6 +128,20 @@ time_without_limit (const char *pattern,
   return g_get_monotonic_time () - begin;
 }
 
+static gint64
+time_to_fail (EvbusMatcher *matcher,
+              const char   *name)
+{
+  g_autoptr(GError) error = NULL;
+  gboolean matches = TRUE;
+  gint64 begin = g_get_monotonic_time ();
+
+  g_assert_false (evbus_matcher_match (matcher, name, &matches, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_MATCH);
+  g_test_message ("%s", error->message);
+  return g_get_monotonic_time () - begin;
+}
+
 /* A pattern that explodes ends soon, and with an error: never as "no match". */
 static void
 test_explosion (void)
@@ -139,18 +153,14 @@ test_explosion (void)
   for (guint i = 0; i < G_N_ELEMENTS (patterns); i++)
     {
       g_autoptr(EvbusMatcher) matcher = evbus_matcher_new ("regex", patterns[i], NULL);
-      g_autoptr(GError) error = NULL;
-      gboolean matches = TRUE;
-      gint64 begin = g_get_monotonic_time ();
-      gint64 taken;
+      gint64 taken = time_to_fail (matcher, bang);
 
-      g_assert_false (evbus_matcher_match (matcher, bang, &matches, &error));
-      g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_MATCH);
-      taken = g_get_monotonic_time () - begin;
+      /* The shortest: others have the processor in between. */
+      for (guint j = 0; j < 20; j++)
+        taken = MIN (taken, time_to_fail (matcher, bang));
       /* About 0.1 ms; PCRE2's own limit is reached after 500 times as many steps. */
       if (i == 0)
         g_assert_cmpint (taken * 10, <, time_without_limit (patterns[i], bang));
-      g_test_message ("%s", error->message);
     }
 }
 

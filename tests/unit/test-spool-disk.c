@@ -259,7 +259,7 @@ test_log_with_readers (Fixture       *fixture,
   spool_test_put (fixture->spool, &route, 1, 0, 999, NULL);
   reading = g_thread_new ("reader", read_on, &reader);
   looking = g_thread_new ("looker", look_on, &looker);
-  for (guint i = 1; i <= 100; i++)
+  for (guint i = 1; i <= 60; i++)
     {
       spool_test_append (fixture->spool, &route, 1, 1000 * i, 1000 * i + 999, 1500, NULL);
       g_assert_true (evbus_spool_commit (fixture->spool, NULL));
@@ -280,7 +280,7 @@ static void
 commit_megabyte (Fixture         *fixture,
                  EvbusSpoolRoute *route)
 {
-  spool_test_append (fixture->spool, &route, 1, 0, 699, 1500, NULL);
+  spool_test_append (fixture->spool, &route, 1, 0, 99, 10000, NULL);
   g_assert_true (evbus_spool_commit (fixture->spool, NULL));
 }
 
