@@ -152,7 +152,7 @@ evbus_spool_expire_oldest (EvbusSpool      *self,
           EvbusRecordInfo info;
           gboolean sound = record != NULL && evbus_record_check (record, size, &info) > 0;
 
-          /* One that is damaged is of no age: it goes with a later one that does. */
+          /* One that is damaged is of no age: it goes with a later one that goes. */
           if (!over && !sound)
             {
               n_damaged++;

@@ -92,8 +92,9 @@ wait_until_done (Opening      *self,
 }
 
 static GThread *
-start_thread (Opening  *self,
-              GError  **error)
+start_thread (AmqpLink  *link,
+              Opening   *self,
+              GError   **error)
 {
   g_autoptr(GError) local_error = NULL;
   GThread *thread = NULL;
@@ -107,7 +108,7 @@ start_thread (Opening  *self,
       opening_unref (self);
     }
   g_atomic_int_add (&n_opening, -1);
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s:%d: %s", self->host, self->port,
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", link->options->name,
                local_error != NULL ? local_error->message : "too many connections wait for an answer already");
   return NULL;
 }
@@ -118,7 +119,7 @@ open_socket_in_thread (AmqpLink       *self,
                        GCancellable   *cancellable,
                        GError        **error)
 {
-  GThread *thread = start_thread (opening, error);
+  GThread *thread = start_thread (self, opening, error);
 
   if (thread == NULL)
     return FALSE;

@@ -408,7 +408,8 @@ is_text (rd_kafka_conf_t *conf,
   return value != NULL && g_ascii_strcasecmp (value, text) == 0;
 }
 
-/* PLAIN sends the password as it is. */
+/* PLAIN sends the password as it is. A certificate, or a name in it, that is not verified can be
+ * anybody's. */
 void
 kafka_properties_warn (rd_kafka_conf_t *conf,
                        EvbusContext    *ctx)

@@ -294,6 +294,7 @@ test_log_with_an_outsider (Fixture       *fixture,
   const int bound = EVBUS_SPOOL_WAL_BYTES / 4096;
   sqlite3 *db;
 
+  n_warnings = 0;
   commit_megabyte (fixture, route);
   g_assert_cmpint (sqlite3_open_v2 (path, &db, SQLITE_OPEN_READONLY, NULL), ==, SQLITE_OK);
   g_assert_cmpint (sqlite3_exec (db, "BEGIN; SELECT count (*) FROM event", NULL, NULL, NULL), ==, SQLITE_OK);
