@@ -86,6 +86,40 @@ check_writable (EvbusSql  *sql,
   return FALSE;
 }
 
+/* What SQLite does not take although it could read it, a format that it does not know or a
+ * table that is not there, is no error of the disk. */
+static void
+note_logic_error (EvbusSql *sql)
+{
+  sql->damaged |= sqlite3_errcode (sql->db) == SQLITE_ERROR;
+}
+
+static gboolean
+set_up_writer (EvbusSql  *sql,
+               GError   **error)
+{
+  if (evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error))
+    return TRUE;
+  note_logic_error (sql);
+  return FALSE;
+}
+
+/* A flipped bit in the definition of a table is found here, and not by the first event. */
+static gboolean
+prepare_statements (EvbusSql  *sql,
+                    GError   **error)
+{
+  for (guint i = 0; i < EVBUS_SQL_N; i++)
+    {
+      if (evbus_sql_get (sql, i, error) == NULL)
+        {
+          note_logic_error (sql);
+          return FALSE;
+        }
+    }
+  return TRUE;
+}
+
 static gboolean
 probe_tables (EvbusSql  *sql,
               GError   **error)
@@ -96,8 +130,7 @@ probe_tables (EvbusSql  *sql,
     {
       if (!evbus_sql_number (sql, probes[i], &rows, error))
         {
-          /* A table that is not there is no error of the disk. */
-          sql->damaged |= sqlite3_errcode (sql->db) == SQLITE_ERROR;
+          note_logic_error (sql);
           return FALSE;
         }
     }
@@ -138,7 +171,7 @@ evbus_spool_schema_check (const char  *path,
       return FALSE;
     }
 
-  if (application != APPLICATION_ID && (application != 0 || *version != 0))
+  if (application == APPLICATION_ID ? *version < 1 : application != 0 || *version != 0)
     *damaged = TRUE;
   else if (application == 0)
     *damaged = evbus_sql_number (sql, "SELECT 1 FROM sqlite_schema LIMIT 1", version, NULL);
@@ -196,8 +229,8 @@ evbus_spool_schema_open (const char           *path,
   if (version == 0)
     done = create_tables (sql, error);
   else
-    done = evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error) && probe_tables (sql, error) &&
-           (version == FORMAT_VERSION || migrate (sql, version, damaged, error));
+    done = set_up_writer (sql, error) && probe_tables (sql, error) &&
+           (version == FORMAT_VERSION || migrate (sql, version, damaged, error)) && prepare_statements (sql, error);
   if (!done)
     {
       *damaged |= sql->damaged;

@@ -10,6 +10,7 @@
 
 #define N_EVENTS 2000
 #define N_DEAD 20
+#define VERSION_AT 60   /* user_version: https://www.sqlite.org/fileformat.html#the_database_header */
 #define LARGE 500   /* every so many, an event of several pages */
 
 /* A spool of two routes, as bytes of its files: closed, or as a crash leaves it. */
@@ -217,6 +218,42 @@ test_truncated_wal (void)
   image_clear (&image);
 }
 
+/* Of the first page: what SQLite reads before anything else. */
+static void
+test_flipped_header (void)
+{
+  static const struct {
+    const char *text;   /* the byte is at its start, or, with NULL, */
+    gsize       at;
+    guint8      bit;
+  } flips[] = {
+    { NULL, 16, 0x01 },                      /* size of a page */
+    { NULL, 18, 0x04 },                      /* version for writing */
+    { NULL, 47, 0x08 },                      /* format of the schema */
+    { NULL, VERSION_AT, 0x80 },              /* our format, less than none */
+    { NULL, VERSION_AT + 3, 0x02 },          /* and none */
+    { NULL, 68, 0x01 },                      /* the application */
+    { "CREATE TABLE event", 0, 0x01 },
+    { "position INTEGER", 0, 0x01 },         /* a column that is written, and never read by name */
+    { "UNIQUE, orphan", 0, 0x01 },
+    { "dead_by_route ON", 0, 0x20 },
+    { "route_id, number)", 0, 0x01 },
+  };
+  Image image = { 0 };
+
+  make_image (&image, TRUE);
+  for (guint i = 0; i < G_N_ELEMENTS (flips); i++)
+    {
+      char *byte = flips[i].text == NULL ? image.db + flips[i].at
+                                         : memmem (image.db, 4096, flips[i].text, strlen (flips[i].text));
+
+      *byte ^= flips[i].bit;
+      g_assert_cmpuint (open_damaged (image.db, image.db_size, NULL, 0), >=, N_EVENTS - N_DEAD + 2);
+      *byte ^= flips[i].bit;
+    }
+  image_clear (&image);
+}
+
 static void
 test_flipped (gconstpointer data)
 {
@@ -232,6 +269,9 @@ test_flipped (gconstpointer data)
       char bit = (char) (1 << g_test_rand_int_range (0, 8));
       guint n;
 
+      /* It may be of a newer evbus then, and is left alone. */
+      if (closed && at >= VERSION_AT && at < VERSION_AT + 4)
+        continue;
       bytes[at] ^= bit;
       n = open_damaged (image.db, image.db_size, image.wal, image.wal_size);
       /* At most the record is lost in which the bit is; those that were settled come
@@ -407,6 +447,7 @@ main (int    argc,
   g_test_add_func ("/spool/damage/none", test_intact);
   g_test_add_func ("/spool/damage/truncated", test_truncated);
   g_test_add_func ("/spool/damage/truncated-wal", test_truncated_wal);
+  g_test_add_func ("/spool/damage/flipped-header", test_flipped_header);
   g_test_add_data_func ("/spool/damage/flipped", "closed", test_flipped);
   g_test_add_data_func ("/spool/damage/flipped-wal", NULL, test_flipped);
   g_test_add_func ("/spool/damage/wrong-keys", test_wrong_keys);
