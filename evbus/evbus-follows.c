@@ -232,7 +232,7 @@ evbus_follows_tell (EvbusFollows *self,
 static gboolean
 is_failure (const EvbusFollowed *route)
 {
-  return route->settled && route->fate != EVBUS_FATE_DELIVERED && route->fate != EVBUS_FATE_SETTLED;
+  return route->settled && route->fate != EVBUS_FATE_DELIVERED;
 }
 
 static const EvbusFollowed *
@@ -255,6 +255,7 @@ new_undelivered (EvbusFollow         *follow,
     [EVBUS_FATE_DEAD] = "is dead",
     [EVBUS_FATE_EXPIRED] = "expired",
     [EVBUS_FATE_DROPPED] = "was dropped",
+    [EVBUS_FATE_SETTLED] = "was settled before anybody waited for it",
   };
 
   return g_error_new (EVBUS_ERROR, EVBUS_ERROR_UNDELIVERED, "event '%s' %s at route %s: %s", follow->id,

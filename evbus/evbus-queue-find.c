@@ -8,6 +8,7 @@
 #include "evbus-admission-private.h"
 
 #include "evbus-claim-private.h"
+#include "evbus-error.h"
 
 static EvbusPut *
 next_put (EvbusQueue *self)
@@ -47,11 +48,28 @@ follow_found_locked (EvbusQueue *self,
   return follow;
 }
 
+/* No route is left to ask. */
+static void
+end_unfollowed_locked (EvbusQueue *self,
+                       EvbusPut   *put,
+                       gboolean    delivered)
+{
+  if (put->follower != NULL)
+    evbus_follows_tell (&self->follows, put->follower, put->result,
+                        delivered ? EVBUS_FATE_DELIVERED : EVBUS_FATE_SETTLED);
+  if (put->to_be_delivered && !delivered)
+    put->refusal = g_error_new (EVBUS_ERROR, EVBUS_ERROR_UNDELIVERED,
+                                "event '%s' was put before, and no route has it any more: some events were lost or are "
+                                "dead, and whether it is one of them is not known; see evbusctl dead and the ledgers",
+                                (const char *) put->result);
+}
+
 /* Joins as if all routes had it still: what they settle from now on is heard of. */
 static void
 join_locked (EvbusQueue *self,
              EvbusPut   *put,
-             GPtrArray  *routes)
+             GPtrArray  *routes,
+             gboolean    delivered)
 {
   EvbusFollow *follow = put->refusal == NULL ? follow_found_locked (self, put, routes) : NULL;
 
@@ -60,8 +78,8 @@ join_locked (EvbusQueue *self,
       evbus_put_unref (put);
       return;
     }
-  if (put->refusal == NULL && follow == NULL && put->follower != NULL)
-    evbus_follows_tell (&self->follows, put->follower, put->result, EVBUS_FATE_SETTLED);
+  if (put->refusal == NULL && follow == NULL)
+    end_unfollowed_locked (self, put, delivered);
   put->state = EVBUS_PUT_DONE;
   g_queue_push_tail (&self->follows.answers, put);
 }
@@ -69,13 +87,14 @@ join_locked (EvbusQueue *self,
 static void
 join (EvbusQueue *self,
       EvbusPut   *put,
-      GPtrArray  *routes)
+      GPtrArray  *routes,
+      gboolean    delivered)
 {
   GQueue answers;
 
   evbus_queue_lock (self);
   if (put->state != EVBUS_PUT_DONE)
-    join_locked (self, put, routes);
+    join_locked (self, put, routes, delivered);
   else
     evbus_put_unref (put);
   answers = evbus_follows_steal_answers (&self->follows);
@@ -114,14 +133,15 @@ look_up (EvbusQueue *self,
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
   g_autofree char *id = g_strdup (put->result);
   gint64 seq = put->seq;
+  gboolean delivered;
   GError *error = NULL;
 
-  if (!evbus_spool_find_routes (spool, seq, routes, &error))
+  if (!evbus_spool_find_routes (spool, seq, routes, &delivered, &error))
     {
       g_ptr_array_set_size (routes, 0);
       put->refusal = error;
     }
-  join (self, put, routes);
+  join (self, put, routes, delivered);
 
   for (guint i = 0; i < routes->len; i++)
     {

@@ -62,24 +62,29 @@ is_dying (EvbusSpool       *self,
 }
 
 /* The id of the route that gave the event up, of @route if it is not NULL; 0: none of
- * the newest dead letters is it. */
+ * the newest dead letters is it. @all: (out): whether there are no others. */
 static gint64
 find_dead (EvbusSpool       *self,
            EvbusSpoolRoute  *route,
            gint64            seq,
+           gboolean         *all,
            char            **reason)
 {
   sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_NEWEST_DEAD, NULL);
+  guint n = 0;
   gsize weight = 0;
+  int row = -1;
 
+  *all = FALSE;
   if (rows == NULL)
     return 0;
   sqlite3_bind_int64 (rows, 1, EVBUS_SPOOL_STEP_LETTERS);
-  while (weight < EVBUS_SPOOL_STEP_BYTES && evbus_sql_step (self->sql, rows, NULL) > 0)
+  while (weight < EVBUS_SPOOL_STEP_BYTES && (row = evbus_sql_step (self->sql, rows, NULL)) > 0)
     {
       gint64 id = sqlite3_column_int64 (rows, 0);
       gsize size = sqlite3_column_bytes (rows, 1);
 
+      n++;
       weight += size;
       if ((route == NULL || id == route->id) && is_death (sqlite3_column_blob (rows, 1), size, seq, reason))
         {
@@ -88,19 +93,49 @@ find_dead (EvbusSpool       *self,
         }
     }
   sqlite3_reset (rows);
+  *all = row == 0 && n < EVBUS_SPOOL_STEP_LETTERS;
   return 0;
+}
+
+static gboolean
+has_lost (const EvbusSpoolRoute *route)
+{
+  return route->now.ledger.expired > 0 || route->now.ledger.dropped > 0;
+}
+
+/* The route of the dead letter. Without one the event was delivered for certain, if that
+ * became of all events. */
+static void
+find_dead_route (EvbusSpool *self,
+                 gint64      seq,
+                 GPtrArray  *routes,
+                 gboolean   *delivered)
+{
+  g_autofree char *reason = NULL;
+  gint64 id = find_dead (self, NULL, seq, delivered, &reason);
+  EvbusSpoolRoute *route;
+
+  g_mutex_lock (&self->lock);
+  route = id != 0 ? evbus_spool_find_route (self, id) : NULL;
+  for (guint i = 0; i < self->routes->len; i++)
+    *delivered &= !has_lost (self->routes->pdata[i]);
+  g_mutex_unlock (&self->lock);
+
+  if (route != NULL)
+    g_ptr_array_add (routes, route);
 }
 
 gboolean
 evbus_spool_find_routes (EvbusSpool  *self,
                          gint64       seq,
                          GPtrArray   *routes,
+                         gboolean    *delivered,
                          GError     **error)
 {
-  g_autofree char *reason = NULL;
   GHashTableIter iter;
   EvbusSpoolSet *set;
 
+  *delivered = FALSE;
   g_hash_table_iter_init (&iter, self->sets_by_id);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
     {
@@ -114,16 +149,7 @@ evbus_spool_find_routes (EvbusSpool  *self,
 
   /* All have settled it; it may be dead at one of them. */
   if (routes->len == 0)
-    {
-      gint64 id = find_dead (self, NULL, seq, &reason);
-      EvbusSpoolRoute *route;
-
-      g_mutex_lock (&self->lock);
-      route = id != 0 ? evbus_spool_find_route (self, id) : NULL;
-      g_mutex_unlock (&self->lock);
-      if (route != NULL)
-        g_ptr_array_add (routes, route);
-    }
+    find_dead_route (self, seq, routes, delivered);
   return TRUE;
 }
 
@@ -148,19 +174,22 @@ evbus_spool_find_fate (EvbusSpool       *self,
                        EvbusFate        *fate,
                        char            **reason)
 {
-  gboolean needed, skipped;
+  gboolean needed, skipped, lost, all = FALSE;
 
   *reason = NULL;
   g_mutex_lock (&self->lock);
   needed = evbus_spool_cursor_needs (&route->now, seq);
   skipped = is_skipped (&route->now, seq);
+  lost = has_lost (route);
   g_mutex_unlock (&self->lock);
   if (needed)
     return FALSE;
 
-  if (is_dying (self, route, seq, reason) || find_dead (self, route, seq, reason) != 0)
+  if (is_dying (self, route, seq, reason) || find_dead (self, route, seq, &all, reason) != 0)
     *fate = EVBUS_FATE_DEAD;
+  else if (skipped)
+    *fate = EVBUS_FATE_EXPIRED;
   else
-    *fate = skipped ? EVBUS_FATE_EXPIRED : EVBUS_FATE_SETTLED;
+    *fate = all && !lost ? EVBUS_FATE_DELIVERED : EVBUS_FATE_SETTLED;
   return TRUE;
 }

@@ -186,10 +186,12 @@ GPtrArray   *evbus_spool_load_known_ids (EvbusSpool     *self,
                                         GArray          *seqs);
 
 /* evbus-spool-find.c. Writer, outside of a transaction. The routes (EvbusSpoolRoute) for
- * which event @seq was stored, as far as that can be told still. FALSE: error. */
+ * which event @seq was stored, as far as that can be told still. @delivered: (out): there
+ * is none, and all have delivered it for certain. FALSE: error. */
 gboolean     evbus_spool_find_routes    (EvbusSpool      *self,
                                          gint64           seq,
                                          GPtrArray       *routes,
+                                         gboolean        *delivered,
                                          GError         **error);
 /* What became of it at one of them. FALSE: the route has it still. @reason: (out)
  * (transfer full) (nullable). */

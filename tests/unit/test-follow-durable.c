@@ -72,7 +72,7 @@ test_stop (Fixture       *fixture,
   g_ptr_array_set_size (fixture->told, 0);
   follow_begin (fixture, data);
   follow_put (fixture, "ab", WAITS, NULL, &result);
-  evbus_test_wait_until (follow_was_told (fixture, "me: mine hook '*b' settled () 1"));
+  evbus_test_wait_until (follow_was_told (fixture, "me: mine hook '*b' delivered () 1"));
   follow_assert_waits (&result);
   evbus_test_hook_release (fixture->a);
   follow_assert_delivered (fixture, &result, "mine");
@@ -117,6 +117,52 @@ test_delivered_before (Fixture       *fixture,
   follow_assert_delivered (fixture, &result, "mine");
   evbus_test_wait_until (fixture->told->len >= 1);
   evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=2");
+}
+
+/* It is written soon. */
+static void
+drop_one_letter (Fixture *fixture)
+{
+  guint64 n = 0;
+
+  while (n == 0)
+    {
+      g_autoptr(GAsyncResult) dropped = NULL;
+      g_autoptr(GError) error = NULL;
+
+      evbus_broker_drop_dead_async (fixture->broker, "hook 'a*'", NULL, 0, NULL, NULL, NULL, NULL,
+                                    evbus_test_store_result, &dropped);
+      evbus_test_wait_until (dropped != NULL);
+      evbus_broker_drop_dead_finish (fixture->broker, dropped, &n, &error);
+      g_assert_no_error (error);
+    }
+  g_assert_cmpuint (n, ==, 1);
+}
+
+/* Delivered or not, where an event was lost before: nobody claims what is not known. */
+static void
+test_lost_before (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  g_autoptr(GAsyncResult) result = NULL;
+
+  g_atomic_int_set (&fixture->poison, TRUE);
+  follow_put (fixture, "a", "{'id': <'mine'>}", NULL, &result);
+  follow_assert_delivered (fixture, &result, "mine");
+  evbus_test_wait_ledger (fixture->broker, "dead=1");
+  g_atomic_int_set (&fixture->poison, FALSE);
+  follow_put (fixture, "a", "{'id': <'yours'>}", NULL, &result);
+  follow_assert_delivered (fixture, &result, "yours");
+  evbus_test_wait_ledger (fixture->broker, "delivered=1");
+  drop_one_letter (fixture);
+  restart (fixture, data);
+  for (guint i = 0; i < 2; i++)
+    {
+      follow_put (fixture, "a", i == 0 ? WAITS : "{'id': <'yours'>, 'wait': <'delivered'>}", NULL, &result);
+      follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED, "whether it is one of them is not known");
+    }
+  evbus_test_wait_until (follow_was_told (fixture, "me: mine - settled () 0"));
+  evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
 }
 
 /* Dead, while nobody followed it: in an earlier life, or in this one. */
@@ -316,6 +362,7 @@ main (int    argc,
     { "/follow-durable/put-before-the-start", &plain, test_put_before_the_start },
     { "/follow-durable/delivered-before", &plain, test_delivered_before },
     { "/follow-durable/dead-before", &plain, test_dead_before },
+    { "/follow-durable/lost-before", &plain, test_lost_before },
     { "/follow-durable/orphan", &plain, test_orphan },
     { "/follow-durable/forgotten", &plain, test_forgotten },
     { "/follow-durable/expired", &small, test_expired },
