@@ -76,14 +76,14 @@ static void
 add_route (GVariantBuilder *builder,
            EvbusRoute      *route)
 {
-  g_autofree char *reason = evbus_route_dup_reason (route);
+  g_autofree char *reason = NULL;
+  EvbusRouteState state = evbusd_report_look (route, &reason);
 
   g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
   g_variant_builder_add (builder, "{sv}", "name", g_variant_new_string (evbus_route_get_name (route)));
   g_variant_builder_add (builder, "{sv}", "provider", g_variant_new_string (evbus_route_get_provider (route)));
   g_variant_builder_add (builder, "{sv}", "profile", g_variant_new_string (evbus_route_get_profile (route)));
-  g_variant_builder_add (builder, "{sv}", "state",
-                         g_variant_new_string (evbusd_report_state_name (evbus_route_get_state (route))));
+  g_variant_builder_add (builder, "{sv}", "state", g_variant_new_string (evbusd_report_state_name (state)));
   g_variant_builder_add (builder, "{sv}", "reason", g_variant_new_string (reason != NULL ? reason : ""));
   g_variant_builder_add (builder, "{sv}", "ledger", evbusd_routes_ledger (route));
   g_variant_builder_add (builder, "{sv}", "queued-bytes", g_variant_new_uint64 (evbus_route_get_queued_bytes (route)));

@@ -42,10 +42,11 @@ evbusd_routes_ledger (EvbusRoute *route)
 static void
 describe (Entry *entry)
 {
-  g_autofree char *reason = evbus_route_dup_reason (entry->route);
+  g_autofree char *reason = NULL;
+  EvbusRouteState state = evbusd_report_look (entry->route, &reason);
 
   g_object_set (entry->skeleton,
-                "state", evbusd_report_state_name (evbus_route_get_state (entry->route)),
+                "state", evbusd_report_state_name (state),
                 "reason", reason != NULL ? reason : "",
                 "ledger", evbusd_routes_ledger (entry->route),
                 "queued-bytes", evbus_route_get_queued_bytes (entry->route),

@@ -58,8 +58,8 @@ has_tried (EvbusRoute *route)
 static char *
 describe (EvbusRoute *route)
 {
-  g_autofree char *reason = evbus_route_dup_reason (route);
-  const char *state = evbusd_report_state_name (evbus_route_get_state (route));
+  g_autofree char *reason = NULL;
+  const char *state = evbusd_report_state_name (evbusd_report_look (route, &reason));
 
   if (!has_tried (route))
     return g_strdup_printf ("%s: it has not opened yet", evbus_route_get_name (route));

@@ -14,7 +14,7 @@ from proxy import CHUNK, Proxy
 def test_a_wrong_password_is_told_and_can_be_corrected(trial, adaptor):
     trial.start(adaptor.options(trial.destination, password=WRONG_PASSWORD))
     trial.put(10)
-    assert adaptor.wrong_password in trial.wait_state('broken')
+    trial.wait_state('broken', adaptor.wrong_password)
     trial.wait_ledger(accepted=10, delivered=0, queued=10, dead=0)
     trial.reconfigure(adaptor.options(trial.destination))
     trial.wait_delivered()

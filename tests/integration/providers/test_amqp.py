@@ -74,7 +74,7 @@ def test_an_exchange_is_declared(trial, adaptor):
 def test_an_address_of_the_profile_that_is_not_there(trial, adaptor, options):
     trial.start({**adaptor.options(trial.destination), **options})
     trial.put(5)
-    assert 'nowhere' in trial.wait_state('broken')
+    trial.wait_state('broken', 'nowhere')
     trial.wait_ledger(accepted=5, delivered=0, queued=5, dead=0)
     with adaptor.channel() as channel:
         if 'exchange' in options:
@@ -124,7 +124,7 @@ def test_a_queue_that_is_full(trial, adaptor):
         channel.queue_declare(queue, durable=True, arguments={'x-max-length': 5, 'x-overflow': 'reject-publish'})
     trial.start({**adaptor.options(queue)})
     trial.put(8)
-    assert 'could not keep' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'could not keep')
     trial.wait_ledger(accepted=8, dead=0)
     seen = {event.id for event in adaptor.read(queue)}
     ledger = trial.wait_ledger(accepted=8, delivered=8, dead=0, queued=0)
@@ -193,7 +193,7 @@ def test_a_key_with_a_password(trial, adaptor, certificates):
     del tls['keyfile_password']
     trial.reconfigure(options)
     trial.put(1)
-    assert "'connection.ssl_options.certfile'" in trial.wait_state('broken')
+    trial.wait_state('broken', "'connection.ssl_options.certfile'")
 
 
 @pytest.mark.parametrize('text, state', [('false', 'broken'), ('No', 'broken'), ('0', 'broken'), ('true', 'running')])
@@ -212,7 +212,7 @@ def test_a_file_that_is_not_there(trial, adaptor, option):
     options['connection']['ssl_options'][option] = '/nonexistent'
     trial.start(options)
     trial.put(1)
-    assert f"'connection.ssl_options.{option}': cannot use /nonexistent" in trial.wait_state('broken')
+    trial.wait_state('broken', f"'connection.ssl_options.{option}': cannot use /nonexistent")
 
 
 def test_a_missing_certificate_is_told_each_time(trial, adaptor):
@@ -221,7 +221,7 @@ def test_a_missing_certificate_is_told_each_time(trial, adaptor):
     options = adaptor.tls_options(trial.destination, client=False)
     options['connection']['port'] = proxy.port
     trial.start(options)
-    assert 'certificate' in trial.wait_state('broken')
+    trial.wait_state('broken', 'certificate')
     wait_for(lambda: proxy.connections >= 15, 'some tries')
     assert 'retrying' not in trial.daemon.log()
     trial.wait_ledger(accepted=0)
@@ -233,7 +233,7 @@ def test_tls_to_a_port_without_it(trial, adaptor):
     options['connection']['port'] = adaptor.port
     trial.start(options)
     trial.put(1)
-    assert 'the port must be one for TLS' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'the port must be one for TLS')
 
 
 def close_channel(code, text='SOMETHING'):

@@ -50,7 +50,7 @@ def test_a_server_that_is_not_there_yet_is_no_mistake(trial, adaptor, proxy):
     adaptor.kill()
     trial.start(adaptor.options(trial.destination, port=adaptor.port), prepare=False)
     trial.put(10)
-    assert str(adaptor.port) in trial.wait_state('retrying')
+    trial.wait_state('retrying', str(adaptor.port))
     adaptor.start()
     trial.wait_delivered()
     trial.assert_received_once()

@@ -295,7 +295,7 @@ def test_a_key_with_a_password(trial, adaptor, certificates):
     options['tls'].update(key_file=str(certificates.client_encrypted_key), key_password=adaptor.secret('wrong'))
     trial.start(options)
     trial.put(1)
-    assert "correct 'tls.cert_file', 'tls.key_file'" in trial.wait_state('broken')
+    trial.wait_state('broken', "correct 'tls.cert_file', 'tls.key_file'")
     options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
     trial.reconfigure(options)
     trial.wait_delivered()
@@ -306,7 +306,7 @@ def test_a_request_that_takes_too_long(trial, fake):
     server = fake(lambda request: released.wait(60) and page(204))
     trial.start({'url': server.url, 'timeout': '300ms'})
     trial.put(1)
-    assert 'timed out' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'timed out')
     released.set()
     assert trial.wait_delivered()['duplicates'] >= 1
 
@@ -329,7 +329,7 @@ def test_a_proxy(trial, fake, adaptor):
     place = f'0.0.0.0:{proxy.port}'
     trial.start({'url': 'http://nowhere.example/x', 'proxy': f'http://{place}'})
     trial.put(3)
-    assert '407' in trial.wait_state('broken')
+    trial.wait_state('broken', '407')
     assert 'unencrypted' not in trial.daemon.log()
     trial.reconfigure({'url': 'http://nowhere.example/x', 'proxy': adaptor.secret(f'http://me:hunter2@{place}')})
     trial.wait_delivered()
@@ -352,7 +352,7 @@ def test_a_proxy_that_repeats_its_password(trial, fake, adaptor):
     proxy = fake(lambda request: page(407, 'not hunter2'))
     trial.start({'url': 'http://nowhere.example/x', 'proxy': adaptor.secret(f'http://me:hunter2@127.0.0.1:{proxy.port}')})
     trial.put(1)
-    assert '407: (a text that repeats a secret)' in trial.wait_state('broken')
+    trial.wait_state('broken', '407: (a text that repeats a secret)')
     assert 'hunter2' not in trial.daemon.log()
     trial.wait_ledger(accepted=1, queued=1)
 
@@ -362,7 +362,7 @@ def test_a_proxy_that_refuses_a_tunnel(trial, fake, status, state):
     proxy = fake(lambda request: page(status))
     trial.start({'url': 'https://nowhere.example/x', 'proxy': proxy.url})
     trial.put(1)
-    assert f'https://nowhere.example: the proxy answers {status}' in trial.wait_state(state)
+    trial.wait_state(state, f'https://nowhere.example: the proxy answers {status}')
     assert (proxy.requests[0].method, proxy.requests[0].path) == ('CONNECT', 'nowhere.example:443')
     trial.wait_ledger(accepted=1, queued=1)
 
@@ -415,7 +415,7 @@ def test_certificates_of_nginx(trial, adaptor):
     """It speaks of them by 400, which is no fault of the event."""
     trial.start({**adaptor.options(trial.destination), 'url': f'http://127.0.0.1:{adaptor.tls_port}/x'})
     trial.put(1)
-    assert "write https:// in 'url'" in trial.wait_state('broken')
+    trial.wait_state('broken', "write https:// in 'url'")
     trial.reconfigure(adaptor.options(trial.destination))
     trial.wait_delivered()
 
@@ -423,14 +423,14 @@ def test_certificates_of_nginx(trial, adaptor):
 def test_a_port_without_tls(trial, adaptor):
     trial.start({**adaptor.tls_options(trial.destination), 'url': f'https://127.0.0.1:{adaptor.port}/x'})
     trial.put(1)
-    assert 'does that port speak TLS?' in trial.wait_state('broken')
+    trial.wait_state('broken', 'does that port speak TLS?')
     trial.wait_ledger(accepted=1, queued=1)
 
 
 def test_a_name_that_nobody_has(trial):
     trial.start({'url': 'http://nowhere.invalid/'}, delivery={'timeout': '10s'})
     trial.put(1)
-    assert 'http://nowhere.invalid: Could not resolve host' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'http://nowhere.invalid: Could not resolve host')
     assert trial.wait_ledger(accepted=1, queued=1)['duplicates'] == 0
 
 

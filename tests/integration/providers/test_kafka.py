@@ -65,7 +65,7 @@ def test_an_event_needs_all_its_topics(trial, adaptor):
     trial.start(plain(adaptor, topics=[trial.destination, bad], rdkafka={'topic.metadata.propagation.max.ms': 300}),
                 prepare=False)
     trial.put(5)
-    assert f'/{bad}: ' in trial.wait_state('broken')
+    trial.wait_state('broken', f'/{bad}: ')
     trial.wait_ledger(accepted=5, delivered=0, queued=5)
     adaptor.command('topic-error', bad, 0)
     trial.wait_delivered()
@@ -168,7 +168,7 @@ def test_a_topic_that_is_not_allowed(trial, adaptor):
     trial.start(plain(adaptor, topic=bad), prepare=False)
     event_id = trial.put_bytes(b'x', key=bad)
     trial.put_bytes(b'y', key=trial.destination)
-    assert 'allow the user' in trial.wait_state('broken')
+    trial.wait_state('broken', 'allow the user')
     trial.reconfigure(plain(adaptor, topic='{routing_key}'))
     trial.wait_ledger(accepted=2, delivered=1, dead=1)
     letter, reason = only_dead_letter(trial)
@@ -182,13 +182,13 @@ def test_what_cannot_be_a_topic(trial, adaptor):
     trial.wait_ledger(accepted=2, delivered=1, dead=1)
     assert only_dead_letter(trial)[0] == event_id
     trial.reconfigure(plain(adaptor, topics=['fine', 'not a topic']))
-    assert "'not a topic' cannot be a topic" in trial.wait_state('broken')
+    trial.wait_state('broken', "'not a topic' cannot be a topic")
 
 
 def test_a_partition_that_is_not_there(trial, adaptor):
     trial.start(plain(adaptor, topic=trial.destination, partition=7), delivery={'timeout': '2s'})
     trial.put(3)
-    assert "correct 'partition'" in trial.wait_state('broken')
+    trial.wait_state('broken', "correct 'partition'")
     trial.wait_ledger(accepted=3, queued=3)
 
 
@@ -229,7 +229,7 @@ def test_a_topic_without_a_leader(trial, adaptor):
     adaptor.command('leader', trial.destination, 0, -1)
     trial.start(plain(adaptor, topic=trial.destination), prepare=False, delivery={'timeout': '2s'})
     trial.put(10)
-    assert 'timed out' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'timed out')
     adaptor.command('leader', trial.destination, 0, 1)
     trial.wait_delivered()
     trial.assert_nothing_lost()
@@ -253,7 +253,7 @@ def test_a_user_who_may_not_be_idempotent(trial, adaptor):
         stack.callback(adaptor.command, 'clear', INIT_PRODUCER_ID)
         trial.start(plain(adaptor, topic=trial.destination))
         trial.put(10)
-        assert 'enable.idempotence: false' in trial.wait_state('broken')
+        trial.wait_state('broken', 'enable.idempotence: false')
         trial.reconfigure(plain(adaptor, topic=trial.destination, rdkafka={'enable.idempotence': False}))
         trial.wait_delivered()
     trial.assert_received_once()
@@ -288,7 +288,7 @@ def test_settings(trial, adaptor, options):
 def test_settings_that_cannot_be(trial, adaptor, options, reason):
     trial.start(plain(adaptor, topic=trial.destination, **options))
     trial.put(1)
-    assert reason in trial.wait_state('broken')
+    trial.wait_state('broken', reason)
     trial.wait_ledger(accepted=1, queued=1)
 
 

@@ -199,7 +199,7 @@ def test_topics_that_are_none(trial, adaptor):
 def test_a_topic_of_the_profile_that_is_none(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'topic': 'a/#'})
     trial.put(1)
-    assert "'a/#' cannot be a topic to publish to" in trial.wait_state('broken')
+    trial.wait_state('broken', "'a/#' cannot be a topic to publish to")
     trial.wait_ledger(accepted=1, queued=1)
 
 
@@ -214,7 +214,7 @@ def test_what_a_user_may_not_publish(trial, adaptor):
     assert key == 'not/1' and 'Not authorized' in reason
     trial.reconfigure({**options, 'topic': 'not'})
     trial.put(1)
-    assert 'Not authorized' in trial.wait_state('broken')
+    trial.wait_state('broken', 'Not authorized')
 
 
 def test_too_large_with_each_quality_of_service(trial, adaptor):
@@ -254,7 +254,7 @@ def test_a_key_with_a_password_and_a_chain(trial, adaptor, certificates, folder)
                           key_password=adaptor.secret('wrong'))
     trial.start(options)
     trial.put(1)
-    assert f"'tls.key_file': cannot use {certificates.client_encrypted_key}" in trial.wait_state('broken')
+    trial.wait_state('broken', f"'tls.key_file': cannot use {certificates.client_encrypted_key}")
     options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
     trial.reconfigure(options)
     trial.wait_delivered()
@@ -264,7 +264,7 @@ def test_a_missing_certificate_is_told_each_time(trial, adaptor):
     """Also where the server's alert is lost with the connection."""
     proxy = Proxy(adaptor.tls_port)
     trial.start({**adaptor.tls_options(trial.destination, client=False), 'port': proxy.port})
-    assert 'certificate' in trial.wait_state('broken')
+    trial.wait_state('broken', 'certificate')
     wait_for(lambda: proxy.connections >= 15, 'some tries')
     assert 'retrying' not in trial.daemon.log()
     trial.wait_ledger(accepted=0)

@@ -99,7 +99,7 @@ def test_what_a_user_may_not_publish_without_jetstream(trial, other, adaptor, in
 def test_a_stream_that_is_not_there_yet(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'subject': f'{trial.destination}.x'}, prepare=False)
     trial.put(3)
-    assert 'no stream has its subject' in trial.wait_state('broken')
+    trial.wait_state('broken', 'no stream has its subject')
     trial.wait_ledger(accepted=3, queued=3, dead=0)
     adaptor.prepare(trial.destination)
     trial.wait_delivered()
@@ -121,7 +121,7 @@ def test_a_subject_of_an_event_that_no_stream_has(trial, adaptor):
 def test_a_subject_of_the_profile_that_cannot_be_one(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'subject': 'a b'})
     trial.put(1)
-    assert "'a b' cannot be a subject" in trial.wait_state('broken')
+    trial.wait_state('broken', "'a b' cannot be a subject")
     trial.wait_ledger(accepted=1, queued=1)
 
 
@@ -131,7 +131,7 @@ def test_a_stream_that_the_profile_names_wrongly(trial, adaptor, subject):
     options = {**adaptor.options(trial.destination), 'stream': trial.destination + 'x'}
     trial.start({**options, 'subject': trial.destination + ('.' if subject == 'taken' else 'y.') + '{routing_key}'})
     trial.put(3)
-    assert f"there is no stream '{trial.destination}x'" in trial.wait_state('broken')
+    trial.wait_state('broken', f"there is no stream '{trial.destination}x'")
     trial.wait_ledger(accepted=3, queued=3, dead=0)
     adaptor.prepare(trial.destination + 'x')
     trial.wait_ledger(accepted=3, dead=3)
@@ -143,13 +143,13 @@ def test_a_user_who_may_not_ask_for_the_stream(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'user': 'publisher', 'stream': 'x',
                  'subject': trial.destination + '.{routing_key}'})
     trial.put_bytes(b'x', key='may.1')
-    assert 'allow the user to publish to $JS.API.STREAM.INFO.*' in trial.wait_state('broken')
+    trial.wait_state('broken', 'allow the user to publish to $JS.API.STREAM.INFO.*')
     trial.wait_ledger(accepted=1, queued=1, dead=0)
 
 
 def test_a_name_that_no_stream_can_have(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'stream': 'a.b'})
-    assert "'a.b' cannot be the name of a stream" in trial.wait_state('broken')
+    trial.wait_state('broken', "'a.b' cannot be the name of a stream")
 
 
 def two_routes(trial, adaptor, user):
@@ -192,7 +192,7 @@ def test_a_full_stream_is_waited_for(trial, adaptor):
     adaptor.prepare(trial.destination, max_msgs=50, discard='new')
     trial.start(prepare=False)
     trial.put(80)
-    assert '10077' in trial.wait_state('retrying')
+    trial.wait_state('retrying', '10077')
     first = trial.received()
     with adaptor.client() as client:
         client.api(f'STREAM.PURGE.{trial.destination}')
@@ -221,7 +221,7 @@ def test_what_a_user_may_not_publish(trial, adaptor):
     assert all('Permissions Violation' in reason for _, reason in letters(trial, 2))
     trial.reconfigure({**options, 'user': 'publisher', 'subject': trial.destination + '.not'})
     trial.put(1)
-    assert 'Permissions Violation' in trial.wait_state('broken')
+    trial.wait_state('broken', 'Permissions Violation')
 
 
 def test_a_user_who_may_not_ask_for_streams(trial, adaptor):
@@ -229,7 +229,7 @@ def test_a_user_who_may_not_ask_for_streams(trial, adaptor):
     options = {**adaptor.options(trial.destination), 'subject': trial.destination + '.{routing_key}'}
     trial.start({**options, 'user': 'publisher'}, prepare=False)
     trial.put_bytes(b'x', key='may.1')
-    assert 'allow the user to publish to $JS.API.STREAM.NAMES' in trial.wait_state('retrying')
+    trial.wait_state('retrying', 'allow the user to publish to $JS.API.STREAM.NAMES')
     trial.wait_ledger(accepted=1, queued=1, dead=0)
     adaptor.prepare(trial.destination)
     trial.wait_delivered()
@@ -239,7 +239,7 @@ def test_a_user_who_may_not_ask_for_streams(trial, adaptor):
 def test_a_user_who_may_hear_nothing(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'user': 'deaf'})
     trial.put(1)
-    assert 'Permissions Violation for Subscription' in trial.wait_state('broken')
+    trial.wait_state('broken', 'Permissions Violation for Subscription')
     trial.reconfigure(adaptor.options(trial.destination))
     trial.wait_delivered()
 
@@ -278,7 +278,7 @@ def test_escapes_of_cloudevents(trial, adaptor):
 
 def test_a_header_that_cannot_be_one(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'headers': {'a: b': 'c'}})
-    assert "'a: b' cannot be the name of a header" in trial.wait_state('broken')
+    trial.wait_state('broken', "'a: b' cannot be the name of a header")
 
 
 # ---- who we are ----
@@ -306,7 +306,7 @@ def test_an_nkey(trial, other, adaptor, folder):
     options = {'servers': [f'nats://127.0.0.1:{server.port}'], 'jetstream': False}
     trial.start({**options, 'nkey_seed': adaptor.secret(stranger.seed)})
     trial.put(1)
-    assert 'Authorization Violation' in trial.wait_state('broken')
+    trial.wait_state('broken', 'Authorization Violation')
     trial.reconfigure({**options, 'nkey_seed': adaptor.secret(user.seed)})
     trial.wait_delivered()
     for key in user, stranger:
@@ -320,7 +320,7 @@ def test_credentials_and_no_jetstream(trial, other, folder):
     options = {'servers': [f'nats://127.0.0.1:{server.port}'], 'credentials': str(folder / 'user.creds')}
     trial.start(options)
     trial.put(1)
-    assert 'JetStream is not turned on at the server' in trial.wait_state('broken')
+    trial.wait_state('broken', 'JetStream is not turned on at the server')
     trial.wait_ledger(accepted=1, queued=1)
     trial.reconfigure({**options, 'jetstream': False})
     trial.wait_delivered()
@@ -336,7 +336,7 @@ def test_a_key_with_a_password_and_a_chain(trial, adaptor, certificates, folder)
     options['tls'].update(cert_file=str(chain), key_file=str(key), key_password=adaptor.secret('wrong'))
     trial.start(options)
     trial.put(1)
-    assert f"'tls.key_file': no key can be read from {key}" in trial.wait_state('broken')
+    trial.wait_state('broken', f"'tls.key_file': no key can be read from {key}")
     options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
     trial.reconfigure(options)
     trial.wait_delivered()
@@ -394,7 +394,7 @@ def test_servers_are_tried_again(trial, adaptor):
     options = {'servers': [f'nats://127.0.0.1:{port}'], 'max_reconnect': 1000, 'reconnect_wait': '20ms'}
     trial.start({**adaptor.options(trial.destination), **options}, delivery={'timeout': '1s'})
     trial.put(1)
-    assert f'longer than 1 s: nats://127.0.0.1:{port}: No server available' in trial.wait_state('retrying')
+    trial.wait_state('retrying', f'longer than 1 s: nats://127.0.0.1:{port}: No server available')
 
 
 # ---- what JetStream answers ----

@@ -110,7 +110,7 @@ def test_files_that_cannot_be_used(trial, adaptor, tls, reason):
     options['tls'].update(tls)
     trial.start(options)
     trial.put(1)
-    assert reason in trial.wait_state('broken')
+    trial.wait_state('broken', reason)
     trial.wait_ledger(accepted=1, queued=1)
 
 
@@ -126,7 +126,7 @@ def test_a_stream_that_is_a_list(trial, adaptor):
     adaptor.ask('RPUSH', trial.destination, 'x')
     trial.start(adaptor.options(trial.destination))
     trial.put(5)
-    assert "WRONGTYPE" in trial.wait_state('broken')
+    trial.wait_state('broken', "WRONGTYPE")
     trial.wait_ledger(accepted=5, queued=5)
     trial.reconfigure(adaptor.options('{routing_key}'))
     trial.put_bytes(b'x', key=trial.destination)
