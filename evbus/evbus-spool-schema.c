@@ -52,6 +52,7 @@ static const char *const probes[] = {
   "SELECT count(*) FROM (SELECT number, record FROM dead ORDER BY number DESC LIMIT 1)",
   "SELECT count(*) FROM (SELECT number FROM dead INDEXED BY dead_by_route ORDER BY route_id LIMIT 1)",
   "SELECT count(*) FROM (SELECT seq, id FROM known_id ORDER BY seq DESC LIMIT 1)",
+  "SELECT count(*) FROM (SELECT name, seq FROM sqlite_sequence)",
 };
 
 /* What leads from each format to the next one, within a transaction. */

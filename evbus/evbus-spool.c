@@ -520,7 +520,8 @@ evbus_spool_load_known_ids (EvbusSpool *self,
       const char *id = (const char *) sqlite3_column_text (rows, 0);
       gint64 seq = sqlite3_column_int64 (rows, 1);
 
-      if (id == NULL)
+      /* It was valid when it was stored. */
+      if (id == NULL || !g_utf8_validate (id, -1, NULL))
         continue;
       g_ptr_array_add (newest, g_strdup (id));
       g_array_append_val (seqs, seq);

@@ -113,6 +113,8 @@ evbus_sql_fail (EvbusSql    *self,
 {
   int extended = self->db != NULL ? sqlite3_extended_errcode (self->db) : SQLITE_NOMEM;
   int code = extended & 0xff;
+  /* It can quote what is damaged. */
+  g_autofree char *message = g_utf8_make_valid (self->db != NULL ? sqlite3_errmsg (self->db) : "out of memory", -1);
 
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
     self->damaged = TRUE;
@@ -126,10 +128,10 @@ evbus_sql_fail (EvbusSql    *self,
 
   if (code == SQLITE_IOERR && self->reason != 0)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d): %s", self->path, what,
-                 sqlite3_errmsg (self->db), extended, g_strerror (self->reason));
+                 message, extended, g_strerror (self->reason));
   else
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "%s: cannot %s: %s (%d)", self->path, what,
-                 self->db != NULL ? sqlite3_errmsg (self->db) : "out of memory", extended);
+                 message, extended);
   return FALSE;
 }
 

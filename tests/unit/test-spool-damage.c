@@ -152,7 +152,10 @@ open_damaged (const char *db,
       g_assert_nonnull (spool);
       evbus_spool_get_condition (spool, &note);
       if (note != NULL)
-        g_test_message ("%s", note);
+        {
+          g_assert_true (g_utf8_validate (note, -1, NULL));
+          g_test_message ("%s", note);
+        }
       spool_test_check_ledgers (spool);
       route = evbus_spool_adopt_route (spool, "a");
       n = count_events (spool, route, &n_damaged);
@@ -238,6 +241,8 @@ test_flipped_header (void)
     { "UNIQUE, orphan", 0, 0x01 },
     { "dead_by_route ON", 0, 0x20 },
     { "route_id, number)", 0, 0x01 },
+    { "dead_by_routedead", 0, 0x80 },        /* its name, which SQLite's error quotes */
+    { "CREATE INDEX", 0, 0x80 },
   };
   Image image = { 0 };
 
