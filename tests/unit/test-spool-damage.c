@@ -266,7 +266,7 @@ test_flipped (gconstpointer data)
   Image image = { 0 };
 
   make_image (&image, closed);
-  for (guint i = 0; i < 60; i++)
+  for (guint i = 0; i < 40; i++)
     {
       char *bytes = closed ? image.db : image.wal;
       gsize size = closed ? image.db_size : image.wal_size;
