@@ -56,7 +56,7 @@ typedef struct {
   char         *path;
   int           reason;                    /* errno of the last call that failed, or 0 */
   gboolean      damaged;                   /* an error said that the file is no sound database */
-  sqlite3_stmt *statements[EVBUS_SQL_N];   /* prepared when they are first used */
+  sqlite3_stmt *statements[EVBUS_SQL_N];   /* made when they are first used; the Writer's at the start */
 } EvbusSql;
 
 /* How long somebody waits for what SQLite does on a thread. */

@@ -48,10 +48,8 @@ list_routes (EvbusdSwap *self)
 
 /* Not before its first try. A paused route makes none. */
 static gboolean
-has_tried (EvbusRoute *route)
+has_tried (EvbusRouteState state)
 {
-  EvbusRouteState state = evbus_route_get_state (route);
-
   return state != EVBUS_ROUTE_STATE_STOPPED && state != EVBUS_ROUTE_STATE_OPENING;
 }
 
@@ -59,11 +57,11 @@ static char *
 describe (EvbusRoute *route)
 {
   g_autofree char *reason = NULL;
-  const char *state = evbusd_report_state_name (evbusd_report_look (route, &reason));
+  EvbusRouteState state = evbusd_report_look (route, &reason);
 
-  if (!has_tried (route))
+  if (!has_tried (state))
     return g_strdup_printf ("%s: it has not opened yet", evbus_route_get_name (route));
-  return g_strdup_printf ("%s: %s%s%s", evbus_route_get_name (route), state,
+  return g_strdup_printf ("%s: %s%s%s", evbus_route_get_name (route), evbusd_report_state_name (state),
                           reason != NULL ? ": " : "", reason != NULL ? reason : "");
 }
 
@@ -149,7 +147,7 @@ look (EvbusdSwap *self)
 {
   for (guint i = 0; i < self->fresh->len; i++)
     {
-      if (!has_tried (self->fresh->pdata[i]))
+      if (!has_tried (evbus_route_get_state (self->fresh->pdata[i])))
         return;
     }
   conclude (self);

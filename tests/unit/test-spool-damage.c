@@ -252,6 +252,7 @@ test_flipped_header (void)
       char *byte = flips[i].text == NULL ? image.db + flips[i].at
                                          : memmem (image.db, 4096, flips[i].text, strlen (flips[i].text));
 
+      g_assert_nonnull (byte);
       *byte ^= flips[i].bit;
       g_assert_cmpuint (open_damaged (image.db, image.db_size, NULL, 0), >=, N_EVENTS - N_DEAD + 2);
       *byte ^= flips[i].bit;
