@@ -91,6 +91,12 @@ gboolean     evbus_admission_ever_fits (EvbusRoute *route,
                                       guint         n_events,
                                       gsize         weight);
 
+/* evbus-room.c: the same of a route with a spool, as far as it is the spool's matter. */
+gboolean     evbus_room_fits         (const EvbusRoom *self,
+                                      gsize         queued,
+                                      gsize         weight);
+gsize        evbus_room_get_most     (const EvbusRoom *self);
+
 gboolean     evbus_admission_queue_fits (EvbusQueue *self,
                                       guint         n_events,
                                       gsize         weight);

@@ -118,7 +118,9 @@ max_weight_of (EvbusRoute *route)
 {
   const EvbusDelivery *delivery = &route->spec->delivery;
 
-  return route->queue->durable ? delivery->spool_bytes : delivery->window_bytes;
+  if (!route->queue->durable)
+    return delivery->window_bytes;
+  return MIN (delivery->spool_bytes, evbus_room_get_most (&route->queue->room));
 }
 
 gboolean
@@ -138,8 +140,9 @@ evbus_admission_fits (EvbusRoute *route,
 {
   return !evbus_admission_couples (route) ||
          (route->ledger.queued == 0 && n_events == 1) ||
-         (!route->held_back && route->ledger.queued + n_events <= max_events_of (route) &&
-          route->queued_weight + weight <= max_weight_of (route));
+         (route->ledger.queued + n_events <= max_events_of (route) &&
+          route->queued_weight + weight <= max_weight_of (route) &&
+          evbus_room_fits (&route->queue->room, route->queued_weight, weight));
 }
 
 gboolean
@@ -175,6 +178,8 @@ book (EvbusRoute *route,
   route->ledger.accepted += n_events;
   route->ledger.queued += n_events;
   route->queued_weight += weight;
+  if (evbus_admission_couples (route))
+    route->queue->room.coupled += weight;
 }
 
 static void
@@ -185,6 +190,8 @@ unbook (EvbusRoute *route,
   route->ledger.accepted -= n_events;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
+  if (evbus_admission_couples (route))
+    route->queue->room.coupled -= weight;
 }
 
 /* Undoes what book_put() did before it met the route that is full: the runs
@@ -335,9 +342,13 @@ static EvbusVerdict
 refuse_full_route (EvbusRoute  *route,
                    GError     **error)
 {
+  gboolean whole = route->queued_weight < max_weight_of (route) &&
+                   !evbus_room_fits (&route->queue->room, route->queued_weight, 1);
+
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
-               "route %s is full (%" G_GUINT64_FORMAT " events, %" G_GSIZE_FORMAT " bytes queued)",
-               route->label, route->ledger.queued, route->queued_weight);
+               "route %s is full (%" G_GUINT64_FORMAT " events, %" G_GSIZE_FORMAT " bytes queued%s)",
+               route->label, route->ledger.queued, route->queued_weight,
+               whole ? ", and the whole spool, see 'evbus: spool: bytes', has no room for more of them" : "");
   return route->spec->delivery.overflow == EVBUS_OVERFLOW_BLOCK ? EVBUS_VERDICT_FULL_ROUTE
                                                                 : EVBUS_VERDICT_REFUSED;
 }
@@ -513,6 +524,7 @@ evbus_admission_decide_locked (EvbusQueue  *self,
   if (put->has_id)
     evbus_known_ids_add (&self->known_ids, put->events[0]->id,
                          !self->durable || put->events[0]->set->n_routes == 0, 0);
+  self->room.weight += weight;
   evbus_queue_push_locked (self, put);
   evbus_admission_release_locked (self, put);   /* of the unrouted ones */
 

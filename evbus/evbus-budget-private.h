@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 /* What the spool may hold, for each route and for all together. A route that has
  * more than its share gives up its own oldest, its dead letters before its queued
- * events; where all together have too much, the one that has the most does. A route
+ * events; where all together have too much, the one that can lose the most does. A route
  * within its share loses nothing. What is older than all may be expires as well; a route sees to
  * what it has in memory. No put fails, but those for a route whose own
  * settings say that it rather holds them up than loses anything. */
@@ -32,6 +32,9 @@ void     evbus_budget_init  (EvbusBudget *self,
                              EvbusSpool  *spool,
                              EvbusQueue  *queue);
 void     evbus_budget_clear (EvbusBudget *self);
+
+/* Before the listener's thread has it: what the spool holds is known from then on. */
+void     evbus_budget_measure (EvbusBudget *self);
 
 /* On the listener's thread: expires what is too much, for a while, forgets orphans that
  * have nothing, and has the spool maintained. Returns whether there is more to do; if not,

@@ -28,6 +28,14 @@ typedef struct {
   guint64          dead;         /* bytes */
 } Share;
 
+/* All of them. */
+typedef struct {
+  gsize        max_bytes;
+  guint64      stored;
+  guint64      losable;   /* what can be lost of it … */
+  const Share *largest;   /* … and who can lose the most; NULL: there is nobody */
+} Whole;
+
 void
 evbus_budget_init (EvbusBudget *self,
                    EvbusSpool  *spool,
@@ -185,21 +193,58 @@ expire_share (EvbusBudget *self,
   return n;
 }
 
-/* A route that rather holds up its producers does so while the spool is full and it
- * has the most in it. */
-static void
-hold_back (EvbusBudget *self,
-           GArray      *shares,
-           const Share *full)
+/* What it may be made to lose: a route that would rather hold up its producers has its dead
+ * letters for that. */
+static guint64
+get_losable (const Share *share)
 {
+  if (share->route != NULL && evbus_admission_couples (share->route))
+    return share->dead;
+  return share->queued + share->dead;
+}
+
+/* Looks at what all together have, and tells those who admit puts. */
+static Whole
+measure (EvbusBudget *self,
+         GArray      *shares)
+{
+  Whole whole = { .max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes) };
+  guint64 total = 0;
+
   for (guint i = 0; i < shares->len; i++)
     {
       const Share *share = &g_array_index (shares, Share, i);
-      gboolean hold = share == full;
 
-      if (share->route != NULL && share->route->held_back != hold && evbus_admission_couples (share->route))
-        evbus_queue_hold_back (self->queue, share->route, hold);
+      total += share->queued + share->dead;
+      whole.losable += get_losable (share);
+      if (whole.largest == NULL || get_losable (share) > get_losable (whole.largest))
+        whole.largest = share;
     }
+
+  /* What is to be deleted is no reason for more. */
+  whole.stored = MIN (evbus_spool_get_weight (self->spool), total);
+  evbus_queue_set_room (self->queue, whole.max_bytes, whole.stored,
+                        whole.largest != NULL ? get_losable (whole.largest) : 0);
+  return whole;
+}
+
+/* Where all together have too much, the one that can lose the most loses some of it. An eighth
+ * of the whole is left to those that can, should the others have more than is admitted of them:
+ * the budget became smaller. Returns how many were lost. */
+static guint
+expire_largest (EvbusBudget *self,
+                const Whole *whole)
+{
+  guint64 kept = whole->max_bytes / 8;
+  const Share *share = whole->largest;
+  guint64 excess;
+
+  /* Nor is what the routes have settled and the spool has not yet written. */
+  if (whole->stored <= whole->max_bytes || whole->losable <= kept || evbus_spool_has_settled (self->spool))
+    return 0;
+
+  excess = MIN (whole->stored - whole->max_bytes, whole->losable - kept);
+  return expire_share (self, share, share->queued + share->dead - MIN (excess, get_losable (share)));
 }
 
 /* Returns how many were lost. */
@@ -207,11 +252,7 @@ static guint
 expire_some (EvbusBudget *self,
              GArray      *shares)
 {
-  gsize max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes);
-  guint64 stored = evbus_spool_get_weight (self->spool);
-  const Share *largest = NULL;
-  guint64 total = 0;
-  guint64 most = 0;
+  const Whole whole = measure (self, shares);
   guint n = 0;
 
   for (guint i = 0; i < shares->len; i++)
@@ -220,21 +261,8 @@ expire_some (EvbusBudget *self,
 
       if (share->route != NULL)
         n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
-      total += share->queued + share->dead;
-      if (share->queued + share->dead > most)
-        {
-          most = share->queued + share->dead;
-          largest = share;
-        }
     }
-
-  /* What is to be deleted is no reason for more, nor what the routes have settled and the
-   * spool has not yet written. */
-  stored = MIN (stored, total);
-  if (stored > max_bytes && largest != NULL && n == 0 && !evbus_spool_has_settled (self->spool))
-    n += expire_share (self, largest, most - MIN (most, stored - max_bytes));
-  hold_back (self, shares, stored > max_bytes && n == 0 ? largest : NULL);
-  return n;
+  return n > 0 ? n : expire_largest (self, &whole);
 }
 
 /* Of one part of the spool. */
@@ -326,6 +354,15 @@ keep_once (EvbusBudget *self,
   more |= expire_old (self, shares, end);
   forget_spent (self, shares);
   return more;
+}
+
+void
+evbus_budget_measure (EvbusBudget *self)
+{
+  g_autoptr(GPtrArray) routes = evbus_queue_dup_routes (self->queue);
+  g_autoptr(GArray) shares = list_shares (self, routes);
+
+  measure (self, shares);
 }
 
 gboolean

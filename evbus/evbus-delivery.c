@@ -78,7 +78,7 @@ static const Field settings_fields[] = {
   { { "spool.directory", EVBUS_OPTION_STRING, 0, 0, 0, NULL,
       "The folder of the spool, or none: memory only; without it, what the program chose" }, SETTING (FIELD_TEXT, spool_directory) },
   { { "spool.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_SPOOL_BYTES, 1024 * 1024, 1024 * GIB, NULL,
-      "Events and dead letters in the spool; beyond it the route that has the most of them loses its oldest" }, SETTING (FIELD_SIZE, spool_bytes) },
+      "Events and dead letters in the spool; beyond it the route that can lose the most of them loses its oldest" }, SETTING (FIELD_SIZE, spool_bytes) },
   { { "spool.max_age", EVBUS_OPTION_DURATION, 0, 0, 3650 * 24 * HOUR, NULL,
       "The age at which all in the spool expires: what orphaned routes have, and dead letters; 0: none" }, SETTING (FIELD_INT64, spool_max_age) },
 };

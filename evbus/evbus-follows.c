@@ -258,8 +258,11 @@ new_undelivered (EvbusFollow         *follow,
     [EVBUS_FATE_SETTLED] = "was settled before anybody waited for it",
   };
 
+  const char *reason = route->fate == EVBUS_FATE_SETTLED ? "whether it was delivered there is not known"
+                                                         : "no reason is known";
+
   return g_error_new (EVBUS_ERROR, EVBUS_ERROR_UNDELIVERED, "event '%s' %s at route %s: %s", follow->id,
-                      what[route->fate], route->label, route->reason != NULL ? route->reason : "no reason is known");
+                      what[route->fate], route->label, route->reason != NULL ? route->reason : reason);
 }
 
 char *

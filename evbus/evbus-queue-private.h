@@ -24,6 +24,15 @@ G_BEGIN_DECLS
 /* And how much: with the last chunk it fits into one transaction of the spool. */
 #define EVBUS_TAKE_BYTES (EVBUS_SPOOL_COMMIT_BYTES / 2)
 
+/* What the spool holds, for those routes that would rather hold up their producers than lose
+ * anything: as it was when the budget was last looked at, and what was accepted since. */
+typedef struct {
+  gsize max;       /* what it may hold; 0: there is none, or it is not looked at yet */
+  gsize weight;    /* what it holds, with what is accepted and not stored yet */
+  gsize coupled;   /* what such routes have queued together */
+  gsize largest;   /* what the one can lose that can lose the most */
+} EvbusRoom;
+
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
  * guards everything here, the ledgers of all routes included: one short
  * critical section a put, in which an event is accepted by all of its routes
@@ -44,6 +53,7 @@ typedef struct _EvbusQueue {
   gboolean         closed;
   gboolean         reject_unrouted;
   gboolean         durable;        /* puts are answered once they are in the spool */
+  EvbusRoom        room;
   guint            spool_max_age;  /* atomic: seconds, the age at which all in the spool expires; 0: none */
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone, once there is one */
@@ -188,11 +198,12 @@ guint64     evbus_queue_count_held_locked (EvbusQueue      *self,
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,
                                      gpointer           spool_route,
                                      gsize              weight);
-/* On the listener's thread: a route that couples producers to it takes no more until
- * there is room in the spool again. */
-void        evbus_queue_hold_back   (EvbusQueue        *self,
-                                     EvbusRoute        *route,
-                                     gboolean           hold);
+/* evbus-room.c: what the spool holds now, of which all in the queue is not yet counted. Puts that
+ * waited for that may come in. */
+void        evbus_queue_set_room    (EvbusQueue        *self,
+                                     gsize              max,
+                                     gsize              stored,
+                                     gsize              largest);
 /* How many dead ones are counted for that route, of which so many can be lost;
  * G_MAXUINT64: nobody has it. */
 guint64     evbus_queue_count_dead  (EvbusQueue        *self,

@@ -334,22 +334,6 @@ evbus_queue_settle (EvbusQueue        *self,
   evbus_waiting_answer (&done);
 }
 
-void
-evbus_queue_hold_back (EvbusQueue *self,
-                       EvbusRoute *route,
-                       gboolean    hold)
-{
-  GQueue done = G_QUEUE_INIT;
-
-  evbus_queue_lock (self);
-  route->held_back = hold;
-  if (!hold && route->waiting.length > 0)
-    evbus_waiting_route_has_room_locked (self, route, &done);
-  evbus_queue_unlock (self);
-
-  evbus_waiting_answer (&done);
-}
-
 EvbusRouteTable *
 evbus_queue_swap_table_locked (EvbusQueue      *self,
                                EvbusRouteTable *table,

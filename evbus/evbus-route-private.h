@@ -42,8 +42,6 @@ struct _EvbusRoute
   /* Under the queue's lock. */
   EvbusLedger      ledger;
   gsize            queued_weight;
-  gboolean         held_back;        /* takes no more, because the spool is full of its events; written by the
-                                      * listener's thread */
   GQueue           waiting;          /* EvbusPut that need this route, oldest first */
   guint64          tally;            /* of the put that was added up last: its number, and what it … */
   guint            tally_events;     /* … needs of this route, if the number is this put's */

@@ -98,9 +98,9 @@ find_dead (EvbusSpool       *self,
 }
 
 static gboolean
-has_lost (const EvbusSpoolRoute *route)
+has_lost (const EvbusLedger *ledger)
 {
-  return route->now.ledger.expired > 0 || route->now.ledger.dropped > 0;
+  return ledger->expired > 0 || ledger->dropped > 0;
 }
 
 /* The route of the dead letter. Without one the event was delivered for certain, if that
@@ -117,8 +117,10 @@ find_dead_route (EvbusSpool *self,
 
   g_mutex_lock (&self->lock);
   route = id != 0 ? evbus_spool_find_route (self, id) : NULL;
+  /* Its routes may be forgotten by now. */
+  *delivered &= !has_lost (&self->rest) && !has_lost (&self->rest_change);
   for (guint i = 0; i < self->routes->len; i++)
-    *delivered &= !has_lost (self->routes->pdata[i]);
+    *delivered &= !has_lost (&((EvbusSpoolRoute *) self->routes->pdata[i])->now.ledger);
   g_mutex_unlock (&self->lock);
 
   if (route != NULL)
@@ -180,7 +182,7 @@ evbus_spool_find_fate (EvbusSpool       *self,
   g_mutex_lock (&self->lock);
   needed = evbus_spool_cursor_needs (&route->now, seq);
   skipped = is_skipped (&route->now, seq);
-  lost = has_lost (route);
+  lost = has_lost (&route->now.ledger);
   g_mutex_unlock (&self->lock);
   if (needed)
     return FALSE;

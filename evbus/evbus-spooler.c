@@ -363,6 +363,7 @@ evbus_spooler_load_figures (EvbusSpooler *self)
 
   evbus_spool_get_rest (self->spool, &stored);
   evbus_queue_load_figures (self->queue, &stored, self->figures);
+  evbus_budget_measure (&self->budget);
 }
 
 void

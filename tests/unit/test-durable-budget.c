@@ -276,26 +276,28 @@ test_backlog_of_a_route (Fixture       *fixture,
 
 /* Whether it was accepted; else the route is full. */
 static gboolean
-try_put (Fixture *fixture,
-         gsize    size)
+try_put (Fixture    *fixture,
+         const char *profile,
+         gsize       size)
 {
   g_autofree char *body = g_strnfill (size, 'x');
   g_autoptr(GError) error = NULL;
-  g_autofree char *id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string (body), "other", "{}", NULL,
+  g_autofree char *id = evbus_test_put_options (fixture->broker, "k", g_variant_new_string (body), profile, "{}", NULL,
                                                 &error);
 
   if (id == NULL)
-    evbus_test_assert_error (error, EVBUS_ERROR_QUEUE_FULL, "other");
+    evbus_test_assert_error (error, EVBUS_ERROR_QUEUE_FULL, profile);
   return id != NULL;
 }
 
 static guint
-put_until_refused (Fixture *fixture,
-                   gsize    size)
+put_until_refused (Fixture    *fixture,
+                   const char *profile,
+                   gsize       size)
 {
   guint n = 0;
 
-  while (try_put (fixture, size))
+  while (try_put (fixture, profile, size))
     n++;
   return n;
 }
@@ -313,20 +315,20 @@ test_reject (Fixture       *fixture,
 
   evbus_test_hook_hold (fixture->other_hook);
   begin_slow (fixture, WHOLE, delivery);
-  n = put_until_refused (fixture, size);
+  n = put_until_refused (fixture, "other", size);
   g_assert_cmpuint (n, >=, 4);
-  g_assert_cmpuint (n, <=, data != NULL ? 5 : 1000);
+  g_assert_cmpuint (n, <=, data != NULL ? 5 : (MIB - N_SLOW * SLOW_SIZE) / size);
   end (fixture);
 
   begin (fixture, WHOLE, delivery);
-  n += put_until_refused (fixture, size);
+  n += put_until_refused (fixture, "other", size);
   g_assert_cmpuint (evbus_test_figure (fixture->other, "accepted"), ==, n);
   g_assert_cmpuint (evbus_test_figure (fixture->other, "queued"), ==, n);
 
   evbus_test_hook_release (fixture->other_hook);
   evbus_test_wait_ledger (fixture->other, "queued=0");
-  evbus_test_wait_until (try_put (fixture, size));
-  evbus_test_wait_until (try_put (fixture, size));
+  evbus_test_wait_until (try_put (fixture, "other", size));
+  evbus_test_wait_until (try_put (fixture, "other", size));
   evbus_test_wait_ledger (fixture->other, "queued=0");
   g_assert_cmpuint (evbus_test_figure (fixture->other, "delivered"), ==, n + 2);
   g_assert_cmpuint (evbus_test_hook_length (fixture->other_hook), ==, n + 2);
@@ -364,6 +366,137 @@ test_block (Fixture       *fixture,
   g_assert_cmpuint (evbus_test_figure (fixture->other, "delivered"), ==, n_stored + 1);
 }
 
+/* A third route, which loses its oldest or (@delivery) may not. */
+typedef struct {
+  EvbusTestHook *hook;
+  EvbusRoute *route;
+} Third;
+
+#define OLDEST_GOES "{'window': <{'events': <2>}>, 'batch': <{'events': <1>}>}"
+#define NOTHING_GOES "{'overflow': <'reject'>}"
+#define PART_SIZE 20000
+
+/* The slow one has next to nothing here. */
+static void
+begin_three (Fixture    *fixture,
+             Third      *third,
+             const char *delivery)
+{
+  begin (fixture, WHOLE, NOTHING_GOES);
+  third->hook = evbus_test_hook_new ("third");
+  third->route = evbus_test_add_hook (fixture->broker, third->hook, "third", delivery);
+  evbus_test_hook_hold (fixture->other_hook);
+  evbus_test_hook_hold (third->hook);
+  for (guint i = 0; i < N_SLOW; i++)
+    put (fixture, "slow", i, 10);
+}
+
+/* What may not be lost was not, and nothing is wrong with the rest. */
+static void
+end_three (Fixture *fixture,
+           Third   *third,
+           guint    n_other)
+{
+  evbus_test_hook_release (fixture->other_hook);
+  evbus_test_hook_release (third->hook);
+  evbus_test_wait_ledger (fixture->other, "queued=0");
+  evbus_test_wait_ledger (third->route, "queued=0");
+  g_assert_cmpuint (evbus_test_figure (fixture->other, "delivered"), ==, n_other);
+  g_assert_cmpuint (evbus_test_hook_length (fixture->other_hook), ==, n_other);
+  evbus_test_assert_balance (fixture->broker);
+  g_object_unref (third->route);
+  end (fixture);
+
+  evbus_test_hook_free (third->hook);
+  begin (fixture, WHOLE, NOTHING_GOES);
+}
+
+static guint
+count_queued (Fixture *fixture,
+              Third   *third)
+{
+  return evbus_test_figure (fixture->other, "queued") + evbus_test_figure (third->route, "queued");
+}
+
+/* While one that may not lose anything has the most, another one keeps the whole within its bounds, with
+ * what is its own; it has an eighth at least. */
+static void
+test_largest_keeps (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  const guint fit = MIB / PART_SIZE;
+  Third third;
+  guint n;
+
+  begin_three (fixture, &third, OLDEST_GOES);
+  n = put_until_refused (fixture, "other", PART_SIZE);
+  g_assert_cmpuint (n, <=, fit * 3 / 4);
+  g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
+  for (guint i = 0; i < 2 * fit; i++)
+    put (fixture, "third", i, PART_SIZE);
+  evbus_test_wait_until (count_queued (fixture, &third) <= fit);
+  g_assert_cmpuint (evbus_test_figure (third.route, "queued"), >=, fit / 8);
+  end_three (fixture, &third, n);
+}
+
+/* One that has all that it may have does not have the puts of another one refused; and there is
+ * something for whoever comes next. */
+static void
+test_largest_leaves_room (Fixture       *fixture,
+                          gconstpointer  data)
+{
+  const gsize size = PART_SIZE / 10;
+  Third third;
+  guint n, n_third;
+
+  begin_three (fixture, &third, NOTHING_GOES);
+  n = put_until_refused (fixture, "other", PART_SIZE);
+  n_third = put_until_refused (fixture, "third", size);
+  g_assert_cmpuint (n_third, >=, 30);
+  g_assert_cmpuint (n * PART_SIZE + n_third * size, <=, MIB / 8 * 7 - 5 * size);
+  end_three (fixture, &third, n);
+}
+
+/* Nor does one that fills the whole, but loses its oldest: it makes room. */
+static void
+test_largest_makes_room (Fixture       *fixture,
+                         gconstpointer  data)
+{
+  const guint fit = MIB / PART_SIZE;
+  Third third;
+  guint n;
+
+  begin_three (fixture, &third, OLDEST_GOES);
+  for (guint i = 0; i < 2 * fit; i++)
+    put (fixture, "third", i, PART_SIZE);
+  n = put_until_refused (fixture, "other", PART_SIZE);
+  g_assert_cmpuint (n, >=, fit / 2 - 1);
+  evbus_test_wait_until (count_queued (fixture, &third) <= fit);
+  end_three (fixture, &third, n);
+}
+
+/* A smaller budget for all that there is does not take everything from the one that can lose. */
+static void
+test_smaller_budget (Fixture       *fixture,
+                     gconstpointer  data)
+{
+  const guint fit = MIB / PART_SIZE;
+  Third third;
+
+  begin_three (fixture, &third, OLDEST_GOES);
+  evbus_test_apply (fixture->broker, "evbus: {spool: {bytes: 4MiB}}\ninternal: {nobody: }\n");
+  put_other (fixture, 2 * fit, PART_SIZE);
+  for (guint i = 0; i < fit; i++)
+    put (fixture, "third", i, PART_SIZE);
+  evbus_test_apply (fixture->broker, WHOLE);
+  evbus_test_wait_until (evbus_test_figure (third.route, "queued") <= fit / 8 + 1);
+  g_assert_false (try_put (fixture, "other", PART_SIZE));
+  put (fixture, "third", fit, PART_SIZE);
+  evbus_test_wait_until (evbus_test_figure (third.route, "expired") >= fit * 7 / 8);
+  g_assert_cmpuint (evbus_test_figure (third.route, "queued"), >=, fit / 8);
+  end_three (fixture, &third, 2 * fit);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -378,6 +511,10 @@ main (int    argc,
   ADD ("backlog/of-a-route", NULL, test_backlog_of_a_route);
   ADD ("reject/of-a-route", ", 'spool': <{'bytes': <'1KiB'>}>", test_reject);
   ADD ("reject/of-all", NULL, test_reject);
+  ADD ("largest/keeps", NULL, test_largest_keeps);
+  ADD ("largest/leaves-room", NULL, test_largest_leaves_room);
+  ADD ("largest/makes-room", NULL, test_largest_makes_room);
+  ADD ("smaller-budget", NULL, test_smaller_budget);
   ADD ("block/of-a-route", ", 'spool': <{'bytes': <'1KiB'>}>", test_block);
   ADD ("block/of-all", NULL, test_block);
 

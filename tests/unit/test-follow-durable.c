@@ -242,6 +242,13 @@ test_forgotten (Fixture       *fixture,
   follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED,
                         "'mine' was dropped at route hook 'a\\*': the route was forgotten");
   evbus_test_wait_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
+
+  /* Also later nobody says that it was delivered. */
+  evbus_test_hook_release (fixture->a);
+  restart (fixture, data);
+  follow_put (fixture, "ab", WAITS, NULL, &result);
+  follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED, "whether it is one of them is not known");
+  evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
 }
 
 /* What is over the route's share of the spool expires: with a route, and an orphan. */
