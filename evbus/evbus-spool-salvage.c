@@ -83,9 +83,10 @@ take_set (const guint8 *data,
   Salvage *self = user_data;
   g_autoptr(GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
+  gint64 first;
   guint32 id;
 
-  if (evbus_spool_set_check (data, size, &id, ids, keys) == 0)
+  if (evbus_spool_set_check (data, size, &id, &first, ids, keys) == 0)
     {
       self->sets_sound = FALSE;
       return;
@@ -100,7 +101,7 @@ take_set (const guint8 *data,
       g_ptr_array_add (self->to->routes, evbus_spool_route_new (self->to, route_id, keys->pdata[i]));
       self->to->last_route_id = MAX (self->to->last_route_id, route_id);
     }
-  evbus_spool_add_stored_set (self->to, id, ids);
+  evbus_spool_add_stored_set (self->to, id, first, ids);
 }
 
 /* ---- Events and dead letters. */
@@ -129,7 +130,8 @@ take_event (Salvage               *self,
   EvbusSpoolSet *set = g_hash_table_lookup (self->to->sets_by_id, GUINT_TO_POINTER (info->place));
   gboolean needed = FALSE;
 
-  for (guint i = 0; set != NULL && i < set->n_routes; i++)
+  /* One from before is of other routes, and they have settled it. */
+  for (guint i = 0; set != NULL && info->seq >= set->first && i < set->n_routes; i++)
     needed |= evbus_spool_cursor_needs (&set->routes[i]->stored, info->seq);
   if (!needed || info->seq <= 0 || info->seq > EVBUS_SPOOL_MAX_SEQ ||
       !insert (self, EVBUS_SQL_SALVAGE_EVENT, EVBUS_SPOOL_PLACE (set->id, info->seq), data, size))

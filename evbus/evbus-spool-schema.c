@@ -14,7 +14,7 @@
 
 /* "Evbs" */
 #define APPLICATION_ID 0x45766273
-#define FORMAT_VERSION 2
+#define FORMAT_VERSION 3
 
 /* Pages that are changed stay in memory until the commit; all that is read is
  * read once. */
@@ -55,11 +55,21 @@ static const char *const probes[] = {
   "SELECT count(*) FROM (SELECT name, seq FROM sqlite_sequence)",
 };
 
+/* A set that does not say which event is its first one has had all from the beginning. */
+static gboolean
+migrate_sets (EvbusSql  *sql,
+              gboolean  *damaged,
+              GError   **error)
+{
+  return TRUE;
+}
+
 /* What leads from each format to the next one, within a transaction. */
 static gboolean (*const steps[]) (EvbusSql  *sql,
                                   gboolean  *damaged,
                                   GError   **error) = {
   [1] = evbus_spool_migrate_routes,
+  [2] = migrate_sets,
 };
 
 G_STATIC_ASSERT (G_N_ELEMENTS (steps) == FORMAT_VERSION);

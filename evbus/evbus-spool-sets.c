@@ -14,8 +14,11 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
-/* "EVS1" */
-#define MAGIC 0x31535645u
+/* "EVS2", and "EVS1", which has no first event. */
+#define MAGIC 0x32535645u
+#define MAGIC_1 0x31535645u
+#define HEAD 28u
+#define HEAD_1 20u
 
 void
 evbus_spool_set_free (EvbusSpoolSet *set)
@@ -50,12 +53,14 @@ make_key (EvbusSpoolRoute **routes,
 static EvbusSpoolSet *
 add_set (EvbusSpool       *self,
          guint32           id,
+         gint64            first,
          EvbusSpoolRoute **routes,
          guint             n_routes)
 {
   EvbusSpoolSet *set = g_new0 (EvbusSpoolSet, 1);
 
   set->id = id;
+  set->first = first;
   set->n_routes = n_routes;
   set->routes = g_memdup2 (routes, n_routes * sizeof *routes);
   set->empty = TRUE;
@@ -152,12 +157,12 @@ evbus_spool_get_set (EvbusSpool       *self,
   set = g_hash_table_lookup (self->sets_by_routes, key);
   if (set != NULL || !make_room (self, n_routes))
     return set;
-  return add_set (self, get_free_id (self), sorted, n_routes);
+  return add_set (self, get_free_id (self), self->seq, sorted, n_routes);
 }
 
-/* Magic, length, CRC32 of what follows, number of the set, of the routes: for each
- * its id (i64), the length of its key (u32), its key. All numbers u32 where
- * nothing else is said, little-endian. The keys are there for a recovery; so is a
+/* Magic, length, CRC32 of what follows, number of the set, of the routes; the first event
+ * (i64); for each route its id (i64), the length of its key (u32), its key. All numbers u32
+ * where nothing else is said, little-endian. The keys are there for a recovery; so is a
  * second one, before the first event of the set. */
 gboolean
 evbus_spool_write_set (EvbusSpool     *self,
@@ -166,8 +171,10 @@ evbus_spool_write_set (EvbusSpool     *self,
 {
   g_autoptr(GByteArray) blob = g_byte_array_new ();
   guint32 head[5] = { GUINT32_TO_LE (MAGIC), 0, 0, GUINT32_TO_LE (set->id), GUINT32_TO_LE (set->n_routes) };
+  gint64 first = GINT64_TO_LE (set->first);
 
   g_byte_array_append (blob, (guint8 *) head, sizeof head);
+  g_byte_array_append (blob, (guint8 *) &first, sizeof first);
   for (guint i = 0; i < set->n_routes; i++)
     {
       gint64 id = GINT64_TO_LE (set->routes[i]->id);
@@ -196,24 +203,36 @@ get_u32 (const guint8 *data)
   return GUINT32_FROM_LE (value);
 }
 
+static gint64
+get_i64 (const guint8 *data)
+{
+  gint64 value;
+
+  memcpy (&value, data, sizeof value);
+  return GINT64_FROM_LE (value);
+}
+
 gsize
 evbus_spool_set_check (const guint8 *data,
                        gsize         size,
                        guint32      *id,
+                       gint64       *first,
                        GArray       *route_ids,
                        GPtrArray    *keys)
 {
-  gsize length, at = 20;
+  gboolean has_first = size >= HEAD && get_u32 (data) == MAGIC;
+  gsize length, at = has_first ? HEAD : HEAD_1;
   guint32 n;
 
-  if (size < 20 || get_u32 (data) != MAGIC)
+  if (size < at || !(has_first || get_u32 (data) == MAGIC_1))
     return 0;
   length = get_u32 (data + 4);
-  if (length < 20 || length > size || get_u32 (data + 8) != crc32 (0, data + 12, length - 12))
+  if (length < at || length > size || get_u32 (data + 8) != crc32 (0, data + 12, length - 12))
     return 0;
 
   *id = get_u32 (data + 12);
   n = get_u32 (data + 16);
+  *first = has_first ? get_i64 (data + HEAD_1) : 0;
   for (guint32 i = 0; i < n; i++)
     {
       gint64 route_id;
@@ -221,8 +240,7 @@ evbus_spool_set_check (const guint8 *data,
 
       if (length - at < 12)
         return 0;
-      memcpy (&route_id, data + at, sizeof route_id);
-      route_id = GINT64_FROM_LE (route_id);
+      route_id = get_i64 (data + at);
       bytes = get_u32 (data + at + 8);
       at += 12;
       if (length - at < bytes)
@@ -238,13 +256,16 @@ evbus_spool_set_check (const guint8 *data,
 void
 evbus_spool_add_stored_set (EvbusSpool *self,
                             guint32     id,
+                            gint64      first,
                             GArray     *route_ids)
 {
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
-  EvbusSpoolSet *set;
+  EvbusSpoolSet *set = g_hash_table_lookup (self->sets_by_id, GUINT_TO_POINTER (id));
 
-  if (id == 0 || id > EVBUS_SPOOL_MAX_SET || g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id)))
+  if (id == 0 || id > EVBUS_SPOOL_MAX_SET || (set != NULL && set->first >= first))
     return;
+  if (set != NULL)
+    remove_set (self, set);
   for (guint i = 0; i < route_ids->len; i++)
     {
       EvbusSpoolRoute *route = evbus_spool_find_route (self, g_array_index (route_ids, gint64, i));
@@ -253,7 +274,7 @@ evbus_spool_add_stored_set (EvbusSpool *self,
       if (route != NULL && !g_ptr_array_find (routes, route, NULL))
         g_ptr_array_add (routes, route);
     }
-  set = add_set (self, id, (EvbusSpoolRoute **) routes->pdata, routes->len);
+  set = add_set (self, id, first, (EvbusSpoolRoute **) routes->pdata, routes->len);
   set->stored = TRUE;
   set->empty = FALSE;
   set->deletable = TRUE;
@@ -265,12 +286,13 @@ take_set (EvbusSpool   *self,
           sqlite3_stmt *row)
 {
   g_autoptr(GArray) ids = g_array_new (FALSE, FALSE, sizeof (gint64));
+  gint64 first = 0;
   guint32 id = 0;
 
-  if (evbus_spool_set_check (sqlite3_column_blob (row, 1), sqlite3_column_bytes (row, 1), &id, ids, NULL) == 0 ||
+  if (evbus_spool_set_check (sqlite3_column_blob (row, 1), sqlite3_column_bytes (row, 1), &id, &first, ids, NULL) == 0 ||
       (gint64) id != sqlite3_column_int64 (row, 0))
     return FALSE;
-  evbus_spool_add_stored_set (self, id, ids);
+  evbus_spool_add_stored_set (self, id, first, ids);
   return g_hash_table_contains (self->sets_by_id, GUINT_TO_POINTER (id));
 }
 

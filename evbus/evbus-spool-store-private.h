@@ -44,6 +44,7 @@ typedef struct {
   guint32           id;
   guint             n_routes;      /* lock, written by the Writer */
   EvbusSpoolRoute **routes;        /* lock, written by the Writer; by id */
+  gint64            first;         /* Writer: no event before this one is of this set: its number may have been another one's */
   gint64            last;          /* lock, written by the Writer: the newest event that is committed */
   gboolean          stored;        /* Writer: its row is on disk */
   gboolean          deletable;     /* Writer: there may be events to be deleted */
@@ -264,9 +265,11 @@ void             evbus_spool_set_free         (EvbusSpoolSet         *set);
 gboolean         evbus_spool_load_sets        (EvbusSpool            *self,
                                                gboolean              *damaged,
                                                GError               **error);
-/* A set that has a row, of the routes that are known; not twice. */
+/* A set that has a row, of the routes that are known; of two with one number the one that
+ * begins later. */
 void             evbus_spool_add_stored_set   (EvbusSpool            *self,
                                                guint32                id,
+                                               gint64                 first,
                                                GArray                *route_ids);
 /* The set of exactly those routes, or NULL if there is no room for one more. */
 EvbusSpoolSet   *evbus_spool_get_set          (EvbusSpool            *self,
@@ -279,6 +282,7 @@ gboolean         evbus_spool_write_set        (EvbusSpool            *self,
 gsize            evbus_spool_set_check        (const guint8          *data,
                                                gsize                  size,
                                                guint32               *id,
+                                               gint64                *first,
                                                GArray                *route_ids,
                                                GPtrArray             *keys);
 /* Takes @route out of all sets. */

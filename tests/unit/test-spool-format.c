@@ -18,7 +18,8 @@ typedef struct {
 
 static const Format formats[] = {
   { 1, EVBUS_SPOOL_CONDITION_MIGRATED },
-  { 2, EVBUS_SPOOL_CONDITION_INTACT },
+  { 2, EVBUS_SPOOL_CONDITION_MIGRATED },
+  { 3, EVBUS_SPOOL_CONDITION_INTACT },
 };
 
 #define N_EVENTS 30
@@ -263,10 +264,10 @@ test_newer (void)
   g_autoptr(GError) error = NULL;
   gsize size_before, size_after;
 
-  copy_fixture (&fixture, "format-1.db", 3, &before, &size_before);
+  copy_fixture (&fixture, "format-1.db", 4, &before, &size_before);
   g_assert_null (evbus_spool_open (fixture.directory, &error));
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
-  g_assert_nonnull (strstr (error->message, "format 3"));
+  g_assert_nonnull (strstr (error->message, "format 4"));
 
   path = g_build_filename (fixture.directory, "spool.db", NULL);
   g_assert_true (g_file_get_contents (path, &after, &size_after, NULL));

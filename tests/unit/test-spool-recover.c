@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <sys/resource.h>
 
+#include "evbus-limits-private.h"
 #include "spool-test.h"
 
 #define PAGE 4096
@@ -266,6 +267,60 @@ test_few_descriptors (void)
   image_clear (&image);
 }
 
+/* A set's number goes to another one when its events are gone. What is left of these in the log
+ * is not for the routes of the new one. */
+static void
+test_number_used_again (void)
+{
+  Fixture fixture = { .directory = g_dir_make_tmp ("evbus-recover-XXXXXX", NULL) };
+  EvbusSpoolRoute *routes[25], *pair[2], *late;
+  guint n = 0;
+  gint64 seq;
+  Image image;
+
+  spool_test_open (&fixture);
+  for (guint i = 0; i < G_N_ELEMENTS (routes); i++)
+    {
+      g_autofree char *key = g_strdup_printf ("route %u", i);
+
+      routes[i] = evbus_spool_adopt_route (fixture.spool, key);
+    }
+  late = evbus_spool_adopt_route (fixture.spool, "late");
+
+  spool_test_put (fixture.spool, routes, 2, 1000, 1000, &seq);
+  spool_test_deliver (fixture.spool, routes[0], 1, seq, NULL, 0);
+  spool_test_deliver (fixture.spool, routes[1], 1, seq, NULL, 0);
+  evbus_spool_maintain (fixture.spool);
+  /* As many sets as there may be, and one more. */
+  for (guint i = 0; i < G_N_ELEMENTS (routes); i++)
+    {
+      for (guint j = i + 1; j < G_N_ELEMENTS (routes) && n < EVBUS_SPOOL_SETS; j++, n++)
+        {
+          pair[0] = routes[i];
+          pair[1] = routes[j];
+          if (n > 0)
+            spool_test_put (fixture.spool, pair, 2, n, n, &seq);
+        }
+    }
+  pair[0] = late;
+  spool_test_put (fixture.spool, pair, 2, 2000, 2000, &seq);
+  image_load (&image, fixture.directory);
+  evbus_spool_unref (fixture.spool);
+  spool_test_remove (fixture.directory);
+  g_free (fixture.directory);
+
+  fixture.directory = mark (&image);
+  spool_test_open (&fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  late = evbus_spool_adopt_route (fixture.spool, "late");
+  spool_test_assert_backlog (fixture.spool, late, "2000");
+  spool_test_assert_ledger (late, "1 0 0 0 0 1");
+  evbus_spool_unref (fixture.spool);
+  spool_test_remove (fixture.directory);
+  g_free (fixture.directory);
+  image_clear (&image);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -274,6 +329,7 @@ main (int    argc,
   g_test_add_func ("/spool/recover/cut-commit", test_cut_commit);
   g_test_add_func ("/spool/recover/failed-commit", test_failed_commit);
   g_test_add_func ("/spool/recover/log-damaged-after-checkpoint", test_log_damaged_after_checkpoint);
+  g_test_add_func ("/spool/recover/number-used-again", test_number_used_again);
   g_test_add_func ("/spool/recover/few-descriptors", test_few_descriptors);
   return g_test_run ();
 }
