@@ -450,3 +450,80 @@ evbus_broker_forget_route_finish (EvbusBroker   *self,
 
   return finish_work (result, NULL, error);
 }
+
+/**
+ * evbus_broker_name_orphan_async:
+ * @self: a broker
+ * @orphan: an orphan: its name, "PROVIDER 'PATTERN'", or its key
+ * @name: the name that it gets
+ * @cancellable: (nullable): ends the work before it has begun
+ * @callback: (scope async): called when it is done
+ * @user_data: for @callback
+ *
+ * Gives an orphan a name, so that a route with that name, `delivery: {name: …}`, goes on where
+ * the orphan was: from the next [method@Broker.apply_profiles], [method@Broker.add_route] or
+ * start on. It is an orphan until then, and has its name for good, through restarts too. This is
+ * the way out where it was in doubt to which of several routes it belongs.
+ *
+ * Since: 1.0
+ */
+void
+evbus_broker_name_orphan_async (EvbusBroker         *self,
+                                const char          *orphan,
+                                const char          *name,
+                                GCancellable        *cancellable,
+                                GAsyncReadyCallback  callback,
+                                gpointer             user_data)
+{
+  g_autoptr(GTask) task = NULL;
+  GError *error = NULL;
+  EvbusDeadWork *work;
+
+  g_return_if_fail (EVBUS_IS_BROKER (self));
+  g_return_if_fail (orphan != NULL);
+  g_return_if_fail (name != NULL);
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, cancellable, callback, user_data, evbus_broker_name_orphan_async);
+  if (!evbus_claim_check_name (name, &error))
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+  if (!begin_work (task, EVBUS_DEAD_NAME, orphan, NULL, 0, NULL, NULL, NULL))
+    return;
+  work = g_task_get_task_data (task);
+  work->name = g_strdup (name);
+  evbus_dead_work_start (task);
+}
+
+/**
+ * evbus_broker_name_orphan_finish:
+ * @self: a broker
+ * @result: what the callback was given
+ * @error: return location for a #GError
+ *
+ * Finishes [method@Broker.name_orphan_async].
+ *
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or was not started yet, or there is no
+ * such orphan; %EVBUS_ERROR_INVALID_ARGUMENT if the name is empty, longer than 255 bytes or not UTF-8,
+ * if it is no orphan but a route in use, or several are called so; %EVBUS_ERROR_EXISTS if another
+ * route or orphan has the name; %EVBUS_ERROR_SPOOL_FULL, %EVBUS_ERROR_SPOOL_FAILED,
+ * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED. It has the name it had then; only where writing
+ * failed it is not known, until the next start, which of the two is stored.
+ *
+ * Returns: %TRUE if it has the name
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_broker_name_orphan_finish (EvbusBroker   *self,
+                                 GAsyncResult  *result,
+                                 GError       **error)
+{
+  g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_name_orphan_async), FALSE);
+
+  return finish_work (result, NULL, error);
+}

@@ -72,9 +72,11 @@ gboolean   evbus_broker_may_start_locked  (EvbusBroker   *self,
                                            GError       **error);
 
 /* evbus-broker-spool.c; without a spool they do nothing. The puts that this has
- * decided go into @done, for evbus_waiting_answer(). */
+ * decided go into @done, for evbus_waiting_answer(), and into @doubts what begins anew, as
+ * in evbus_claim_routes_locked(). */
 gboolean   evbus_broker_use_spool_locked  (EvbusBroker  *self,
                                            GQueue       *done,
+                                           GPtrArray    *doubts,
                                            GError      **error);
 void       evbus_broker_set_spool_budget  (EvbusBroker  *self,
                                            gsize         spool_bytes,
@@ -84,17 +86,20 @@ void       evbus_broker_set_spool_budget  (EvbusBroker  *self,
 void       evbus_broker_lock_claims       (EvbusBroker  *self);
 void       evbus_broker_unlock_claims     (EvbusBroker  *self);
 /* With the claims locked: finds what @added go on with in the spool, of @routes, which are all that
- * there will be; the one of @removed that each replaces is put into @predecessors. */
+ * there will be; the one of @removed that each replaces is put into @predecessors. @doubts: as above,
+ * or NULL. */
 gboolean   evbus_broker_claim_added_locked (EvbusBroker  *self,
                                             GPtrArray    *routes,
                                             GPtrArray    *added,
                                             GPtrArray    *removed,
                                             GPtrArray    *predecessors,
+                                            GPtrArray    *doubts,
                                             GError      **error);
 /* The same, with the locks, where none is removed. */
 gboolean   evbus_broker_claim_locked      (EvbusBroker  *self,
                                            GPtrArray    *routes,
                                            GPtrArray    *added,
+                                           GPtrArray    *doubts,
                                            GError      **error);
 void       evbus_broker_orphan_locked     (EvbusBroker  *self,
                                            GPtrArray    *removed,

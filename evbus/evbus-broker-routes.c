@@ -219,7 +219,7 @@ claim_and_publish_locked (EvbusBroker  *self,
 
   evbus_broker_lock_claims (self);
   claimed = evbus_broker_claim_added_locked (self, change->routes, change->added, change->removed,
-                                             change->predecessors, error);
+                                             change->predecessors, NULL, error);
   /* Of the two tables the one that is not in use is left. */
   if (claimed)
     table = evbus_queue_swap_table_locked (self->queue, table, &change->done);
@@ -375,9 +375,9 @@ conclude (EvbusBroker   *self,
  * %EVBUS_ROUTE_STATE_FAILED.
  *
  * Errors, after which nothing is changed: %EVBUS_ERROR_INVALID_CONFIG if there
- * are more than 1,024 routes, or `spool.directory` is another one than before and the
- * spool is open, %EVBUS_ERROR_NOT_FOUND for a serializer that is
- * not there, %EVBUS_ERROR_CLOSED.
+ * are more than 1,024 routes, `spool.directory` is another one than before and the
+ * spool is open, or it is in doubt whose a part of it is (see [method@Broker.name_orphan_async]),
+ * %EVBUS_ERROR_NOT_FOUND for a serializer that is not there, %EVBUS_ERROR_CLOSED.
  *
  * Returns: %TRUE if it was done
  *
@@ -505,7 +505,7 @@ evbus_broker_add_route (EvbusBroker  *self,
   route = evbus_route_new (spec, self->queue, self->notifier);
   added = g_ptr_array_new ();
   g_ptr_array_add (added, route);
-  if (!evbus_broker_claim_locked (self, self->routes, added, error))
+  if (!evbus_broker_claim_locked (self, self->routes, added, NULL, error))
     {
       g_mutex_unlock (&self->lock);
       g_object_unref (route);

@@ -132,6 +132,7 @@ evbus_broker_claim_added_locked (EvbusBroker  *self,
                                  GPtrArray    *added,
                                  GPtrArray    *removed,
                                  GPtrArray    *predecessors,
+                                 GPtrArray    *doubts,
                                  GError      **error)
 {
   g_autoptr(GPtrArray) specs = g_ptr_array_new ();
@@ -146,7 +147,7 @@ evbus_broker_claim_added_locked (EvbusBroker  *self,
   for (guint i = 0; i < added->len; i++)
     g_ptr_array_add (specs, ((EvbusRoute *) added->pdata[i])->spec);
 
-  if (!evbus_claim_routes_locked (self->spool, self->queue, specs, taken, claims, error))
+  if (!evbus_claim_routes_locked (self->spool, self->queue, specs, taken, claims, doubts, error))
     return FALSE;
   for (guint i = 0; i < added->len; i++)
     {
@@ -159,20 +160,30 @@ evbus_broker_claim_added_locked (EvbusBroker  *self,
   return TRUE;
 }
 
+/* It speaks of orphans, of which some may have a route now. */
+static void
+tell_note (EvbusBroker *self)
+{
+  if (self->spool != NULL)
+    evbus_notifier_changed_later (self->notifier, 1u << EVBUS_BROKER_PROP_SPOOL_NOTE);
+}
+
 gboolean
 evbus_broker_claim_locked (EvbusBroker  *self,
                            GPtrArray    *routes,
                            GPtrArray    *added,
+                           GPtrArray    *doubts,
                            GError      **error)
 {
   gboolean claimed;
 
   evbus_broker_lock_claims (self);
-  claimed = evbus_broker_claim_added_locked (self, routes, added, NULL, NULL, error);
+  claimed = evbus_broker_claim_added_locked (self, routes, added, NULL, NULL, doubts, error);
   evbus_broker_unlock_claims (self);
 
   for (guint i = 0; claimed && self->spool != NULL && i < added->len; i++)
     evbus_notifier_figures_moved (self->notifier, added->pdata[i]);
+  tell_note (self);
   return claimed;
 }
 
@@ -189,6 +200,7 @@ evbus_broker_orphan_locked (EvbusBroker *self,
       if (find_by_spool_route (added, route->spool_route) == NULL)
         evbus_spool_orphan_route (self->spool, route->spool_route);
     }
+  tell_note (self);
 }
 
 /* What is stored for routes that were taken out while no broker ran. */
@@ -207,6 +219,7 @@ orphan_unclaimed (EvbusBroker *self)
 gboolean
 evbus_broker_use_spool_locked (EvbusBroker  *self,
                                GQueue       *done,
+                               GPtrArray    *doubts,
                                GError      **error)
 {
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
@@ -218,7 +231,7 @@ evbus_broker_use_spool_locked (EvbusBroker  *self,
   self->spool = evbus_spool_ref (self->opened_spool);
   self->spooler = evbus_spooler_new (self->spool, self->queue);
   evbus_spooler_set_budget (self->spooler, self->spool_bytes, self->spool_max_age);
-  if (!evbus_broker_claim_locked (self, self->routes, self->routes, error))
+  if (!evbus_broker_claim_locked (self, self->routes, self->routes, doubts, error))
     {
       evbus_spooler_close (self->spooler);
       g_clear_pointer (&self->spooler, evbus_spooler_unref);

@@ -16,14 +16,15 @@
  *
  * Starts delivering. Returns at once; how the routes fare is in their states.
  * With a spool it blocks while that is opened, unless [method@Broker.open_spool_async] has
- * done so.
+ * done so. Where it is in doubt which route goes on with which part of it, the routes in question
+ * begin anew, the parts stay as orphans with all that they have, and a warning names both; see
+ * [method@Broker.name_orphan_async].
  *
  * Errors: %EVBUS_ERROR_EXISTS if the broker runs already, %EVBUS_ERROR_CLOSED
  * if it was stopped: a broker runs once; %G_THREAD_ERROR_AGAIN if the system
  * gives it no thread, after which the start can be tried again. With a spool, after
  * which it can be tried again too: %EVBUS_ERROR_BUSY if another process has it or it is being opened,
- * %EVBUS_ERROR_SPOOL_FAILED, and %EVBUS_ERROR_INVALID_CONFIG if it is in doubt which
- * route goes on with which part of it.
+ * %EVBUS_ERROR_SPOOL_FAILED, and %EVBUS_ERROR_INVALID_CONFIG if two routes have the same name.
  *
  * Returns: %TRUE if it was started
  *
@@ -33,6 +34,7 @@ gboolean
 evbus_broker_start (EvbusBroker  *self,
                     GError      **error)
 {
+  g_autoptr(GPtrArray) doubts = g_ptr_array_new_with_free_func (g_free);
   GQueue done = G_QUEUE_INIT;
   gboolean started;
 
@@ -43,11 +45,13 @@ evbus_broker_start (EvbusBroker  *self,
     return FALSE;
 
   g_mutex_lock (&self->lock);
-  started = evbus_broker_may_start_locked (self, error) && evbus_broker_use_spool_locked (self, &done, error) &&
+  started = evbus_broker_may_start_locked (self, error) && evbus_broker_use_spool_locked (self, &done, doubts, error) &&
             evbus_listener_start (self->listener, error);
   self->started |= started;
   g_mutex_unlock (&self->lock);
   evbus_waiting_answer (&done);
+  for (guint i = 0; i < doubts->len; i++)
+    g_warning ("%s", (char *) doubts->pdata[i]);
 
   return started;
 }

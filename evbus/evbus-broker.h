@@ -163,6 +163,17 @@ EVBUS_AVAILABLE_IN_1_0
 gboolean     evbus_broker_forget_route_finish (EvbusBroker      *self,
                                           GAsyncResult         *result,
                                           GError              **error);
+EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_name_orphan_async (EvbusBroker        *self,
+                                          const char           *orphan,
+                                          const char           *name,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_name_orphan_finish (EvbusBroker       *self,
+                                          GAsyncResult         *result,
+                                          GError              **error);
 
 EVBUS_AVAILABLE_IN_1_0
 guint        evbus_broker_get_stop_timeout (EvbusBroker        *self);

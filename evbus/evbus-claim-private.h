@@ -19,12 +19,14 @@ G_BEGIN_DECLS
  * knows what is accepted and not stored yet.
  *
  * %EVBUS_ERROR_INVALID_CONFIG, with nothing changed, where that leaves a doubt
- * about whose backlog it is. */
+ * about whose backlog it is. With @doubts (nullable; char * are added, for a person) what is in
+ * doubt begins anew instead, and nobody gets that backlog. */
 gboolean evbus_claim_routes_locked (EvbusSpool       *spool,
                                     EvbusQueue       *queue,
                                     GPtrArray        *specs,
                                     GHashTable       *taken,
                                     EvbusSpoolRoute **claims,
+                                    GPtrArray        *doubts,
                                     GError          **error);
 
 /* How a person calls the route of that key: by its name, or "PROVIDER 'PATTERN'". */
@@ -34,6 +36,17 @@ char    *evbus_claim_describe   (const char       *key);
 EvbusSpoolRoute *
          evbus_claim_find       (EvbusSpool       *spool,
                                  const char       *text,
+                                 GError          **error);
+
+/* Whether a route can be called so. */
+gboolean evbus_claim_check_name (const char       *name,
+                                 GError          **error);
+/* On the listener's thread, with the broker's lock: from now on the orphan belongs to the entry of
+ * that name (which was checked). Commits. Errors: %EVBUS_ERROR_INVALID_ARGUMENT if it is none;
+ * %EVBUS_ERROR_EXISTS if another one is called so; those of evbus_spool_name_orphan(). */
+gboolean evbus_claim_name_orphan (EvbusSpool      *spool,
+                                 EvbusSpoolRoute  *orphan,
+                                 const char       *name,
                                  GError          **error);
 
 G_END_DECLS

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "evbus-error.h"
+#include "evbus-limits-private.h"
 
 typedef struct {
   EvbusSpool       *spool;
@@ -16,6 +17,8 @@ typedef struct {
   GPtrArray        *places;    /* char *, in step with @specs */
   GPtrArray        *keys;      /* likewise */
   GHashTable       *free;      /* routes of the spool that nobody has; a set */
+  GPtrArray        *doubts;    /* char *: what begins anew because of a doubt; NULL: it is refused */
+  GHashTable       *doubtful;  /* places of those; a set */
 } Claim;
 
 /* "name:NAME", or "at:PROVIDER PATTERN DIGEST", with " 2" behind it for the second of
@@ -144,6 +147,69 @@ count_unclaimed_at (Claim      *claim,
   return n;
 }
 
+static void
+refuse_doubt (EvbusRouteSpec  *spec,
+              guint64          n_held,
+              GError         **error)
+{
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
+               "%s: %" G_GUINT64_FORMAT " stored events and dead letters of %s '%s' could belong to more than "
+               "one route now; change one of them at a time (with a name, delivery: {name: …}, they are told apart "
+               "from then on), let what is stored drain first, or, where it is an orphan's, name that first "
+               "(evbusctl name-orphan)",
+               spec->where != NULL ? spec->where : spec->provider, n_held, spec->provider, spec->profile);
+}
+
+static int
+compare_keys (gconstpointer a,
+              gconstpointer b)
+{
+  return strcmp (evbus_spool_route_get_key (*(EvbusSpoolRoute *const *) a),
+                 evbus_spool_route_get_key (*(EvbusSpoolRoute *const *) b));
+}
+
+/* The entries of a place that all begin anew, and what is left there, which nobody gets. */
+static void
+accept_doubt (Claim      *claim,
+              const char *place,
+              GPtrArray  *found)
+{
+  g_autofree char *name = evbus_claim_describe (place);
+  g_autoptr(GString) text = g_string_new (NULL);
+  const char *before = "";
+
+  if (!g_hash_table_add (claim->doubtful, (gpointer) place))
+    return;
+
+  g_string_append_printf (text, "%s: it is in doubt which of the stored parts belong to which entry of the "
+                          "configuration. These entries begin anew: ", name);
+  for (guint i = 0; i < claim->specs->len; i++)
+    {
+      EvbusRouteSpec *spec = claim->specs->pdata[i];
+
+      if (claim->claims[i] != NULL || strcmp (claim->places->pdata[i], place) != 0)
+        continue;
+      g_string_append_printf (text, "%s%s", before, spec->where != NULL ? spec->where : name);
+      before = ", ";
+    }
+  g_string_append (text, ". These parts are orphans now, and keep what they have:");
+  g_ptr_array_sort (found, compare_keys);
+  for (guint i = 0; i < found->len; i++)
+    {
+      EvbusLedger ledger;
+
+      evbus_spool_route_get_ledger (found->pdata[i], &ledger, NULL);
+      if (ledger.queued + ledger.dead == 0)
+        continue;
+      evbus_spool_doubt_route (claim->spool, found->pdata[i]);
+      g_string_append_printf (text, "\n  %s (%" G_GUINT64_FORMAT " queued, %" G_GUINT64_FORMAT " dead)",
+                              evbus_spool_route_get_key (found->pdata[i]), ledger.queued, ledger.dead);
+    }
+  g_string_append (text, "\nTo have an entry go on with one of them: evbusctl name-orphan 'KEY' NAME, then that name in "
+                   "the entry, delivery: {name: NAME}, and a reload");
+  g_ptr_array_add (claim->doubts, g_string_free (g_steal_pointer (&text), FALSE));
+}
+
 /* What has changed its settings, or has a name now, is the same route, if there is only
  * one that it can be. */
 static gboolean
@@ -151,7 +217,6 @@ claim_by_place (Claim   *claim,
                 guint    index,
                 GError **error)
 {
-  EvbusRouteSpec *spec = claim->specs->pdata[index];
   const char *place = claim->places->pdata[index];
   g_autoptr(GPtrArray) found = NULL;
   guint64 n_held;
@@ -165,13 +230,14 @@ claim_by_place (Claim   *claim,
     }
   if (n_held == 0)
     return TRUE;
+  if (claim->doubts == NULL)
+    {
+      refuse_doubt (claim->specs->pdata[index], n_held, error);
+      return FALSE;
+    }
 
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG,
-               "%s: %" G_GUINT64_FORMAT " stored events and dead letters of %s '%s' could belong to more than "
-               "one route now; change one of them at a time (with a name, delivery: {name: …}, they are told apart "
-               "from then on), or let what is stored drain first",
-               spec->where != NULL ? spec->where : spec->provider, n_held, spec->provider, spec->profile);
-  return FALSE;
+  accept_doubt (claim, place, found);
+  return TRUE;
 }
 
 static void
@@ -193,12 +259,14 @@ evbus_claim_routes_locked (EvbusSpool       *spool,
                            GPtrArray        *specs,
                            GHashTable       *taken,
                            EvbusSpoolRoute **claims,
+                           GPtrArray        *doubts,
                            GError          **error)
 {
   g_autoptr(GPtrArray) places = g_ptr_array_new_with_free_func (g_free);
   g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
   g_autoptr(GHashTable) free_routes = g_hash_table_new (NULL, NULL);
-  Claim claim = { spool, queue, specs, claims, places, keys, free_routes };
+  g_autoptr(GHashTable) doubtful = g_hash_table_new (g_str_hash, g_str_equal);
+  Claim claim = { spool, queue, specs, claims, places, keys, free_routes, doubts, doubtful };
 
   if (!make_keys (&claim, taken, error))
     return FALSE;
@@ -251,6 +319,16 @@ evbus_claim_describe (const char *key)
   return g_strdup_printf ("%s '%s'", words[0], pattern);
 }
 
+/* It has nothing, is shown to nobody, and goes soon. */
+static gboolean
+is_spent (EvbusSpoolRoute *route)
+{
+  EvbusLedger ledger;
+
+  evbus_spool_route_get_ledger (route, &ledger, NULL);
+  return evbus_spool_route_is_orphan (route) && ledger.queued + ledger.dead == 0;
+}
+
 static void
 set_ambiguous (GPtrArray   *routes,
                const char  *text,
@@ -262,7 +340,7 @@ set_ambiguous (GPtrArray   *routes,
     {
       g_autofree char *name = evbus_claim_describe (evbus_spool_route_get_key (routes->pdata[i]));
 
-      if (strcmp (name, text) == 0)
+      if (strcmp (name, text) == 0 && !is_spent (routes->pdata[i]))
         g_string_append_printf (keys, "\n  %s", evbus_spool_route_get_key (routes->pdata[i]));
     }
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
@@ -285,11 +363,10 @@ evbus_claim_find (EvbusSpool  *spool,
 
       if (strcmp (key, text) == 0)
         return routes->pdata[i];
-      if (strcmp (name, text) == 0)
-        {
-          found = routes->pdata[i];
-          n_found++;
-        }
+      if (strcmp (name, text) != 0 || (found != NULL && is_spent (routes->pdata[i])))
+        continue;
+      n_found = found != NULL && is_spent (found) ? 1 : n_found + 1;
+      found = routes->pdata[i];
     }
   if (n_found > 1)
     {
@@ -300,4 +377,66 @@ evbus_claim_find (EvbusSpool  *spool,
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
                  "the spool has no route \"%s\"; a route is called by its name, or PROVIDER 'PATTERN'", text);
   return found;
+}
+
+gboolean
+evbus_claim_check_name (const char  *name,
+                        GError     **error)
+{
+  if (*name == '\0')
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "the name is empty");
+  else if (strlen (name) > EVBUS_MAX_NAME_BYTES)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "the name has %" G_GSIZE_FORMAT " bytes, and may have %u",
+                 strlen (name), EVBUS_MAX_NAME_BYTES);
+  else if (!g_utf8_validate (name, -1, NULL))
+    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT, "the name is not valid UTF-8");
+  else
+    return TRUE;
+  return FALSE;
+}
+
+/* Another one that is called so, whether by a name or not: whoever says it would mean either. */
+static gboolean
+check_not_taken (EvbusSpool       *spool,
+                 EvbusSpoolRoute  *route,
+                 const char       *name,
+                 GError          **error)
+{
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      g_autofree char *other = evbus_claim_describe (evbus_spool_route_get_key (routes->pdata[i]));
+
+      if (routes->pdata[i] == route || strcmp (other, name) != 0)
+        continue;
+      if (evbus_spool_route_is_orphan (routes->pdata[i]))
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_EXISTS,
+                     "the name \"%s\" is taken by another orphan; choose another name, or forget that one", name);
+      else
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_EXISTS,
+                     "the name \"%s\" is taken by a route that is in use; choose another name", name);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+gboolean
+evbus_claim_name_orphan (EvbusSpool       *spool,
+                         EvbusSpoolRoute  *orphan,
+                         const char       *name,
+                         GError          **error)
+{
+  g_autofree char *key = g_strconcat ("name:", name, NULL);
+
+  if (!evbus_spool_route_is_orphan (orphan))
+    {
+      g_autofree char *called = evbus_claim_describe (evbus_spool_route_get_key (orphan));
+
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                   "the route \"%s\" is in use, and no orphan; name it in the configuration", called);
+      return FALSE;
+    }
+  return check_not_taken (spool, orphan, name, error) &&
+         evbus_spool_name_orphan (spool, orphan, key, error);
 }

@@ -14,6 +14,7 @@ typedef enum {
   EVBUS_DEAD_REPLAY,
   EVBUS_DEAD_DROP,
   EVBUS_DEAD_FORGET,   /* an orphan, with all that it has */
+  EVBUS_DEAD_NAME,     /* an orphan: it gets a name */
 } EvbusDeadKind;
 
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
   EvbusSpooler          *spooler;     /* a reference */
   EvbusSpoolRoute       *route;       /* NULL: of any */
   char                  *key;         /* its key, as it was: a reload can change it; or NULL */
+  char                  *name;        /* which it gets; or NULL */
   GArray                *numbers;     /* gint64; NULL: all that the route had at the beginning */
   GFileProgressCallback  progress;    /* or NULL */
   gpointer               progress_data;

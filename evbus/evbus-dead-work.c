@@ -65,6 +65,7 @@ evbus_dead_work_free (EvbusDeadWork *self)
     self->progress_free (self->progress_data);
   g_clear_pointer (&self->numbers, g_array_unref);
   g_free (self->key);
+  g_free (self->name);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
   g_free (self);
@@ -215,6 +216,8 @@ do_some (EvbusBroker    *broker,
 
   if (self->kind == EVBUS_DEAD_FORGET)
     return forget_some_locked (broker, self, more, answers, error);
+  if (self->kind == EVBUS_DEAD_NAME)
+    return evbus_claim_name_orphan (self->spool, self->route, self->name, error);
   return move_some_locked (broker, self, more, error);
 }
 

@@ -11,6 +11,7 @@
  *
  * A route that is in no configuration any more and still has a place in the spool,
  * as [method@Broker.list_orphans] found it. It goes on where it was if it comes back,
+ * or a route comes with the name that [method@Broker.name_orphan_async] has given it,
  * until [method@Broker.forget_route_async]. Immutable.
  *
  * Since: 1.0

@@ -26,6 +26,33 @@
  * Since: 1.0
  */
 
+/* What the spool has that nobody can be given, as it is in doubt whose it is. */
+static guint
+count_doubtful_locked (EvbusSpool *self)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < self->routes->len; i++)
+    {
+      EvbusSpoolRoute *route = self->routes->pdata[i];
+
+      n += route->doubtful && route->now.orphan && route->now.ledger.queued + route->now.ledger.dead > 0;
+    }
+  return n;
+}
+
+static char *
+make_note_locked (EvbusSpool *self)
+{
+  guint n = count_doubtful_locked (self);
+
+  if (n == 0)
+    return g_strdup (self->note);
+  return g_strdup_printf ("%s%sit is in doubt which entries of the configuration %u of its orphans belong to; name them "
+                          "(evbusctl name-orphan), and those entries the same",
+                          self->note != NULL ? self->note : "", self->note != NULL ? "; " : "", n);
+}
+
 static EvbusSpoolCondition
 get_locked (EvbusSpool  *self,
             char       **note)
@@ -46,7 +73,7 @@ get_locked (EvbusSpool  *self,
       *note = g_strdup (self->found);
       return EVBUS_SPOOL_CONDITION_DAMAGED;
     }
-  *note = g_strdup (self->note);
+  *note = make_note_locked (self);
   return self->condition;
 }
 
@@ -87,8 +114,8 @@ say (EvbusSpool     *self,
                     "MESSAGE", "spool %s: %s", self->directory, what);
 }
 
-static void
-tell (EvbusSpool *self)
+void
+evbus_spool_tell (EvbusSpool *self)
 {
   EvbusSpoolWatch watch;
 
@@ -112,7 +139,7 @@ evbus_spool_set_found (EvbusSpool *self,
   g_mutex_lock (&self->lock);
   self->found = note;
   g_mutex_unlock (&self->lock);
-  tell (self);
+  evbus_spool_tell (self);
 }
 
 void
@@ -141,7 +168,7 @@ evbus_spool_set_failed (EvbusSpool   *self,
   g_free (self->failed);
   self->failed = g_strdup (message);
   g_mutex_unlock (&self->lock);
-  tell (self);
+  evbus_spool_tell (self);
 }
 
 void
@@ -159,5 +186,5 @@ evbus_spool_set_full (EvbusSpool *self,
   g_mutex_lock (&self->lock);
   self->shows_full = full;
   g_mutex_unlock (&self->lock);
-  tell (self);
+  evbus_spool_tell (self);
 }

@@ -447,6 +447,7 @@ retire_route (EvbusSpool      *self,
               EvbusSpoolRoute *route)
 {
   g_autoptr(GMutexLocker) locker = NULL;
+  gboolean was_doubtful;
   guint index;
 
   evbus_spool_forget_sets (self, route);
@@ -456,6 +457,11 @@ retire_route (EvbusSpool      *self,
   route->now.ledger.dropped += route->now.ledger.queued + route->now.ledger.dead;
   route->now.ledger.queued = route->now.ledger.dead = 0;
   route->now.weight = 0;
+  was_doubtful = route->doubtful;
+  g_clear_pointer (&locker, g_mutex_locker_free);
+
+  if (was_doubtful)
+    evbus_spool_tell (self);
 }
 
 gint64

@@ -85,11 +85,22 @@ void             evbus_spool_rename_route (EvbusSpool       *self,
 /* Its configuration is gone: it keeps its backlog and gets no new events. */
 void             evbus_spool_orphan_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route);
+/* The route is to be an orphan because it is in doubt whose it is: the spool's note says so until
+ * it has an owner, a name or nothing. */
+void             evbus_spool_doubt_route  (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *route);
 /* All routes that were stored, orphans too: a new array of borrowed ones. */
 GPtrArray       *evbus_spool_list_routes  (EvbusSpool       *self);
 /* Writer. Forgets an orphan: its queued events and dead letters are dropped. Commits. */
 gboolean         evbus_spool_forget_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route,
+                                           GError          **error);
+
+/* Writer. Gives the orphan another key, which no other one has. Commits; FALSE: it has the one it had.
+ * Errors: %EVBUS_ERROR_NOT_FOUND if it is forgotten, and those of evbus_spool_commit(). */
+gboolean         evbus_spool_name_orphan  (EvbusSpool       *self,
+                                           EvbusSpoolRoute  *orphan,
+                                           const char       *key,
                                            GError          **error);
 
 /* Writer. How much longer (microseconds) the route is kept, for its configuration to come

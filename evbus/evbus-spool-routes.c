@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "evbus-error.h"
+
 void
 evbus_spool_cursor_init (EvbusSpoolCursor *self)
 {
@@ -138,7 +140,7 @@ evbus_spool_adopt_route (EvbusSpool *self,
     }
   if (route->now.orphan)
     {
-      route->now.orphan = FALSE;
+      route->now.orphan = route->doubtful = FALSE;
       route->dirty = self->dirty = TRUE;
     }
   g_mutex_unlock (&self->lock);
@@ -156,6 +158,26 @@ evbus_spool_orphan_route (EvbusSpool      *self,
 }
 
 void
+evbus_spool_doubt_route (EvbusSpool      *self,
+                         EvbusSpoolRoute *route)
+{
+  g_mutex_lock (&self->lock);
+  route->doubtful = TRUE;
+  g_mutex_unlock (&self->lock);
+}
+
+static void
+set_key_locked (EvbusSpool      *self,
+                EvbusSpoolRoute *route,
+                const char      *key)
+{
+  /* The Writer may be reading it. */
+  g_ptr_array_add (self->old_keys, route->key);
+  g_atomic_pointer_set (&route->key, g_strdup (key));
+  route->dirty = self->dirty = TRUE;
+}
+
+void
 evbus_spool_rename_route (EvbusSpool      *self,
                           EvbusSpoolRoute *route,
                           const char      *key)
@@ -163,13 +185,57 @@ evbus_spool_rename_route (EvbusSpool      *self,
   g_mutex_lock (&self->lock);
   if (route->now.orphan || !g_str_equal (route->key, key))
     {
-      /* The Writer may be reading it. */
-      g_ptr_array_add (self->old_keys, route->key);
-      g_atomic_pointer_set (&route->key, g_strdup (key));
-      route->now.orphan = FALSE;
-      route->dirty = self->dirty = TRUE;
+      set_key_locked (self, route, key);
+      route->now.orphan = route->doubtful = FALSE;
     }
   g_mutex_unlock (&self->lock);
+}
+
+static void
+set_orphans_key (EvbusSpool      *self,
+                 EvbusSpoolRoute *orphan,
+                 const char      *key,
+                 gboolean         doubtful)
+{
+  g_mutex_lock (&self->lock);
+  set_key_locked (self, orphan, key);
+  orphan->doubtful = doubtful;
+  g_mutex_unlock (&self->lock);
+}
+
+gboolean
+evbus_spool_name_orphan (EvbusSpool       *self,
+                         EvbusSpoolRoute  *orphan,
+                         const char       *key,
+                         GError          **error)
+{
+  g_autofree char *old = g_strdup (orphan->key);
+  gboolean doubtful = orphan->doubtful;
+
+  if (orphan->forgotten)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the route \"%s\" is forgotten", self->path, old);
+      return FALSE;
+    }
+
+  set_orphans_key (self, orphan, key, FALSE);
+  evbus_spool_begin (self);
+  evbus_spool_stage_route (self, orphan);
+  /* A recovery that finds no row of the route has its key from the sets. */
+  for (guint i = 0; i < orphan->sets->len && self->failure == NULL; i++)
+    {
+      EvbusSpoolSet *set = orphan->sets->pdata[i];
+
+      if (set->stored && !set->empty)
+        evbus_spool_write_set (self, set, &self->failure);
+    }
+  if (!evbus_spool_commit (self, error))
+    {
+      set_orphans_key (self, orphan, old, doubtful);
+      return FALSE;
+    }
+  evbus_spool_tell (self);
+  return TRUE;
 }
 
 GPtrArray *

@@ -60,6 +60,7 @@ struct _EvbusSpoolRoute
   gint64            id;
   char             *key;         /* atomic, written under lock; old ones live as long as the spool */
   gboolean          forgotten;   /* lock, written by the Writer */
+  gboolean          doubtful;    /* lock: an orphan since the start, as it is in doubt whose it is */
   GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
   EvbusSpoolCursor  now;         /* lock */
   guint64           n_skipped;   /* lock: events over the budget, since the spool was opened */
@@ -181,6 +182,8 @@ void             evbus_spool_set_failed       (EvbusSpool            *self,
 /* Writer: whether the disk is full. */
 void             evbus_spool_set_full         (EvbusSpool            *self,
                                                gboolean               full);
+/* Whoever watches the condition is told. */
+void             evbus_spool_tell             (EvbusSpool            *self);
 
 /* ---- evbus-spool-recover.c */
 

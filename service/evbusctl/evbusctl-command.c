@@ -65,6 +65,11 @@ static const EvbusctlCommand commands[] = {
   { "forget", "ROUTE", "Drop all that an orphaned route has",
     "'evbusctl routes' shows which routes are in no configuration any more.",
     1, 1, TRUE, NULL, evbusctl_forget },
+  { "name-orphan", "ORPHAN NAME", "Give an orphaned route a name, by which an entry gets it",
+    "After the next reload an entry of the configuration with delivery: {name: NAME} goes\n"
+    "on where the orphan was. 'evbusctl routes' shows the orphans. ORPHAN is its name,\n"
+    "PROVIDER 'PATTERN', or, where several are called so, its key.",
+    2, 2, TRUE, NULL, evbusctl_name_orphan },
   { "check-config", "FILE", "Check a configuration file or folder",
     "FILE can be a pipe, and - is the standard input. Needs no service. Exit code\n"
     "0: fine; 1: mistakes, each printed as FILE:LINE:COLUMN: what is wrong; 3: nothing\n"

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* `dead` and `forget`. What is listed comes in pages, so that no call takes long. */
+/* `dead`, `forget` and `name-orphan`. What is listed comes in pages, so that no call takes long. */
 
 #include "evbusctl.h"
 #include "evbusctl-bus.h"
@@ -362,6 +362,22 @@ evbusctl_forget (char **arguments)
   if (!evbusctl_check_text ("route", arguments[0], &error) ||
       (bus = evbusctl_bus_open (&error)) == NULL ||
       (reply = evbusctl_bus_call_manager (bus, "ForgetRoute", g_variant_new ("(s)", arguments[0]), "()", &error)) == NULL)
+    return evbusctl_bus_report (error);
+  return EVBUSCTL_OK;
+}
+
+int
+evbusctl_name_orphan (char **arguments)
+{
+  g_autoptr(EvbusctlBus) bus = NULL;
+  g_autoptr(GVariant) reply = NULL;
+  g_autoptr(GError) error = NULL;
+
+  if (!evbusctl_check_text ("orphan", arguments[0], &error) ||
+      !evbusctl_check_text ("name", arguments[1], &error) ||
+      (bus = evbusctl_bus_open (&error)) == NULL ||
+      (reply = evbusctl_bus_call_manager (bus, "NameOrphan", g_variant_new ("(ss)", arguments[0], arguments[1]), "()",
+                                          &error)) == NULL)
     return evbusctl_bus_report (error);
   return EVBUSCTL_OK;
 }

@@ -58,6 +58,7 @@ int  evbusctl_routes       (char **arguments);
 int  evbusctl_explain      (char **arguments);
 int  evbusctl_dead         (char **arguments);
 int  evbusctl_forget       (char **arguments);
+int  evbusctl_name_orphan  (char **arguments);
 int  evbusctl_reload       (char **arguments);
 int  evbusctl_pause        (char **arguments);
 int  evbusctl_resume       (char **arguments);

@@ -272,6 +272,30 @@ on_forget (gpointer               skeleton,
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
+static void
+answer_name (GObject      *broker,
+             GAsyncResult *result,
+             gpointer      data)
+{
+  GError *error = NULL;
+
+  if (evbus_broker_name_orphan_finish (EVBUS_BROKER (broker), result, &error))
+    g_dbus_method_invocation_return_value (data, NULL);
+  else
+    return_error (data, error);
+}
+
+static gboolean
+on_name (gpointer               skeleton,
+         GDBusMethodInvocation *invocation,
+         const char            *orphan,
+         const char            *name,
+         EvbusdDead            *self)
+{
+  evbus_broker_name_orphan_async (self->broker, orphan, name, NULL, answer_name, invocation);
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
 EvbusdDead *
 evbusd_dead_new (gpointer     manager,
                  EvbusBroker *broker)
@@ -286,6 +310,7 @@ evbusd_dead_new (gpointer     manager,
     { "handle-drop-dead", G_CALLBACK (on_drop) },
     { "handle-cancel-dead", G_CALLBACK (on_cancel) },
     { "handle-forget-route", G_CALLBACK (on_forget) },
+    { "handle-name-orphan", G_CALLBACK (on_name) },
   };
   EvbusdDead *self = g_new0 (EvbusdDead, 1);
 

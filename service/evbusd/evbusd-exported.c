@@ -90,11 +90,45 @@ add_route (GVariantBuilder *builder,
   g_variant_builder_close (builder);
 }
 
-static void
-add_orphan (GVariantBuilder *builder,
-            EvbusOrphan     *orphan)
+/* How many are called so. */
+static GHashTable *
+count_names (GListModel *routes,
+             GPtrArray  *orphans)
+{
+  g_autoptr (GHashTable) counts = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  guint n_routes = g_list_model_get_n_items (routes);
+
+  for (guint i = 0; i < n_routes + orphans->len; i++)
+    {
+      g_autoptr (EvbusRoute) route = g_list_model_get_item (routes, i);
+      const char *name = route != NULL ? evbus_route_get_name (route)
+                                       : evbus_orphan_get_name (orphans->pdata[i - n_routes]);
+      guint n = GPOINTER_TO_UINT (g_hash_table_lookup (counts, name));
+
+      g_hash_table_insert (counts, g_strdup (name), GUINT_TO_POINTER (n + 1));
+    }
+  return g_steal_pointer (&counts);
+}
+
+/* What it is called on a command line: by its key where its name is not enough. */
+static char *
+quote_orphan (GHashTable  *counts,
+              EvbusOrphan *orphan)
 {
   const char *name = evbus_orphan_get_name (orphan);
+
+  if (GPOINTER_TO_UINT (g_hash_table_lookup (counts, name)) > 1)
+    return g_shell_quote (evbus_orphan_get_key (orphan));
+  return g_strdup_printf ("\"%s\"", name);
+}
+
+static void
+add_orphan (GVariantBuilder *builder,
+            EvbusOrphan     *orphan,
+            GHashTable      *counts)
+{
+  const char *name = evbus_orphan_get_name (orphan);
+  g_autofree char *quoted = quote_orphan (counts, orphan);
   EvbusLedger ledger;
 
   evbus_orphan_get_ledger (orphan, &ledger);
@@ -105,8 +139,9 @@ add_orphan (GVariantBuilder *builder,
   g_variant_builder_add (builder, "{sv}", "key", g_variant_new_string (evbus_orphan_get_key (orphan)));
   g_variant_builder_add (builder, "{sv}", "state", g_variant_new_string ("orphaned"));
   g_variant_builder_add (builder, "{sv}", "reason",
-                         g_variant_new_printf ("in no configuration any more; to drop what it has: evbusctl forget \"%s\"",
-                                               name));
+                         g_variant_new_printf ("no entry of the configuration goes on with it; so that one with a name "
+                                               "does: evbusctl name-orphan %s NAME; to drop what it has: "
+                                               "evbusctl forget %s", quoted, quoted));
   g_variant_builder_add (builder, "{sv}", "ledger", evbus_ledger_to_variant (&ledger));
   g_variant_builder_close (builder);
 }
@@ -118,6 +153,7 @@ on_list_routes (EvbusdManager         *skeleton,
 {
   GListModel *routes = evbus_broker_get_routes (self->broker);
   g_autoptr (GPtrArray) orphans = evbus_broker_list_orphans (self->broker);
+  g_autoptr (GHashTable) counts = count_names (routes, orphans);
   GVariantBuilder builder;
 
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("aa{sv}"));
@@ -128,7 +164,7 @@ on_list_routes (EvbusdManager         *skeleton,
       add_route (&builder, route);
     }
   for (guint i = 0; i < orphans->len; i++)
-    add_orphan (&builder, orphans->pdata[i]);
+    add_orphan (&builder, orphans->pdata[i], counts);
 
   evbusd_manager_complete_list_routes (skeleton, invocation, g_variant_builder_end (&builder));
   return G_DBUS_METHOD_INVOCATION_HANDLED;

@@ -14,7 +14,7 @@ from gi.repository import GLib
 from evbus_service import assert_balanced, plugin_path, program, read_events, source_root, wait_for
 
 COMMANDS = ('put', 'generate', 'monitor', 'status', 'routes', 'explain', 'reload', 'pause', 'resume', 'flush', 'test-route',
-            'dead', 'forget', 'check-config', 'providers', 'help')
+            'dead', 'forget', 'name-orphan', 'check-config', 'providers', 'help')
 
 CONFIG = '''
 internal: {default: {}}

@@ -3,7 +3,7 @@
  */
 
 /* Reloads of a broker with a spool: a route that was changed, removed or brought
- * back goes on with what it had, and what is in doubt is refused. */
+ * back goes on with what it had, and what is in doubt is refused. (A start is not: test-durable-doubt.c.) */
 
 #include <sqlite3.h>
 
@@ -354,11 +354,19 @@ test_refused_start (Fixture       *fixture,
   evbus_test_put_numbers (fixture->broker, "nobody", 0, 1);
   end_now (fixture);
 
+  /* Who adds the routes by hand can give two the same name. */
   fixture->broker = durable_new_broker (fixture);
-  evbus_test_apply (fixture->broker, "hook: [{'default': {name: durable, delivery: {batch: 2}}},"
-                                     " {'default': {name: other, delivery: {batch: 2}}}]\n");
+  for (guint i = 0; i < 2; i++)
+    {
+      g_autoptr(EvbusRoute) route = NULL;
+
+      route = evbus_broker_add_route (fixture->broker, "hook", "default",
+                                      g_variant_new_parsed ("{'name': <'durable'>, 'delivery': <{'name': <'mine'>}>}"),
+                                      &error);
+      g_assert_no_error (error);
+    }
   g_assert_false (evbus_broker_start (fixture->broker, &error));
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_CONFIG);
+  evbus_test_assert_error (error, EVBUS_ERROR_INVALID_CONFIG, "another route is named 'mine' too");
   g_clear_object (&fixture->broker);
 
   evbus_test_hook_release (other);
