@@ -64,7 +64,10 @@ on_channel_close (AmqpLink  *self,
   amqp_errors_set_reply (self->options, AMQP_STAGE_PUBLISH, closed->reply_code, closed->reply_text, error);
   self->channel = FALSE;
   g_clear_pointer (&self->returned, g_free);
-  amqp_send_method (self->state, AMQP_LINK_CHANNEL, AMQP_CHANNEL_CLOSE_OK_METHOD, &reply);
+  if (amqp_link_has_room (self))
+    amqp_send_method (self->state, AMQP_LINK_CHANNEL, AMQP_CHANNEL_CLOSE_OK_METHOD, &reply);
+  else
+    amqp_link_drop (self);
   return FALSE;
 }
 
@@ -77,7 +80,8 @@ on_connection_close (AmqpLink  *self,
   amqp_connection_close_ok_t reply = { 0 };
 
   amqp_errors_set_reply (self->options, AMQP_STAGE_PUBLISH, closed->reply_code, closed->reply_text, error);
-  amqp_send_method (self->state, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &reply);
+  if (amqp_link_has_room (self))
+    amqp_send_method (self->state, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &reply);
   amqp_link_drop (self);
   return FALSE;
 }
@@ -139,6 +143,22 @@ take_frame (AmqpLink            *self,
   return TRUE;
 }
 
+/* Where nothing was sent for so long, the library sends a heartbeat before it reads. A server
+ * that has no room for it counts as lost. */
+static gboolean
+can_read (AmqpLink  *self,
+          GError   **error)
+{
+  gint64 heartbeat = amqp_get_heartbeat (self->state) * G_USEC_PER_SEC;
+
+  if (heartbeat == 0 || g_get_monotonic_time () - self->last_sent < heartbeat || amqp_link_has_room (self))
+    return TRUE;
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the server takes nothing any more, not even a heartbeat",
+               self->options->name);
+  amqp_link_drop (self);
+  return FALSE;
+}
+
 gboolean
 amqp_link_read (AmqpLink  *self,
                 GError   **error)
@@ -147,9 +167,15 @@ amqp_link_read (AmqpLink  *self,
   amqp_frame_t frame;
   int status;
 
-  while ((status = amqp_simple_wait_frame_noblock (self->state, &frame, &at_once)) == AMQP_STATUS_OK)
-    if (!take_frame (self, &frame, error))
-      return FALSE;
+  do
+    {
+      if (!can_read (self, error))
+        return FALSE;
+      status = amqp_simple_wait_frame_noblock (self->state, &frame, &at_once);
+      if (status == AMQP_STATUS_OK && !take_frame (self, &frame, error))
+        return FALSE;
+    }
+  while (status == AMQP_STATUS_OK);
 
   if (status != AMQP_STATUS_TIMEOUT)
     {

@@ -170,12 +170,21 @@ amqp_link_open (AmqpLink      *self,
   return TRUE;
 }
 
+/* The library sends what is its own (a heartbeat, the farewell) without an end to its waiting. */
+gboolean
+amqp_link_has_room (AmqpLink *self)
+{
+  GPollFD fd = { .fd = self->fd, .events = G_IO_OUT };
+
+  return g_poll (&fd, 1, 0) == 1 && (fd.revents & G_IO_OUT) != 0;
+}
+
 void
 amqp_link_close (AmqpLink *self)
 {
   struct timeval timeout = { CLOSE_TIMEOUT_S, 0 };
 
-  if (self->state != NULL)
+  if (self->state != NULL && amqp_link_has_room (self))
     {
       amqp_set_rpc_timeout (self->state, &timeout);
       amqp_connection_close (self->state, AMQP_REPLY_SUCCESS);
@@ -227,6 +236,7 @@ amqp_link_publish (AmqpLink           *self,
                    GCancellable       *cancellable,
                    GError            **error)
 {
+  gint64 now = g_get_monotonic_time ();
   Guard guard;
   int status;
 
@@ -237,6 +247,7 @@ amqp_link_publish (AmqpLink           *self,
   if (status == AMQP_STATUS_OK)
     {
       self->last_tag++;
+      self->last_sent = now;
       return TRUE;
     }
 

@@ -18,6 +18,7 @@ typedef struct {
   int                      fd;
   gboolean                 channel;    /* whether it is open */
   guint64                  last_tag;   /* of the messages published on it */
+  gint64                   last_sent;  /* no later than when the library has sent something last */
   char                    *blocked;    /* why the server takes none now, or NULL */
   char                    *returned;   /* of the message that is just coming back */
   AmqpConfirms             confirms;
@@ -35,6 +36,8 @@ gboolean amqp_link_open    (AmqpLink           *self,
                             GCancellable       *cancellable,
                             GError            **error);
 void     amqp_link_close   (AmqpLink           *self);
+/* Whether something short can be sent without waiting. */
+gboolean amqp_link_has_room (AmqpLink          *self);
 
 /* amqp-frames.c: reads what has come, without waiting. */
 gboolean amqp_link_read    (AmqpLink           *self,

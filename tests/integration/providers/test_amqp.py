@@ -11,7 +11,7 @@ from adaptor import PASSWORD
 from adaptor_amqp import USER
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
-from fake_amqp import FakeServer
+from fake_amqp import DeafServer, FakeServer
 from proxy import Proxy
 from trial import body_of, wait_outcomes
 
@@ -147,6 +147,51 @@ def test_a_server_that_is_out_of_memory(trial, adaptor):
     trial.assert_nothing_lost()
     # Once by the first call, which was given up, and once by the last.
     assert len(trial.received()) <= 200
+
+
+@pytest.fixture
+def deaf():
+    """deaf() starts a server that reads no more once a message has come."""
+    servers = []
+
+    def start(**settings):
+        servers.append(DeafServer(**settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def fill_link(trial, server):
+    """More than the way to the server holds, in one call that nothing but the test ends."""
+    trial.start({'connection': {'host': '127.0.0.1', 'port': server.server_address[1]}, 'routing_key': trial.destination},
+                delivery={'batch': {'events': 200, 'bytes': '16MiB', 'linger': '10m'}, 'timeout': '10m'})
+    for _ in range(200):
+        trial.put_bytes(bytes(32768))
+    wait_for(server.is_full, 'the link to be full')
+
+
+def test_a_full_link_is_closed_at_once(trial, adaptor, deaf):
+    """The server has said why it takes no more; nothing is sent to say good-bye."""
+    server = deaf()
+    fill_link(trial, server)
+    server.block()
+    trial.daemon.wait_log('the server takes no messages for now: full')
+    assert server.client()[0] == '01'
+    # The new route begins when the old one has closed.
+    trial.reconfigure(adaptor.options(trial.destination))
+    trial.wait_delivered()
+    assert server.client() is None or server.client()[0] != '01'
+    trial.assert_received_once()
+
+
+def test_a_full_link_that_takes_no_heartbeat_is_lost(trial, adaptor, deaf):
+    fill_link(trial, deaf(heartbeat=1))
+    trial.wait_state('retrying', 'not even a heartbeat')
+    trial.reconfigure(adaptor.options(trial.destination))
+    trial.wait_delivered()
+    trial.assert_received_once()
 
 
 @pytest.mark.parametrize('name', ['pika', 'rabbitmq'])
