@@ -8,6 +8,7 @@
 
 #include "nats-connect.h"
 #include "nats-errors.h"
+#include "nats-flush.h"
 
 /* So much is written at once. */
 #define CHUNK (32 * 1024)
@@ -19,8 +20,9 @@ struct _NatsLink
 {
   NatsSocket       *socket;
   natsConnection   *connection;
-  natsSubscription *replies;
-  natsInbox        *inbox;
+  natsSubscription *replies;     /* with JetStream, else NULL */
+  natsInbox        *inbox;       /* likewise */
+  NatsFlush        *flush;       /* without JetStream, else NULL */
   char             *where;
   GSource          *source;
 };
@@ -128,9 +130,35 @@ nats_link_next_reply (NatsLink *self,
   natsMsg *msg = NULL;
   natsStatus status;
 
+  if (self->replies == NULL)
+    return NULL;
   while ((status = natsSubscription_NextMsg (&msg, self->replies, 0)) == NATS_NO_RESPONDERS)
     (*n_nobody)++;
   return status == NATS_OK ? msg : NULL;
+}
+
+/* Has the server say when it has gone through all that was sent. */
+void
+nats_link_begin_flush (NatsLink *self)
+{
+  nats_flush_begin (self->flush);
+}
+
+/* Waits for that. */
+gboolean
+nats_link_wait_flushed (NatsLink      *self,
+                        GCancellable  *cancellable,
+                        GError       **error)
+{
+  natsStatus status;
+
+  while (!nats_flush_is_done (self->flush, &status))
+    if (!nats_link_pump (self, TRUE, cancellable, error))
+      return FALSE;
+  if (status == NATS_OK)
+    return TRUE;
+  nats_errors_set (error, self->where, status, NULL);
+  return FALSE;
 }
 
 /* Returns what the server says of something that the user may not do, or NULL. */
@@ -218,16 +246,34 @@ attach_source (NatsLink *self)
 
 /* ---- beginning and end ---- */
 
-static natsStatus
-subscribe (NatsLink *self)
+static gboolean
+subscribe (NatsLink  *self,
+           GError   **error)
 {
   natsStatus status = natsInbox_Create (&self->inbox);
-  g_autofree char *subject = NULL;
 
-  if (status != NATS_OK)
-    return status;
-  subject = g_strconcat (self->inbox, ".*", NULL);
-  return natsConnection_SubscribeSync (&self->replies, self->connection, subject);
+  if (status == NATS_OK)
+    {
+      g_autofree char *subject = g_strconcat (self->inbox, ".*", NULL);
+
+      status = natsConnection_SubscribeSync (&self->replies, self->connection, subject);
+    }
+  if (status == NATS_OK)
+    return TRUE;
+  nats_errors_set (error, self->where, status, nats_GetLastError (NULL));
+  return FALSE;
+}
+
+static gboolean
+make_flush (NatsLink  *self,
+            GError   **error)
+{
+  g_autoptr(GError) local_error = NULL;
+
+  self->flush = nats_flush_new (self->connection, self->socket, &local_error);
+  if (self->flush == NULL)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", self->where, local_error->message);
+  return self->flush != NULL;
 }
 
 NatsLink *
@@ -239,7 +285,6 @@ nats_link_open (EvbusContext      *ctx,
   g_autoptr(NatsSocket) socket = nats_socket_new ();
   natsConnection *connection = nats_connect (ctx, server, socket, cancellable, error);
   g_autoptr(NatsLink) self = NULL;
-  natsStatus status;
 
   if (connection == NULL)
     return NULL;
@@ -248,12 +293,9 @@ nats_link_open (EvbusContext      *ctx,
   self->socket = g_steal_pointer (&socket);
   self->connection = connection;
   self->where = g_strdup (server->url);
-  status = subscribe (self);
-  if (status != NATS_OK)
-    {
-      nats_errors_set (error, self->where, status, nats_GetLastError (NULL));
-      return NULL;
-    }
+  /* Without JetStream nothing is subscribed to: the user need not be allowed to. */
+  if (!(evbus_context_get_boolean (ctx, "jetstream") ? subscribe (self, error) : make_flush (self, error)))
+    return NULL;
   attach_source (self);
   return g_steal_pointer (&self);
 }
@@ -270,7 +312,9 @@ nats_link_close (NatsLink *self)
   /* Closed by libnats itself, it would wait for an answer that nobody reads. */
   nats_socket_shut (self->socket);
   natsConnection_ProcessReadEvent (self->connection);
+  natsConnection_Close (self->connection);
 
+  g_clear_pointer (&self->flush, nats_flush_free);
   natsSubscription_Destroy (self->replies);
   natsConnection_Destroy (self->connection);
   natsInbox_Destroy (self->inbox);

@@ -33,6 +33,10 @@ gboolean    nats_link_pump            (NatsLink          *self,
                                        GError           **error);
 natsMsg    *nats_link_next_reply      (NatsLink          *self,
                                        guint             *n_nobody);
+void        nats_link_begin_flush     (NatsLink          *self);
+gboolean    nats_link_wait_flushed    (NatsLink          *self,
+                                       GCancellable      *cancellable,
+                                       GError           **error);
 char       *nats_link_next_refusal    (NatsLink          *self);
 gboolean    nats_link_was_refused     (NatsLink          *self);
 gboolean    nats_link_last_refusal    (NatsLink          *self,

@@ -46,8 +46,9 @@ nats_socket_unref (NatsSocket *self)
   g_free (self);
 }
 
-static void
-wake (NatsSocket *self)
+/* The route's thread, where it waits. */
+void
+nats_socket_wake (NatsSocket *self)
 {
   eventfd_write (self->wake_fd, 1);
 }
@@ -106,7 +107,7 @@ want_write (void *data,
 
   g_atomic_int_set (&self->wants_write, add);
   if (add)
-    wake (self);
+    nats_socket_wake (self);
   return NATS_OK;
 }
 
@@ -131,7 +132,7 @@ refused (natsConnection   *connection,
   if (status != NATS_NOT_PERMITTED)
     return;
   g_async_queue_push (self->refusals, g_strdup (text != NULL ? text : ""));
-  wake (self);
+  nats_socket_wake (self);
 }
 
 /* The last that is called, after all that was refused. */
@@ -142,7 +143,7 @@ closed (natsConnection *connection,
   NatsSocket *self = closure;
 
   g_async_queue_push (self->refusals, g_strdup (NATS_SOCKET_CLOSED));
-  wake (self);
+  nats_socket_wake (self);
   nats_socket_unref (self);
 }
 

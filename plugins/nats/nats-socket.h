@@ -27,6 +27,7 @@ void        nats_socket_unref    (NatsSocket  *self);
 natsStatus  nats_socket_apply    (NatsSocket  *self,
                                   natsOptions *options);
 void        nats_socket_shut     (NatsSocket  *self);
+void        nats_socket_wake     (NatsSocket  *self);
 void        nats_socket_quiet    (NatsSocket  *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NatsSocket, nats_socket_unref)
