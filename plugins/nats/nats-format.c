@@ -11,6 +11,9 @@
 /* A line of the protocol has 4 KiB by default, with the reply's subject. */
 #define MAX_SUBJECT 2048
 
+/* More than this is not kept. */
+#define MAX_BUFFER (1024 * 1024)
+
 typedef enum {
   PLAIN,
   BINARY,
@@ -404,6 +407,16 @@ fits (gsize   size,
   *reason = g_strdup_printf ("too large: it has %" G_GSIZE_FORMAT " bytes, and the server takes %" G_GSIZE_FORMAT,
                              size, max_payload);
   return FALSE;
+}
+
+/* After a batch. */
+void
+nats_format_trim (NatsFormat *self)
+{
+  if (self->body->allocated_len <= MAX_BUFFER)
+    return;
+  g_string_free (self->body, TRUE);
+  self->body = g_string_new (NULL);
 }
 
 /* Returns a message, or NULL with what is to come of the event. */

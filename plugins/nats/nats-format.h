@@ -19,6 +19,7 @@ gboolean    nats_format_is_fixed      (NatsFormat    *self);
 const char *nats_format_get_stream    (NatsFormat    *self);
 const char *nats_format_get_subject   (NatsFormat    *self,
                                        EvbusEvent    *event);
+void        nats_format_trim          (NatsFormat    *self);
 void        nats_format_share_stream  (NatsFormat    *self);
 gboolean    nats_format_shares_stream (NatsFormat    *self);
 natsMsg    *nats_format_make          (NatsFormat    *self,

@@ -172,6 +172,7 @@ nats_ingress_publish (EvbusIngress  *ingress,
   else
     done = nats_publish_core (&publish, error);
   g_cancellable_disconnect (cancellable, guard);
+  nats_format_trim (self->format);
 
   /* What libnats has not sent yet must not follow the next try. */
   if (!done)

@@ -10,6 +10,7 @@
  *             NUMBER" of each, and what is in a mailbox then, as "got …"
  * close N     N times, brokers are stopped and routes removed in the middle of it
  * leak N      N times from the beginning to the end; then nothing is left over
+ * large       puts an event that is refused for its size; what it took is given back then
  * hang        puts and stops when a line is read, while a call into the ingress hangs
  */
 
@@ -29,6 +30,9 @@
 /* What a round may leave in the heap by chance. A leak of one event, reply or connection
  * a round is more. */
 #define MAX_HEAP_A_ROUND 200
+
+/* An event of that size is twice as large as JSON, or more. */
+#define LARGE 1000000
 
 static const char *config;
 
@@ -236,6 +240,33 @@ leave_nothing (guint n_rounds)
   evbus_test_wait_until (count_files () <= n_files);
 }
 
+static gsize
+get_heap (void)
+{
+  struct mallinfo2 info = mallinfo2 ();
+
+  return info.uordblks + info.hblkhd;
+}
+
+static void
+give_back (void)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  EvbusRoute *route = get_route (broker, 0);
+  g_autofree char *text = g_strnfill (LARGE, '"');
+  g_autofree char *id = NULL;
+  gsize heap;
+
+  put_one (broker, route, 0, FALSE);
+  evbus_test_wait_until (evbus_test_figure (route, "delivered") == 1);
+  heap = get_heap ();
+  id = evbus_test_put (broker, "order.created", text, evbus_route_get_profile (route));
+  evbus_test_wait_until (evbus_test_figure (route, "dead") == 1);
+  evbus_test_wait_until (get_heap () < heap + LARGE / 2);
+  evbus_test_stop (broker);
+  evbus_test_assert_ledger (broker, "accepted=2 delivered=1 dead=1");
+}
+
 static void
 read_line (void)
 {
@@ -282,6 +313,8 @@ main (int    argc,
     close_in_the_middle (n);
   else if (g_str_equal (step, "leak"))
     leave_nothing (n);
+  else if (g_str_equal (step, "large"))
+    give_back ();
   else if (g_str_equal (step, "hang"))
     stop_while_it_hangs ();
   else

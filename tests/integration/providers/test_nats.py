@@ -13,6 +13,7 @@ from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import assert_balanced, wait_for
 from nats_client import Client
 from server import Server, accepts, free_port
+from test_conformance import conformance, end  # noqa: F401
 from trial import body_of, wait_outcomes
 
 QUICK = {'evbus': {'stop_timeout': '100ms'}}
@@ -287,6 +288,12 @@ def test_escapes_of_cloudevents(trial, adaptor):
     assert message.headers['ce-subject'] == 'Euro%20%E2%82%AC%20%F0%9F%98%80'
     assert message.headers['ce-quote'] == '%22%25%22'
     assert message.headers['ce-datacontenttype'] == 'application/octet-stream'
+
+
+def test_what_a_large_event_took_is_given_back(adaptor, conformance, destination):  # noqa: F811
+    """Its document is made before it turns out to be too large for the server."""
+    adaptor.prepare(destination)
+    end(conformance('large', default={**adaptor.options(destination), 'cloudevents': 'structured'}))
 
 
 def test_a_header_that_cannot_be_one(trial, adaptor):
