@@ -55,7 +55,7 @@ static const struct {
   { AMQP_STATUS_SSL_PEER_VERIFY_FAILED, FAULT_BROKEN,
     "the server's certificate must be valid, signed by one in 'ssl_options.cafile', "
     "and for 'connection.host' or 'ssl_options.server_name'" },
-  { AMQP_STATUS_SSL_ERROR, FAULT_TRANSIENT, "the server ended the connection; it may want a certificate of the client" },
+  { AMQP_STATUS_SSL_ERROR, FAULT_TRANSIENT, "the server ended the connection" },
   { AMQP_STATUS_SSL_CONNECTION_FAILED, FAULT_TRANSIENT, "the port must be one for TLS" },
 };
 
@@ -90,6 +90,28 @@ amqp_errors_set_status (const AmqpOptions  *options,
   g_set_error (error, EVBUS_ERROR, judge (options, AMQP_STAGE_CONNECT, fault), "%s: %s%s%s",
                options->name, amqp_error_string2 (status), advice != NULL ? ": " : "", advice != NULL ? advice : "");
   return FALSE;
+}
+
+/* While connecting. @wanted: the server has asked for a certificate of the client, which it may or may
+ * not do without: an alert that says so did not come. */
+gboolean
+amqp_errors_set_lost (const AmqpOptions  *options,
+                      int                 status,
+                      gboolean            wanted,
+                      GError            **error)
+{
+  static const int losses[] = {
+    AMQP_STATUS_CONNECTION_CLOSED, AMQP_STATUS_SOCKET_ERROR, AMQP_STATUS_SSL_ERROR, AMQP_STATUS_SSL_CONNECTION_FAILED,
+  };
+
+  for (guint i = 0; wanted && i < G_N_ELEMENTS (losses); i++)
+    if (losses[i] == status)
+      {
+        g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the connection was lost; the server may want a "
+                     "certificate of the client: give one as 'ssl_options.certfile'", options->name);
+        return FALSE;
+      }
+  return amqp_errors_set_status (options, status, error);
 }
 
 /* RabbitMQ may restrict routing keys too, and tells it so. */

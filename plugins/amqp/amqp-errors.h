@@ -18,6 +18,10 @@ typedef enum {
 gboolean amqp_errors_set_status (const AmqpOptions  *options,
                                  int                 status,
                                  GError            **error);
+gboolean amqp_errors_set_lost   (const AmqpOptions  *options,
+                                 int                 status,
+                                 gboolean            wanted,
+                                 GError            **error);
 gboolean amqp_errors_set_reply  (const AmqpOptions  *options,
                                  AmqpStage           stage,
                                  guint               code,

@@ -33,6 +33,7 @@ typedef struct {
   struct timeval           timeout;
   gboolean                 tls;
   gboolean                 refused;   /* the client's certificate */
+  gboolean                 wanted;    /* one, and there is none */
   int                      status;
 } Opening;
 
@@ -54,7 +55,8 @@ open_socket (gpointer data)
   Opening *self = data;
 
   self->status = amqp_socket_open_noblock (self->socket, self->host, self->port, &self->timeout);
-  self->refused = self->status != AMQP_STATUS_OK && self->tls && amqp_tls_certificate_refused (self->state);
+  self->refused = self->status != AMQP_STATUS_OK && self->tls && amqp_tls_certificate_refused ();
+  self->wanted = self->tls && amqp_tls_certificate_wanted (self->state);
   g_mutex_lock (&self->lock);
   self->done = TRUE;
   g_cond_signal (&self->changed);
@@ -132,7 +134,7 @@ open_socket_in_thread (AmqpLink       *self,
   if (opening->refused)
     return amqp_errors_set_refused (self->options, error);
   if (opening->status != AMQP_STATUS_OK)
-    return amqp_errors_set_status (self->options, opening->status, error);
+    return amqp_errors_set_lost (self->options, opening->status, opening->wanted, error);
 
   self->state = g_steal_pointer (&opening->state);
   self->fd = amqp_get_sockfd (self->state);
@@ -258,8 +260,10 @@ amqp_login_authenticate (AmqpLink  *self,
                                        options->heartbeat, &table, AMQP_SASL_METHOD_PLAIN,
                                        options->login, options->password);
   /* By TLS 1.3 a server may refuse the client's certificate when all seemed to be well. */
-  if (answer.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && options->tls && amqp_tls_certificate_refused (self->state))
-    return amqp_errors_set_refused (options, error);
+  if (answer.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && options->tls)
+    return amqp_tls_certificate_refused () ? amqp_errors_set_refused (options, error)
+                                           : amqp_errors_set_lost (options, answer.library_error,
+                                                                   amqp_tls_certificate_wanted (self->state), error);
   return answer.reply_type == AMQP_RESPONSE_NORMAL || amqp_errors_set_answer (options, answer, error);
 }
 

@@ -54,8 +54,7 @@ load_own (const AmqpOptions  *options,
                  "it and 'keyfile' must be readable, belong together (PEM), and 'keyfile_password' be right", error);
 }
 
-/* The library would give the name that it connects to. And that a certificate is missing is no
- * reason to end the connection before the server has heard so. */
+/* The library would give the name that it connects to. */
 static void
 on_handshake (const SSL *ssl,
               int        where,
@@ -65,17 +64,17 @@ on_handshake (const SSL *ssl,
 
   if ((where & SSL_CB_HANDSHAKE_START) != 0)
     SSL_set_tlsext_host_name ((SSL *) ssl, X509_VERIFY_PARAM_get0_host (expected, 0));
-  if ((where & SSL_CB_HANDSHAKE_DONE) != 0)
-    SSL_CTX_set_app_data (SSL_get_SSL_CTX (ssl), SSL_get_app_data (ssl));
 }
 
-/* Is called only where there is none. */
+/* Is called only where there is none. Of the context's data it matters whether there are any. */
 static int
 on_certificate_wanted (SSL       *ssl,
                        X509     **certificate,
                        EVP_PKEY **key)
 {
-  SSL_set_app_data (ssl, ssl);
+  SSL_CTX *context = SSL_get_SSL_CTX (ssl);
+
+  SSL_CTX_set_app_data (context, context);
   return 0;
 }
 
@@ -129,15 +128,18 @@ static const int refusals[] = {
   SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
 };
 
-/* The alert may be lost with the connection; but that a certificate was wanted is known. */
+/* A server may want a certificate and do without. */
 gboolean
-amqp_tls_certificate_refused (amqp_connection_state_t state)
+amqp_tls_certificate_wanted (amqp_connection_state_t state)
 {
-  SSL_CTX *context = amqp_ssl_socket_get_context (amqp_get_socket (state));
+  return SSL_CTX_get_app_data (amqp_ssl_socket_get_context (amqp_get_socket (state))) != NULL;
+}
+
+gboolean
+amqp_tls_certificate_refused (void)
+{
   unsigned long error = ERR_peek_last_error ();
 
-  if (SSL_CTX_get_app_data (context) != NULL)
-    return TRUE;
   for (guint i = 0; i < G_N_ELEMENTS (refusals); i++)
     if (ERR_GET_LIB (error) == ERR_LIB_SSL && ERR_GET_REASON (error) == refusals[i])
       return TRUE;

@@ -232,6 +232,14 @@ describe_loss (MqttLink *self,
   return "the connection was lost";
 }
 
+/* That a server wanted a certificate of the client and did not get one need not be why. */
+static const char *
+get_advice (MqttLink *self)
+{
+  return self->tls.wanted && !self->answered ?
+         "; the server may want a certificate of the client: give one by 'tls.cert_file' and 'tls.key_file'" : "";
+}
+
 /* @status: of libmosquitto. */
 gboolean
 mqtt_link_set_lost (MqttLink  *self,
@@ -244,8 +252,9 @@ mqtt_link_set_lost (MqttLink  *self,
     mqtt_errors_set_connack (options, self->connack, self->reason, error);
   else if (self->code >= MQTT_REFUSED)
     mqtt_errors_set_code (options, self->code, self->reason, error);
-  else if (!options->tls || !mqtt_tls_explain (&self->tls, options, self->answered, error))
-    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", options->place, describe_loss (self, status));
+  else if (!options->tls || !mqtt_tls_explain (&self->tls, options, error))
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s%s", options->place, describe_loss (self, status),
+                 get_advice (self));
   return FALSE;
 }
 

@@ -81,12 +81,9 @@ on_handshake (const SSL *ssl,
               int        value)
 {
   X509_VERIFY_PARAM *expected = SSL_CTX_get0_param (SSL_get_SSL_CTX (ssl));
-  MqttTls *found = SSL_CTX_get_app_data (SSL_get_SSL_CTX (ssl));
 
   if ((where & SSL_CB_HANDSHAKE_START) != 0)
     SSL_set_tlsext_host_name ((SSL *) ssl, X509_VERIFY_PARAM_get0_host (expected, 0));
-  if ((where & SSL_CB_HANDSHAKE_DONE) != 0)
-    found->done = TRUE;
 }
 
 static int
@@ -181,15 +178,14 @@ static const struct {
   { SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, OTHER_CERTIFICATE },
 };
 
-/* Returns whether it was for TLS that the connection has ended. */
+/* Returns whether it was for TLS that the connection has ended, by what was verified here or by what
+ * the server has said in an alert. */
 gboolean
 mqtt_tls_explain (const MqttTls      *self,
                   const MqttOptions  *options,
-                  gboolean            connected,
                   GError            **error)
 {
-  /* The alert that says so may be lost with the connection, once the server has heard that there is none. */
-  const char *text = self->wanted && self->done && !connected ? OTHER_CERTIFICATE : NULL;
+  const char *text = NULL;
 
   if (self->verify_error != X509_V_OK)
     {

@@ -14,7 +14,6 @@ G_BEGIN_DECLS
 typedef struct {
   long     verify_error;   /* of the server's certificate, X509_V_OK if there was none */
   gboolean wanted;         /* the server has asked for a certificate, and there is none */
-  gboolean done;           /* the handshake, on our side */
   int      reason;         /* OpenSSL's last one */
 } MqttTls;
 
@@ -25,7 +24,6 @@ void     mqtt_tls_take_log (MqttTls            *self,
                             const char         *text);
 gboolean mqtt_tls_explain  (const MqttTls      *self,
                             const MqttOptions  *options,
-                            gboolean            connected,
                             GError            **error);
 
 G_END_DECLS

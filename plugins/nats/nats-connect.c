@@ -9,7 +9,11 @@
 
 #include "nats-connect.h"
 
+#include <openssl/err.h>
+#include <string.h>
+
 #include "nats-errors.h"
+#include "nats-tls.h"
 
 /* Of all routes together, those left alone included. */
 #define MAX_CONNECTING 64
@@ -66,20 +70,36 @@ attempt_new (EvbusContext *ctx,
   return self;
 }
 
-/* A server that asks for a client's certificate accepts TLS's handshake without one,
- * and then ends the connection. */
+#define WAY_OUT "give one that it trusts by 'tls: {cert_file: …, key_file: …}'"
+
+/* How libnats calls it when the connection is lost in TLS's handshake or just after that. */
+static gboolean
+is_loss (natsStatus  status,
+         const char *text)
+{
+  return ((status == NATS_SSL_ERROR || status == NATS_IO_ERROR) &&
+          (g_str_has_suffix (text, "(null)") || strstr (text, "unexpected eof") != NULL)) ||
+         (status == NATS_PROTOCOL_ERROR && g_str_has_suffix (text, "got ''"));
+}
+
+/* By TLS 1.3 a server accepts the handshake without a certificate that it wants, and then ends the
+ * connection. Of its alert libnats says nothing, and OpenSSL knows. */
 static void
 set_error (Attempt    *self,
            natsStatus  status,
            GError    **error)
 {
-  if (status == NATS_PROTOCOL_ERROR && self->server->tls &&
-      evbus_context_get_string (self->ctx, "tls.cert_file") == NULL)
-    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
-                 "%s: the server ended the connection; if it asks for a certificate, give it by "
-                 "'tls: {cert_file: …, key_file: …}'", self->server->url);
+  const char *text = nats_errors_get_text (status, nats_GetLastError (NULL));
+  gboolean has_own = evbus_context_get_string (self->ctx, "tls.cert_file") != NULL;
+
+  if (self->server->tls && nats_tls_was_refused ())
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "%s: the server wants a certificate of the client, or another one; "
+                 WAY_OUT, self->server->url);
+  else if (self->server->tls && is_loss (status, text))
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the connection was lost before the server has let us in%s",
+                 self->server->url, has_own ? "" : "; it may want a certificate of the client: " WAY_OUT);
   else
-    nats_errors_set (error, self->server->url, status, nats_GetLastError (NULL));
+    nats_errors_set (error, self->server->url, status, text);
 }
 
 static natsConnection *
@@ -94,6 +114,7 @@ make_connection (Attempt  *self,
     return NULL;
 
   status = nats_socket_apply (self->socket, options);
+  ERR_clear_error ();
   if (status == NATS_OK)
     status = natsConnection_Connect (&connection, options);
   if (status != NATS_OK)

@@ -37,14 +37,6 @@ nats_errors_get_text (natsStatus  status,
   return text;
 }
 
-/* libnats calls it TLS's error, too, when the connection is lost before the handshake is over. */
-static gboolean
-is_loss (natsStatus  status,
-         const char *text)
-{
-  return status == NATS_SSL_ERROR && (g_str_has_suffix (text, "(null)") || strstr (text, "unexpected eof") != NULL);
-}
-
 void
 nats_errors_set (GError     **error,
                  const char  *where,
@@ -52,12 +44,6 @@ nats_errors_set (GError     **error,
                  const char  *text)
 {
   text = nats_errors_get_text (status, text);
-  if (is_loss (status, text))
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the connection was lost before TLS was set up", where);
-      return;
-    }
-
   for (guint i = 0; i < G_N_ELEMENTS (statuses); i++)
     if (statuses[i].status == status)
       {

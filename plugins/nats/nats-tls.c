@@ -6,7 +6,9 @@
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <string.h>
 
 #include "nats-errors.h"
@@ -112,4 +114,28 @@ nats_tls_apply (EvbusContext  *ctx,
   /* Without this, whether the name is checked is up to how libnats was built. */
   return check (natsOptions_SetExpectedHostname (options, name), "tls.server_name", name, error) &&
          check (natsOptions_SkipServerVerification (options, !verify), "tls.verify", verify ? "true" : "false", error);
+}
+
+/* The alerts by which a server says that it wants a certificate, or another one. */
+static const int refusals[] = {
+  SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE,
+  SSL_R_SSLV3_ALERT_BAD_CERTIFICATE,
+  SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE,
+  SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED,
+  SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
+  SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN,
+  SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+  SSL_R_TLSV1_ALERT_ACCESS_DENIED,
+  SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
+};
+
+gboolean
+nats_tls_was_refused (void)
+{
+  unsigned long error = ERR_peek_last_error ();
+
+  for (guint i = 0; i < G_N_ELEMENTS (refusals); i++)
+    if (ERR_GET_LIB (error) == ERR_LIB_SSL && ERR_GET_REASON (error) == refusals[i])
+      return TRUE;
+  return FALSE;
 }

@@ -13,5 +13,8 @@ gboolean nats_tls_apply (EvbusContext  *ctx,
                          natsOptions   *options,
                          const char    *host,
                          GError       **error);
+/* Called on the thread on which a connection has failed: whether the server said that it was for the
+ * client's certificate. */
+gboolean nats_tls_was_refused (void);
 
 G_END_DECLS

@@ -4,6 +4,7 @@
 
 #include "redis-errors.h"
 
+#include <libintl.h>
 #include <string.h>
 
 /* By how the server's words begin: its codes, and of what it calls plainly ERR that
@@ -80,14 +81,44 @@ static const struct {
   { G_TLS_ERROR_BAD_CERTIFICATE, "correct 'tls.ca_file' or 'tls.server_name'" },
   { G_TLS_ERROR_NOT_TLS, "does that port speak TLS?" },
   { G_TLS_ERROR_HANDSHAKE, "the server refuses 'tls.cert_file', or the port does not speak TLS" },
-  { G_TLS_ERROR_CERTIFICATE_REQUIRED, "give 'tls.cert_file' and 'tls.key_file'" },
 };
 
+/* The alerts by which a server says that it wants a certificate of the client, or another one. */
+static const char * const refusals[] = {
+  "Handshake failed", "Certificate is bad", "Certificate is not supported", "Certificate was revoked",
+  "Certificate is expired", "Unknown certificate", "CA is unknown", "Access was denied", "Certificate is required",
+};
+
+/* GIO has no code for an alert, and says its name as GnuTLS does: in the language of the program. */
+static gboolean
+is_refused (const GError *cause)
+{
+  for (guint i = 0; g_error_matches (cause, G_TLS_ERROR, G_TLS_ERROR_MISC) && i < G_N_ELEMENTS (refusals); i++)
+    if (g_str_has_suffix (cause->message, dgettext ("gnutls30", refusals[i])))
+      return TRUE;
+  return FALSE;
+}
+
+/* Where the server has asked for a certificate, there is none, and then the connection is lost, GIO guesses
+ * that it was required. */
+static gboolean
+is_lost (const GError *cause)
+{
+  return g_error_matches (cause, G_TLS_ERROR, G_TLS_ERROR_CERTIFICATE_REQUIRED) ||
+         g_error_matches (cause, G_TLS_ERROR, G_TLS_ERROR_EOF) ||
+         g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED);
+}
+
+/* @let_in: whether the server had taken what it was told at the beginning */
 void
 redis_set_connect_error (RedisOptions  *options,
                          const GError  *cause,
+                         gboolean       let_in,
                          GError       **error)
 {
+  gboolean guessed = g_error_matches (cause, G_TLS_ERROR, G_TLS_ERROR_CERTIFICATE_REQUIRED);
+  gboolean wants = options->tls && options->cert_file == NULL && !let_in && is_lost (cause);
+
   if (cause->domain == EVBUS_ERROR)
     {
       g_propagate_error (error, g_error_copy (cause));
@@ -103,5 +134,11 @@ redis_set_connect_error (RedisOptions  *options,
       return;
     }
 
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", options->place, cause->message);
+  if (is_refused (cause))
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "%s: %s: the server wants a certificate of the client, or another "
+                 "one; give one that it trusts by 'tls.cert_file' and 'tls.key_file'", options->place, cause->message);
+  else
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s%s", options->place,
+                 guessed ? "the connection was lost" : cause->message, wants ? "; the server may want a certificate of "
+                 "the client: give one by 'tls.cert_file' and 'tls.key_file'" : "");
 }

@@ -16,6 +16,7 @@ void         redis_set_reply_error     (RedisOptions  *options,
                                         GError       **error);
 void         redis_set_connect_error   (RedisOptions  *options,
                                         const GError  *cause,
+                                        gboolean       let_in,
                                         GError       **error);
 
 G_END_DECLS

@@ -118,7 +118,7 @@ greet (RedisIngress  *self,
 
   if (cause == NULL)
     return TRUE;
-  redis_set_connect_error (self->options, cause, error);
+  redis_set_connect_error (self->options, cause, FALSE, error);
   return FALSE;
 }
 
@@ -134,7 +134,7 @@ connect_to_server (RedisIngress  *self,
   self->connection = redis_connection_new (self->options, ctx, cancellable, &cause);
   if (self->connection == NULL)
     {
-      redis_set_connect_error (self->options, cause, error);
+      redis_set_connect_error (self->options, cause, FALSE, error);
       return FALSE;
     }
 
@@ -269,7 +269,7 @@ redis_ingress_publish (EvbusIngress  *ingress,
   done = send_events (self, batch, cancellable, &write_error);
   done = read_replies (self, batch, &keep, cancellable, &read_error) && done;
   if (!done)
-    redis_set_connect_error (self->options, read_error != NULL ? read_error : write_error, error);
+    redis_set_connect_error (self->options, read_error != NULL ? read_error : write_error, TRUE, error);
 
   /* After a failover, or with another password, a new connection may do better. */
   if (!done || !keep)

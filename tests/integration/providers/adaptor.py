@@ -89,8 +89,10 @@ class ProviderServer(Provider, Server):
     implies_tls = False
     # Whether it says a line before TLS begins.
     speaks_first = False
-    # Whether the client library tells a lost connection from a certificate that is wanted.
-    knows_loss = True
+    # What it says first where it does, as a server of the tests' own says it.
+    greeting = b''
+    # Whether it says that the server may want a certificate of the client, where it just hangs up.
+    advises = True
     # A text in the reason when the password is wrong.
     wrong_password = 'password'
     # What a profile has beside options() where events have to share their round trips.

@@ -57,6 +57,7 @@ http {{
 
 class Adaptor(ProviderServer):
     name = 'http'
+    advises = False
     wrong_password = '401'
     sharing = {'batch': 'cloudevents'}
 

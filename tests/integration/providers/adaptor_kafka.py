@@ -25,6 +25,7 @@ USER = 'evbus'
 
 class Adaptor(ProviderServer):
     name = 'kafka'
+    advises = False
     wrong_password = 'Invalid username or password'
     reconnects = True
     # Of its producer no more than five requests are under way; one that hands over its

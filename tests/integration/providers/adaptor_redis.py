@@ -63,7 +63,6 @@ class Adaptor(ProviderServer):
     name = 'redis'
     cloudevents = ('structured',)
     implies_tls = True
-    knows_loss = False
     wrong_password = 'WRONGPASS'
 
     def command(self):

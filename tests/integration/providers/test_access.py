@@ -2,6 +2,7 @@
 """Who is let in, and whom the provider trusts."""
 
 import socket
+import ssl
 import struct
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from adaptor import WRONG_PASSWORD
 from evbus_service import wait_for
 from proxy import CHUNK, Proxy
+from tls_peer import TlsPeer
 
 
 def test_a_wrong_password_is_told_and_can_be_corrected(trial, adaptor):
@@ -102,10 +104,7 @@ def test_a_connection_lost_in_the_handshake_of_tls_passes(trial, adaptor, folder
     try:
         trial.start(adaptor.tls_options(trial.destination, client=own))
         trial.put(3)
-        if own or adaptor.knows_loss:
-            trial.wait_state('retrying')
-        else:
-            wait_for(lambda: trial.route()['state'] in ('retrying', 'broken'), 'the route to have tried')
+        trial.wait_state('retrying')
         trial.wait_ledger(accepted=3, queued=3, dead=0)
         if own:
             proxy.how = None
@@ -114,6 +113,25 @@ def test_a_connection_lost_in_the_handshake_of_tls_passes(trial, adaptor, folder
     finally:
         adaptor.tls_port = port
         proxy.close()
+
+
+@pytest.mark.parametrize('version', ['TLSv1_2', 'TLSv1_3'])
+@pytest.mark.parametrize('how', ['alert', 'eof', 'reset'])
+def test_a_server_that_misses_a_certificate_of_the_client(trial, adaptor, certificates, how, version):
+    """Broken is what it says, by an alert; a connection that it just ends may do better later."""
+    peer = TlsPeer(certificates, how, ssl.TLSVersion[version], adaptor.greeting)
+    port, adaptor.tls_port = adaptor.tls_port, peer.port
+    try:
+        trial.start(adaptor.tls_options(trial.destination, client=False))
+        trial.put(3)
+        state, other = ('broken', 'retrying') if how == 'alert' else ('retrying', 'broken')
+        trial.wait_state(state, 'certificate' if adaptor.advises else '')
+        wait_for(lambda: peer.parted >= 4, 'some tries')
+        assert other not in trial.daemon.log()
+        trial.wait_ledger(accepted=3, queued=3, dead=0)
+    finally:
+        adaptor.tls_port = port
+        peer.close()
 
 
 def test_a_password_in_the_clear_is_warned_of(trial, adaptor):

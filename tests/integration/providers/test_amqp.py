@@ -12,7 +12,6 @@ from adaptor_amqp import USER
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
 from fake_amqp import DeafServer, FakeServer
-from proxy import Proxy
 from trial import body_of, wait_outcomes
 
 
@@ -258,19 +257,6 @@ def test_a_file_that_is_not_there(trial, adaptor, option):
     trial.start(options)
     trial.put(1)
     trial.wait_state('broken', f"'connection.ssl_options.{option}': cannot use /nonexistent")
-
-
-def test_a_missing_certificate_is_told_each_time(trial, adaptor):
-    """Also where the server's alert is lost with the connection."""
-    proxy = Proxy(adaptor.tls_port)
-    options = adaptor.tls_options(trial.destination, client=False)
-    options['connection']['port'] = proxy.port
-    trial.start(options)
-    trial.wait_state('broken', 'certificate')
-    wait_for(lambda: proxy.connections >= 15, 'some tries')
-    assert 'retrying' not in trial.daemon.log()
-    trial.wait_ledger(accepted=0)
-    proxy.close()
 
 
 def test_tls_to_a_port_without_it(trial, adaptor):

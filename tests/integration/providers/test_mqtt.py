@@ -13,7 +13,6 @@ from adaptor_mqtt import MAX_PACKET
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
 from fake_mqtt import FakeMqtt
-from proxy import Proxy
 from trial import body_of, wait_outcomes
 
 
@@ -258,17 +257,6 @@ def test_a_key_with_a_password_and_a_chain(trial, adaptor, certificates, folder)
     options['tls']['key_password'] = adaptor.secret(KEY_PASSWORD)
     trial.reconfigure(options)
     trial.wait_delivered()
-
-
-def test_a_missing_certificate_is_told_each_time(trial, adaptor):
-    """Also where the server's alert is lost with the connection."""
-    proxy = Proxy(adaptor.tls_port)
-    trial.start({**adaptor.tls_options(trial.destination, client=False), 'port': proxy.port})
-    trial.wait_state('broken', 'certificate')
-    wait_for(lambda: proxy.connections >= 15, 'some tries')
-    assert 'retrying' not in trial.daemon.log()
-    trial.wait_ledger(accepted=0)
-    proxy.close()
 
 
 def test_tls_to_a_port_without_it(trial, adaptor):
