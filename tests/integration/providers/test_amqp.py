@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What only AMQP has: exchanges, messages that come back, a server that is full."""
 
+import contextlib
 import json
+import socket
 import urllib.parse
 
 import pytest
@@ -10,9 +12,9 @@ from pika import spec
 from adaptor import PASSWORD
 from adaptor_amqp import USER
 from certificates import PASSWORD as KEY_PASSWORD
-from evbus_service import wait_for
+from evbus_service import MANAGER, assert_balanced, wait_for
 from fake_amqp import DeafServer, FakeServer
-from trial import body_of, wait_outcomes
+from trial import DEADLINE, body_of, outcome_of, wait_outcomes
 
 
 def without_key(adaptor, destination, **options):
@@ -191,6 +193,31 @@ def test_a_full_link_that_takes_no_heartbeat_is_lost(trial, adaptor, deaf):
     trial.reconfigure(adaptor.options(trial.destination))
     trial.wait_delivered()
     trial.assert_received_once()
+
+
+def test_servers_that_say_nothing_hold_up_no_other_route(adaptor, evbusd, client, destination, certificates):
+    """Thirty connections wait in the middle of TLS's handshake, each for a minute."""
+    def config(routes):
+        return json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: [{'default': route} for route in routes]})
+
+    adaptor.prepare(destination)
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+        silent.settimeout(DEADLINE)
+        # (To read all of the system's authorities takes a while.)
+        connection = {'host': '127.0.0.1', 'port': silent.getsockname()[1], 'ssl_options': {'cafile': str(certificates.ca)}}
+        routes = [{'connection': connection, 'timeout': '1m', 'delivery': {'name': f'silent-{i}', 'timeout': '2m'}}
+                  for i in range(30)]
+        daemon = evbusd(config(routes))
+        for _ in routes:
+            assert stack.enter_context(silent.accept()[0]).recv(1) == b'\x16'
+        routes.append({**adaptor.options(destination), 'delivery': {'name': 'healthy'}})
+        daemon.config.write_text(config(routes))
+        client.call('Reload', interface=MANAGER)
+        client.put('order.created', body_of(0)[0])
+        wait_for(lambda: outcome_of(client.routes()[-1]) == 'delivered', 'the healthy one to deliver', 5)
+        assert [event.body for event in adaptor.read(destination)] == [body_of(0)[1]]
+        assert [assert_balanced(route['ledger'])['queued'] for route in client.routes()] == [1] * 30 + [0]
 
 
 @pytest.mark.parametrize('name', ['pika', 'rabbitmq'])

@@ -301,6 +301,25 @@ def test_a_name_with_several_addresses(trial, adaptor):
     trial.assert_received_once()
 
 
+def test_a_name_that_is_not_verified_is_warned_of_once(trial, adaptor, certificates):
+    """Though the certificate is, and however many clients of the library there are."""
+    options = adaptor.tls_options(trial.destination, host='0.0.0.0', server_name='another')
+    trial.start(options, delivery={'timeout': '2s'})
+    trial.put(1)
+    trial.wait_delivered()
+    adaptor.kill()
+    trial.put(1)
+    trial.wait_state('retrying')
+    adaptor.start()
+    trial.wait_delivered()
+    assert trial.daemon.log().count('nothing proves that it is 0.0.0.0 at the other end of TLS') == 1
+    assert_all_there(trial)
+    trial.reconfigure(adaptor.tls_options(trial.destination, host='0.0.0.0', server_name='another', ca=certificates.other_ca))
+    trial.put(1)
+    trial.wait_state('broken', 'certificate')
+    trial.wait_ledger(accepted=3, delivered=2, queued=1)
+
+
 def test_brokers_that_come_and_go_are_no_news(trial, adaptor):
     """While nothing is to be sent."""
     trial.start(plain(adaptor, topic=trial.destination))
