@@ -108,6 +108,25 @@ def test_what_a_user_may_not_publish_without_jetstream(trial, other, adaptor, su
             'may.1', 'may.2', 'may.3']
 
 
+@pytest.mark.parametrize('step, n', [('close', 10), ('leak', 20)])
+def test_routes_without_jetstream_leave_nothing(adaptor, conformance, destination, step, n):  # noqa: F811
+    """Not the thread either by which a batch is known to have arrived."""
+    options = adaptor.options(destination)
+    del options['stream']
+    end(conformance(step, n, default={**options, 'jetstream': False, 'delivery': {'batch': 10}}))
+
+
+def test_a_server_that_is_silent_without_jetstream(trial, adaptor, proxy):
+    options = {**adaptor.options('nobody', port=proxy.port), 'jetstream': False}
+    trial.start(options, delivery={'timeout': '1s'})
+    trial.put(1)
+    trial.wait_delivered()
+    proxy.cut(0, 'silence')
+    trial.put(10)
+    trial.wait_state('retrying', 'the server has not answered yet')
+    trial.wait_delivered()
+
+
 # ---- streams ----
 
 def test_a_stream_that_is_not_there_yet(trial, adaptor):
