@@ -203,10 +203,40 @@ evbus_route_flush (EvbusRoute *self)
 }
 
 /**
+ * evbus_route_get_status:
+ * @self: a route
+ * @reason: (out) (optional) (nullable) (transfer full): why the route is in that state,
+ *   a sentence for a person
+ *
+ * How the route is doing, and why, in one look. Who asks for the two one after the other can
+ * get the reason of another state, or none.
+ *
+ * Returns: the state
+ *
+ * Since: 1.0
+ */
+EvbusRouteState
+evbus_route_get_status (EvbusRoute  *self,
+                        char       **reason)
+{
+  EvbusRouteState state;
+
+  g_return_val_if_fail (EVBUS_IS_ROUTE (self), EVBUS_ROUTE_STATE_STOPPED);
+
+  g_mutex_lock (&self->lock);
+  state = self->state;
+  if (reason != NULL)
+    *reason = g_strdup (self->reason);
+  g_mutex_unlock (&self->lock);
+
+  return state;
+}
+
+/**
  * evbus_route_get_state: (get-property state)
  * @self: a route
  *
- * How the route is doing.
+ * How the route is doing. With the reason of that state: [method@Route.get_status].
  *
  * Returns: the state
  *
@@ -215,22 +245,16 @@ evbus_route_flush (EvbusRoute *self)
 EvbusRouteState
 evbus_route_get_state (EvbusRoute *self)
 {
-  EvbusRouteState state;
-
   g_return_val_if_fail (EVBUS_IS_ROUTE (self), EVBUS_ROUTE_STATE_STOPPED);
 
-  g_mutex_lock (&self->lock);
-  state = self->state;
-  g_mutex_unlock (&self->lock);
-
-  return state;
+  return evbus_route_get_status (self, NULL);
 }
 
 /**
  * evbus_route_dup_reason:
  * @self: a route
  *
- * Why the route is in its state.
+ * Why the route is in its state. With that state: [method@Route.get_status].
  *
  * Returns: (transfer full) (nullable): a sentence for a person
  *
@@ -243,9 +267,6 @@ evbus_route_dup_reason (EvbusRoute *self)
 
   g_return_val_if_fail (EVBUS_IS_ROUTE (self), NULL);
 
-  g_mutex_lock (&self->lock);
-  reason = g_strdup (self->reason);
-  g_mutex_unlock (&self->lock);
-
+  evbus_route_get_status (self, &reason);
   return reason;
 }

@@ -39,7 +39,8 @@
  * @EVBUS_ROUTE_STATE_FAILED: there is no plugin, or it does not load, or no
  *   thread can be started for the route, which is tried again
  *
- * How a route is doing. For all but the first three the reason says why.
+ * How a route is doing. For all but the first three the reason says why:
+ * [method@Route.get_status].
  *
  * Since: 1.0
  */

@@ -40,6 +40,9 @@ EvbusRouteState  evbus_route_get_state        (EvbusRoute  *self);
 EVBUS_AVAILABLE_IN_1_0
 char            *evbus_route_dup_reason       (EvbusRoute  *self);
 EVBUS_AVAILABLE_IN_1_0
+EvbusRouteState  evbus_route_get_status       (EvbusRoute  *self,
+                                               char       **reason);
+EVBUS_AVAILABLE_IN_1_0
 void             evbus_route_get_ledger       (EvbusRoute  *self,
                                                EvbusLedger *ledger);
 EVBUS_AVAILABLE_IN_1_0

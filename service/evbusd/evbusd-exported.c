@@ -77,7 +77,7 @@ add_route (GVariantBuilder *builder,
            EvbusRoute      *route)
 {
   g_autofree char *reason = NULL;
-  EvbusRouteState state = evbusd_report_look (route, &reason);
+  EvbusRouteState state = evbus_route_get_status (route, &reason);
 
   g_variant_builder_open (builder, G_VARIANT_TYPE_VARDICT);
   g_variant_builder_add (builder, "{sv}", "name", g_variant_new_string (evbus_route_get_name (route)));

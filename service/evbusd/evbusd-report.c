@@ -26,26 +26,6 @@ evbusd_report_state_name (EvbusRouteState state)
   return value != NULL ? value->value_nick : "unknown";
 }
 
-/* The route can be in another state by the time its reason is asked for. */
-EvbusRouteState
-evbusd_report_look (EvbusRoute  *route,
-                    char       **reason)
-{
-  EvbusRouteState state = evbus_route_get_state (route), before;
-
-  *reason = NULL;
-  do
-    {
-      before = state;
-      g_free (*reason);
-      *reason = evbus_route_dup_reason (route);
-      state = evbus_route_get_state (route);
-    }
-  while (state != before);
-
-  return state;
-}
-
 static char *
 describe_route (EvbusRoute *route)
 {

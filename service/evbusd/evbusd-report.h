@@ -12,8 +12,4 @@ void evbusd_report_watch (EvbusBroker *broker);
 
 const char *evbusd_report_state_name (EvbusRouteState state);
 
-/* @reason: (out) (transfer full) (nullable): of that state. */
-EvbusRouteState evbusd_report_look (EvbusRoute  *route,
-                                    char       **reason);
-
 G_END_DECLS

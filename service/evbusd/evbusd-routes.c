@@ -43,7 +43,7 @@ static void
 describe (Entry *entry)
 {
   g_autofree char *reason = NULL;
-  EvbusRouteState state = evbusd_report_look (entry->route, &reason);
+  EvbusRouteState state = evbus_route_get_status (entry->route, &reason);
 
   g_object_set (entry->skeleton,
                 "state", evbusd_report_state_name (state),

@@ -53,12 +53,15 @@ has_tried (EvbusRouteState state)
   return state != EVBUS_ROUTE_STATE_STOPPED && state != EVBUS_ROUTE_STATE_OPENING;
 }
 
+/* NULL: it runs, or will when it is told to. */
 static char *
-describe (EvbusRoute *route)
+describe_not_running (EvbusRoute *route)
 {
   g_autofree char *reason = NULL;
-  EvbusRouteState state = evbusd_report_look (route, &reason);
+  EvbusRouteState state = evbus_route_get_status (route, &reason);
 
+  if (state == EVBUS_ROUTE_STATE_RUNNING || state == EVBUS_ROUTE_STATE_PAUSED)
+    return NULL;
   if (!has_tried (state))
     return g_strdup_printf ("%s: it has not opened yet", evbus_route_get_name (route));
   return g_strdup_printf ("%s: %s%s%s", evbus_route_get_name (route), evbusd_report_state_name (state),
@@ -72,10 +75,10 @@ list_not_running (EvbusdSwap *self)
 
   for (guint i = 0; i < self->fresh->len; i++)
     {
-      EvbusRouteState state = evbus_route_get_state (self->fresh->pdata[i]);
+      char *line = describe_not_running (self->fresh->pdata[i]);
 
-      if (state != EVBUS_ROUTE_STATE_RUNNING && state != EVBUS_ROUTE_STATE_PAUSED)
-        g_ptr_array_add (lines, describe (self->fresh->pdata[i]));
+      if (line != NULL)
+        g_ptr_array_add (lines, line);
     }
   return lines;
 }

@@ -282,3 +282,17 @@ evbus_test_assert_says (const char *message,
   if (!g_regex_match_simple (fragment, message, G_REGEX_CASELESS, 0))
     g_error ("the message “%s” does not say “%s”", message, fragment);
 }
+
+gboolean
+evbus_test_status_is (EvbusRoute      *route,
+                      EvbusRouteState  state,
+                      const char      *fragment)
+{
+  g_autofree char *reason = NULL;
+
+  if (evbus_route_get_status (route, &reason) != state)
+    return FALSE;
+  if (reason == NULL || fragment == NULL)
+    return reason == fragment;
+  return g_regex_match_simple (fragment, reason, G_REGEX_CASELESS, 0);
+}

@@ -140,5 +140,11 @@ void         evbus_test_clear_logs    (void);
 /* @fragment: a case-insensitive regular expression. */
 void         evbus_test_assert_says   (const char    *message,
                                        const char    *fragment);
+/* Waits until the route is in @state for a reason that says @fragment (NULL: for none): one look at both. */
+#define evbus_test_wait_status(route, state, fragment) \
+  evbus_test_wait_until (evbus_test_status_is ((route), (state), (fragment)))
+gboolean     evbus_test_status_is     (EvbusRoute      *route,
+                                       EvbusRouteState  state,
+                                       const char      *fragment);
 
 G_END_DECLS

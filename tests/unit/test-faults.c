@@ -74,17 +74,12 @@ expect_fault (Fixture          *fixture,
               EvbusTestPublish  publish,
               const char       *says)
 {
-  g_autofree char *reason = NULL;
-
   fixture->hook->publish = publish;
   fixture->n_left = G_MAXINT;
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 50);
   evbus_test_wait_ledger (fixture->good, "delivered=50");
-  evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_RETRYING);
-  reason = evbus_route_dup_reason (fixture->route);
-  g_test_message ("%s", reason);
-  evbus_test_assert_says (reason, says);
+  evbus_test_wait_status (fixture->route, EVBUS_ROUTE_STATE_RETRYING, says);
   evbus_test_assert_ledger (fixture->route, "accepted=50 queued=50");
   g_assert_cmpint (evbus_route_get_state (fixture->good), ==, EVBUS_ROUTE_STATE_RUNNING);
 
@@ -275,15 +270,11 @@ static void
 test_timeout (Fixture       *fixture,
               gconstpointer  data)
 {
-  g_autofree char *reason = NULL;
-
   evbus_test_hook_hold (fixture->hook);
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 20);
   evbus_test_wait_until (evbus_test_hook_read (fixture->hook, &fixture->hook->n_cancelled) >= 2);
-  evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_RETRYING);
-  reason = evbus_route_dup_reason (fixture->route);
-  evbus_test_assert_says (reason, "time|gate");
+  evbus_test_wait_status (fixture->route, EVBUS_ROUTE_STATE_RETRYING, "time|gate");
   evbus_test_assert_ledger (fixture->route, "accepted=20 queued=20");
   evbus_test_hook_release (fixture->hook);
   evbus_test_wait_ledger (fixture->route, "delivered=20");
@@ -296,15 +287,11 @@ static void
 test_stuck (Fixture       *fixture,
             gconstpointer  data)
 {
-  g_autofree char *reason = NULL;
-
   fixture->hook->deaf = TRUE;
   evbus_test_hook_hold (fixture->hook);
   evbus_test_start (fixture->broker);
   evbus_test_put_numbers (fixture->broker, NULL, 0, 20);
-  evbus_test_wait_until (evbus_route_get_state (fixture->route) == EVBUS_ROUTE_STATE_STUCK);
-  reason = evbus_route_dup_reason (fixture->route);
-  evbus_test_assert_says (reason, ".");
+  evbus_test_wait_status (fixture->route, EVBUS_ROUTE_STATE_STUCK, ".");
 
   evbus_test_put_numbers (fixture->broker, NULL, 20, 20);
   evbus_test_wait_ledger (fixture->good, "accepted=40 delivered=40");

@@ -48,8 +48,7 @@ check_route (const char      *provider,
   evbus_test_wait_until ((event = evbus_mailbox_try_get (evbus_route_get_mailbox (good), NULL)) != NULL);
   g_assert_cmpstr (evbus_event_get_id (event), ==, id);
 
-  evbus_test_wait_until (evbus_route_get_state (route) == state);
-  assert_reason (route, pattern);
+  evbus_test_wait_status (route, state, pattern);
   evbus_test_wait_ledger (good, "accepted=1 delivered=1");
   evbus_test_assert_ledger (route, "accepted=1 queued=1");
   evbus_test_stop_leaving (broker);

@@ -3,7 +3,8 @@
  */
 
 /* What a call into a plugin does to the state of its route: it is cancelled at
- * its deadline, and stuck five seconds later, if it is the same call still. */
+ * its deadline, and stuck five seconds later, if it is the same call still. And
+ * that who looks at the state gets the reason of that state. */
 
 #include "evbus-limits-private.h"
 #include "evbus-route-private.h"
@@ -186,6 +187,48 @@ test_order (Fixture       *fixture,
   g_thread_join (thread);
 }
 
+#define N_TURNS 4000
+
+static gpointer
+break_and_mend (gpointer data)
+{
+  Race *race = data;
+
+  for (guint i = 0; i < N_TURNS; i++)
+    {
+      evbus_route_set_state (race->route, EVBUS_ROUTE_STATE_BROKEN, "the topic is gone");
+      evbus_route_set_state (race->route, EVBUS_ROUTE_STATE_RUNNING, NULL);
+      evbus_route_set_state (race->route, EVBUS_ROUTE_STATE_RETRYING, "nobody is home");
+    }
+  g_atomic_int_set (&race->done, TRUE);
+  return NULL;
+}
+
+/* The reason is that of the state, however often it changes. */
+static void
+test_status (Fixture       *fixture,
+             gconstpointer  data)
+{
+  static const char *const reasons[] = {
+    [EVBUS_ROUTE_STATE_BROKEN] = "the topic is gone", [EVBUS_ROUTE_STATE_RETRYING] = "nobody is home",
+  };
+  Race race = { .route = fixture->route };
+  GThread *thread = g_thread_new ("changes", break_and_mend, &race);
+
+  g_assert_cmpint (evbus_route_get_status (fixture->route, NULL), !=, EVBUS_ROUTE_STATE_STOPPED);
+  while (!g_atomic_int_get (&race.done))
+    {
+      g_autofree char *reason = NULL;
+      EvbusRouteState state = evbus_route_get_status (fixture->route, &reason);
+
+      g_assert_cmpuint (state, <, G_N_ELEMENTS (reasons));
+      g_assert_cmpstr (reason, ==, reasons[state]);
+      g_thread_yield ();
+    }
+  g_thread_join (thread);
+  g_assert_cmpint (told (fixture), ==, EVBUS_ROUTE_STATE_RETRYING);
+}
+
 static GLogWriterOutput
 be_silent (GLogLevelFlags   level,
            const GLogField *fields,
@@ -205,5 +248,6 @@ main (int    argc,
   g_test_add ("/route-state/cancelled", Fixture, NULL, set_up, test_cancelled, tear_down);
   g_test_add ("/route-state/stuck", Fixture, NULL, set_up, test_stuck, tear_down);
   g_test_add ("/route-state/order", Fixture, NULL, set_up, test_order, tear_down);
+  g_test_add ("/route-state/status", Fixture, NULL, set_up, test_status, tear_down);
   return g_test_run ();
 }

@@ -119,7 +119,7 @@ def test_explain_and_routes(broker, route):
     routes = broker.get_routes()
     assert [item.get_provider() for item in routes] == ['internal']
     assert route.props.profile == 'order*'
-    wait_until('the route to run', lambda: route.get_state() == Evbus.RouteState.RUNNING)
+    wait_until('the route to run', lambda: route.get_status() == (Evbus.RouteState.RUNNING, None))
 
 
 def test_puts_of_several_threads(broker, route):
