@@ -119,23 +119,28 @@ test_delivered_before (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=2");
 }
 
-/* It is written soon. */
+/* How many: none before they are written, which is soon. */
+static guint64
+drop_letters (Fixture *fixture)
+{
+  g_autoptr(GAsyncResult) dropped = NULL;
+  g_autoptr(GError) error = NULL;
+  guint64 n = 0;
+
+  evbus_broker_drop_dead_async (fixture->broker, "hook 'a*'", NULL, 0, NULL, NULL, NULL, NULL,
+                                evbus_test_store_result, &dropped);
+  evbus_test_wait_until (dropped != NULL);
+  evbus_broker_drop_dead_finish (fixture->broker, dropped, &n, &error);
+  g_assert_no_error (error);
+  return n;
+}
+
 static void
 drop_one_letter (Fixture *fixture)
 {
   guint64 n = 0;
 
-  while (n == 0)
-    {
-      g_autoptr(GAsyncResult) dropped = NULL;
-      g_autoptr(GError) error = NULL;
-
-      evbus_broker_drop_dead_async (fixture->broker, "hook 'a*'", NULL, 0, NULL, NULL, NULL, NULL,
-                                    evbus_test_store_result, &dropped);
-      evbus_test_wait_until (dropped != NULL);
-      evbus_broker_drop_dead_finish (fixture->broker, dropped, &n, &error);
-      g_assert_no_error (error);
-    }
+  evbus_test_wait_until ((n = drop_letters (fixture)) > 0);
   g_assert_cmpuint (n, ==, 1);
 }
 
@@ -162,6 +167,29 @@ test_lost_before (Fixture       *fixture,
       follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED, "whether it is one of them is not known");
     }
   evbus_test_wait_until (follow_was_told (fixture, "me: mine - settled () 0"));
+  evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
+}
+
+/* By one of its routes, while the other one has it still: that is enough to know. */
+static void
+test_lost_by_one (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  g_autoptr(GAsyncResult) result = NULL;
+
+  evbus_test_hook_hold (fixture->b);
+  g_atomic_int_set (&fixture->poison, TRUE);
+  follow_put (fixture, "ab", "{'id': <'mine'>}", NULL, &result);
+  follow_assert_delivered (fixture, &result, "mine");
+  evbus_test_wait_ledger (fixture->route_a, "dead=1");
+  drop_one_letter (fixture);
+  g_atomic_int_set (&fixture->poison, FALSE);
+  follow_put (fixture, "ab", WAITS, NULL, &result);
+  follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED,
+                        "'mine' was settled before anybody waited for it at route hook 'a\\*'");
+  evbus_test_assert_ledger (fixture->route_b, "accepted=1 queued=1");
+  evbus_test_hook_release (fixture->b);
+  evbus_test_wait_until (follow_was_told (fixture, "me: mine hook '*b' delivered () 0"));
   evbus_test_assert_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
 }
 
@@ -217,28 +245,32 @@ test_orphan (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->broker, "accepted=2 delivered=2");
 }
 
+/* FALSE: it has not closed yet. */
+static gboolean
+forget_a (Fixture *fixture)
+{
+  g_autoptr(GAsyncResult) forgotten = NULL;
+  g_autoptr(GError) error = NULL;
+  gboolean done;
+
+  evbus_broker_forget_route_async (fixture->broker, "hook 'a*'", NULL, evbus_test_store_result, &forgotten);
+  evbus_test_wait_until (forgotten != NULL);
+  done = evbus_broker_forget_route_finish (fixture->broker, forgotten, &error);
+  g_assert_true (done || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_BUSY));
+  return done;
+}
+
 static void
 test_forgotten (Fixture       *fixture,
                 gconstpointer  data)
 {
   g_autoptr(GAsyncResult) result = NULL;
-  g_autoptr(GAsyncResult) forgotten = NULL;
-  gboolean done = FALSE;
 
   evbus_test_hook_hold (fixture->a);
   follow_put (fixture, "ab", WAITS, NULL, &result);
   follow_wait_held (fixture->a);
   remove_a (fixture);
-  while (!done)
-    {
-      g_autoptr(GError) error = NULL;
-
-      evbus_broker_forget_route_async (fixture->broker, "hook 'a*'", NULL, evbus_test_store_result, &forgotten);
-      evbus_test_wait_until (forgotten != NULL);
-      done = evbus_broker_forget_route_finish (fixture->broker, forgotten, &error);
-      g_assert_true (done || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_BUSY));
-      g_clear_object (&forgotten);
-    }
+  evbus_test_wait_until (forget_a (fixture));
   follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED,
                         "'mine' was dropped at route hook 'a\\*': the route was forgotten");
   evbus_test_wait_ledger (fixture->broker, "accepted=2 delivered=1 dropped=1");
@@ -319,6 +351,22 @@ test_damaged (Fixture       *fixture,
   g_assert_cmpuint (evbus_route_get_queued_bytes (fixture->route_a), ==, 0);
 }
 
+/* How many, to b: none before they are written, which is soon. */
+static guint64
+replay_letters (Fixture *fixture)
+{
+  g_autoptr(GAsyncResult) replayed = NULL;
+  g_autoptr(GError) error = NULL;
+  guint64 n = 0;
+
+  evbus_broker_replay_dead_async (fixture->broker, "hook 'a*'", NULL, 0, "b", NULL, NULL, NULL, NULL,
+                                  evbus_test_store_result, &replayed);
+  evbus_test_wait_until (replayed != NULL);
+  evbus_broker_replay_dead_finish (fixture->broker, replayed, &n, &error);
+  g_assert_no_error (error);
+  return n;
+}
+
 /* A dead letter that is replayed is not the event that somebody waits for any more, and
  * one that is put anew under its id is another. */
 static void
@@ -326,25 +374,13 @@ test_replayed (Fixture       *fixture,
                gconstpointer  data)
 {
   g_autoptr(GAsyncResult) result = NULL;
-  guint64 n = 0;
 
   g_atomic_int_set (&fixture->poison, TRUE);
   evbus_test_hook_hold (fixture->b);
   follow_put (fixture, "ab", WAITS, NULL, &result);
   follow_assert_failed (fixture, &result, EVBUS_ERROR_UNDELIVERED, "'mine' is dead at route hook 'a\\*'");
   g_atomic_int_set (&fixture->poison, FALSE);
-  /* Its letter is written soon. */
-  while (n == 0)
-    {
-      g_autoptr(GAsyncResult) replayed = NULL;
-      g_autoptr(GError) error = NULL;
-
-      evbus_broker_replay_dead_async (fixture->broker, "hook 'a*'", NULL, 0, "b", NULL, NULL, NULL, NULL,
-                                      evbus_test_store_result, &replayed);
-      evbus_test_wait_until (replayed != NULL);
-      evbus_broker_replay_dead_finish (fixture->broker, replayed, &n, &error);
-      g_assert_no_error (error);
-    }
+  evbus_test_wait_until (replay_letters (fixture) > 0);
   evbus_test_hook_release (fixture->b);
   evbus_test_wait_ledger (fixture->broker, "accepted=3 delivered=2 dropped=1");
   evbus_test_wait_until (fixture->told->len == 2);
@@ -370,6 +406,7 @@ main (int    argc,
     { "/follow-durable/delivered-before", &plain, test_delivered_before },
     { "/follow-durable/dead-before", &plain, test_dead_before },
     { "/follow-durable/lost-before", &plain, test_lost_before },
+    { "/follow-durable/lost-by-one", &plain, test_lost_by_one },
     { "/follow-durable/orphan", &plain, test_orphan },
     { "/follow-durable/forgotten", &plain, test_forgotten },
     { "/follow-durable/expired", &small, test_expired },
