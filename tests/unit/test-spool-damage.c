@@ -12,6 +12,7 @@
 #define N_DEAD 20
 #define VERSION_AT 60   /* user_version: https://www.sqlite.org/fileformat.html#the_database_header */
 #define LARGE 500   /* every so many, an event of several pages */
+#define N_KNOWN 50  /* every so many, an id that the producer gave */
 
 /* A spool of two routes, as bytes of its files: closed, or as a crash leaves it. */
 typedef struct {
@@ -35,7 +36,7 @@ fill (Fixture *fixture)
         g_autofree char *body = g_strdup_printf ("%u", i);
         g_autoptr(EvbusEvent) event = spool_test_event (body, i % LARGE == 0 ? 20000 : 200);
 
-        evbus_spool_append (fixture->spool, event, routes, i % 2 + 1, i % 50 == 0);
+        evbus_spool_append (fixture->spool, event, routes, i % 2 + 1, i % N_KNOWN == 0);
         if (i <= N_DEAD)
           {
             EvbusSpoolDeath death = { event, "refused" };
@@ -260,6 +261,97 @@ test_flipped_header (void)
   image_clear (&image);
 }
 
+/* The first page of a table that is on one of the first 127, by how it begins to be defined: its
+ * number stands before that. */
+static guint8 *
+find_root (Image      *image,
+           const char *definition)
+{
+  guint8 *at = memmem (image->db, 4096, definition, strlen (definition));
+
+  g_assert_nonnull (at);
+  g_assert_cmpuint (at[-1], <, 128);
+  return (guint8 *) image->db + (at[-1] - 1) * 4096;
+}
+
+static void
+open_image (Fixture     *fixture,
+            const Image *image)
+{
+  g_autofree char *path = NULL;
+
+  fixture->directory = g_dir_make_tmp ("evbus-damaged-XXXXXX", NULL);
+  path = g_build_filename (fixture->directory, "spool.db", NULL);
+  g_assert_true (g_file_set_contents (path, image->db, image->db_size, NULL));
+  spool_test_open (fixture);
+}
+
+static void
+close_image (Fixture *fixture)
+{
+  spool_test_check_ledgers (fixture->spool);
+  evbus_spool_unref (fixture->spool);
+  spool_test_remove (fixture->directory);
+  g_free (fixture->directory);
+}
+
+/* Which nothing reads before the first dead letter. */
+static void
+test_flipped_sequence (void)
+{
+  Image image = { 0 };
+  Fixture fixture = { 0 };
+  EvbusLedger change = { .dead = 1 };
+  g_autoptr(EvbusEvent) event = spool_test_event ("1", 0);
+  EvbusSpoolDeath death = { event, "refused" };
+  EvbusSpoolRoute *route;
+  g_autoptr(GPtrArray) dead = NULL;
+  g_autoptr(GError) error = NULL;
+
+  make_image (&image, TRUE);
+  *find_root (&image, "CREATE TABLE sqlite_sequence") ^= 0x80;
+  open_image (&fixture, &image);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+
+  route = evbus_spool_adopt_route (fixture.spool, "a");
+  evbus_spool_begin (fixture.spool);
+  evbus_spool_append (fixture.spool, event, &route, 1, FALSE);
+  evbus_spool_commit (fixture.spool, &error);
+  g_assert_no_error (error);
+  evbus_spool_settle (fixture.spool, route, event->seq, NULL, 0, &change, event->weight, &death, 1);
+  while (evbus_spool_maintain (fixture.spool))
+    ;
+  dead = evbus_spool_list_dead (fixture.spool, NULL, 0, 1000, NULL);
+  g_assert_cmpuint (dead->len, ==, N_DEAD + 1);
+  close_image (&fixture);
+  image_clear (&image);
+}
+
+/* No check of SQLite's finds it: bytes that are no text. */
+static void
+test_flipped_known_id (void)
+{
+  Image image = { 0 };
+  Fixture fixture = { 0 };
+  g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GPtrArray) ids = NULL;
+
+  make_image (&image, TRUE);
+  /* The first row ends its page, with the last character of its id. */
+  find_root (&image, "CREATE TABLE known_id")[4095] ^= 0x80;
+  open_image (&fixture, &image);
+  ids = evbus_spool_load_known_ids (fixture.spool, seqs);
+  g_assert_cmpuint (ids->len, ==, N_EVENTS / N_KNOWN - 1);
+  g_assert_cmpuint (seqs->len, ==, ids->len);
+  for (guint i = 0; i < ids->len; i++)
+    {
+      g_assert_true (g_utf8_validate (ids->pdata[i], -1, NULL));
+      g_assert_cmpint (g_array_index (seqs, gint64, i), ==, (i + 2) * N_KNOWN);
+    }
+  close_image (&fixture);
+  image_clear (&image);
+}
+
 static void
 test_flipped (gconstpointer data)
 {
@@ -454,6 +546,8 @@ main (int    argc,
   g_test_add_func ("/spool/damage/truncated", test_truncated);
   g_test_add_func ("/spool/damage/truncated-wal", test_truncated_wal);
   g_test_add_func ("/spool/damage/flipped-header", test_flipped_header);
+  g_test_add_func ("/spool/damage/flipped-sequence", test_flipped_sequence);
+  g_test_add_func ("/spool/damage/flipped-known-id", test_flipped_known_id);
   g_test_add_data_func ("/spool/damage/flipped", "closed", test_flipped);
   g_test_add_data_func ("/spool/damage/flipped-wal", NULL, test_flipped);
   g_test_add_func ("/spool/damage/wrong-keys", test_wrong_keys);
