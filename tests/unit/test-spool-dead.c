@@ -7,6 +7,8 @@
 
 #include "spool-test.h"
 
+#include "evbus-spool-store-private.h"
+
 /* The events @first to @last are stored, and die. */
 static void
 kill_events (Fixture         *fixture,
@@ -261,6 +263,74 @@ test_forget_frees (Fixture       *fixture,
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
 }
 
+typedef struct {
+  EvbusSpool *spool;
+  EvbusSpoolRoute *route;
+  guint next;
+} Dying;
+
+static void
+kill_next (Dying *self)
+{
+  g_autofree char *body = g_strdup_printf ("%u", self->next);
+  g_autofree char *reason = g_strdup_printf ("refused: %u", self->next);
+  g_autoptr(EvbusEvent) event = spool_test_event (body, 10);
+  EvbusSpoolDeath death = { event, reason };
+  EvbusLedger change = { .dead = 1, .accepted = 1 };
+
+  self->next++;
+  evbus_spool_settle (self->spool, self->route, 0, NULL, 0, &change, 0, &death, 1);
+}
+
+/* In the commit, which fails. */
+static int
+kill_more (gpointer data)
+{
+  for (guint i = 0; i < 3; i++)
+    kill_next (data);
+  return 1;
+}
+
+/* Letters that could not be written are written with those that came meanwhile: each once, in order. */
+static void
+test_written_late (Fixture       *fixture,
+                   gconstpointer  data)
+{
+  Dying dying = { fixture->spool, evbus_spool_adopt_route (fixture->spool, "a"), 1 };
+  sqlite3 *db = fixture->spool->sql->db;
+  g_autoptr(GError) error = NULL;
+
+  for (guint i = 0; i < 3; i++)
+    kill_next (&dying);
+  sqlite3_commit_hook (db, kill_more, &dying);
+  for (guint i = 0; i < 2; i++)
+    {
+      evbus_spool_begin (fixture->spool);
+      g_assert_false (evbus_spool_commit (fixture->spool, &error));
+      g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+      g_clear_error (&error);
+    }
+  sqlite3_commit_hook (db, NULL, NULL);
+  assert_list (fixture, NULL, 0, 20, "");
+
+  kill_next (&dying);
+  evbus_spool_begin (fixture->spool);
+  evbus_spool_commit (fixture->spool, &error);
+  g_assert_no_error (error);
+  assert_list (fixture, NULL, 0, 20, "1 2 3 4 5 6 7 8 9 10");
+  spool_test_assert_ledger (dying.route, "10 0 10 0 0 0");
+  g_assert_cmpuint (fixture->spool->deaths_weight, ==, 0);
+}
+
+static GLogWriterOutput
+be_silent (GLogLevelFlags   level,
+           const GLogField *fields,
+           gsize            n_fields,
+           gpointer         data)
+{
+  return level & G_LOG_LEVEL_ERROR ? g_log_writer_default (level, fields, n_fields, data) : G_LOG_WRITER_HANDLED;
+}
+
 int
 main (int    argc,
       char **argv)
@@ -273,11 +343,13 @@ main (int    argc,
     { "/spool/dead/replay", test_replay },
     { "/spool/dead/replay-age", test_replay_age },
     { "/spool/dead/drop", test_drop },
+    { "/spool/dead/written-late", test_written_late },
     { "/spool/forget/route", test_forget },
     { "/spool/forget/frees", test_forget_frees },
   };
 
   g_test_init (&argc, &argv, NULL);
+  g_log_set_writer_func (be_silent, NULL, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
     g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
   return g_test_run ();

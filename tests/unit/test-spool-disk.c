@@ -5,8 +5,11 @@
 /* The folder and the disk below it: who has it, who may read it, and that space
  * comes back. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "spool-test.h"
 
@@ -16,6 +19,7 @@
 #define DEADLINE (60 * G_TIME_SPAN_SECOND)
 
 static guint n_warnings;
+static char last_warning[1000];
 
 static GLogWriterOutput
 count_warnings (GLogLevelFlags   level,
@@ -23,7 +27,13 @@ count_warnings (GLogLevelFlags   level,
                 gsize            n_fields,
                 gpointer         data)
 {
-  n_warnings += level == G_LOG_LEVEL_WARNING;
+  for (gsize i = 0; level == G_LOG_LEVEL_WARNING && i < n_fields; i++)
+    {
+      if (strcmp (fields[i].key, "MESSAGE") != 0)
+        continue;
+      g_strlcpy (last_warning, fields[i].value, sizeof last_warning);
+      n_warnings++;
+    }
   return G_LOG_WRITER_HANDLED;
 }
 
@@ -140,6 +150,49 @@ test_clean_close (Fixture       *fixture,
   evbus_spool_unref (fixture->spool);
   g_assert_cmpint (size_of (fixture, "spool.db-wal"), ==, 0);
   spool_test_open (fixture);
+}
+
+/* Whether this process holds a lock on the database: its locks hinder others alone. */
+static gboolean
+is_locked (Fixture *fixture)
+{
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  struct flock wanted = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  pid_t pid = fork ();
+  int status, fd;
+
+  g_assert_cmpint (pid, >=, 0);
+  if (pid == 0)
+    {
+      fd = open (path, O_RDWR | O_CLOEXEC);
+      _exit (fd < 0 || fcntl (fd, F_GETLK, &wanted) != 0 ? 2 : wanted.l_type != F_UNLCK && wanted.l_pid == getppid ());
+    }
+  g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+  g_assert_true (WIFEXITED (status));
+  g_assert_cmpint (WEXITSTATUS (status), <, 2);
+  return WEXITSTATUS (status) == 1;
+}
+
+/* One that is closed and still known, as a broker that a collector frees late, leaves the locks of
+ * the next one of the process alone. */
+static void
+test_locks_of_the_next (Fixture       *fixture,
+                        gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpool *first = fixture->spool;
+
+  spool_test_put (fixture->spool, &route, 1, 1, 10, NULL);
+  g_assert_true (is_locked (fixture));
+  evbus_spool_close (first);
+  g_assert_false (is_locked (fixture));
+
+  spool_test_open (fixture);
+  route = evbus_spool_adopt_route (fixture->spool, "a");
+  spool_test_put (fixture->spool, &route, 1, 11, 20, NULL);
+  g_assert_true (is_locked (fixture));
+  evbus_spool_unref (first);
+  g_assert_true (is_locked (fixture));
 }
 
 static void
@@ -312,6 +365,56 @@ test_log_with_an_outsider (Fixture       *fixture,
   g_assert_cmpuint (n_warnings, ==, 1);
 }
 
+/* The inode to which nothing can be written, 0: there is none; atomic. */
+static gsize broken_file;
+
+static ssize_t
+write_unless_broken (int         fd,
+                     const void *data,
+                     size_t      size,
+                     off_t       offset)
+{
+  struct stat status;
+
+  if (fstat (fd, &status) == 0 && status.st_ino == g_atomic_pointer_get (&broken_file))
+    {
+      errno = EIO;
+      return -1;
+    }
+  return pwrite (fd, data, size, offset);
+}
+
+/* Commits write the log alone and go on; that it cannot go into the database is told, and passes. */
+static void
+test_log_on_a_broken_disk (Fixture       *fixture,
+                           gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  sqlite3_vfs *vfs = sqlite3_vfs_find ("unix");
+  const int bound = EVBUS_SPOOL_WAL_BYTES / 4096;
+  GStatBuf status;
+
+  g_assert_cmpint (g_stat (path, &status), ==, 0);
+  for (guint i = 0; i < 2; i++)
+    vfs->xSetSystemCall (vfs, i == 0 ? "pwrite" : "pwrite64", (sqlite3_syscall_ptr) write_unless_broken);
+  g_atomic_pointer_set (&broken_file, status.st_ino);
+  n_warnings = 0;
+  while (n_warnings == 0 && fixture->spool->wal_pages < bound)
+    commit_megabyte (fixture, route);
+  g_assert_cmpuint (n_warnings, ==, 1);
+  g_assert_nonnull (strstr (last_warning, "its log has"));
+  g_assert_nonnull (strstr (last_warning, "disk I/O error"));
+
+  g_atomic_pointer_set (&broken_file, 0);
+  for (guint i = 0; i < 3; i++)
+    commit_megabyte (fixture, route);
+  g_assert_cmpint (fixture->spool->wal_pages, <, bound / 4);
+  g_assert_cmpuint (n_warnings, ==, 1);
+  for (guint i = 0; i < 2; i++)
+    vfs->xSetSystemCall (vfs, i == 0 ? "pwrite" : "pwrite64", NULL);
+}
+
 /* With a backlog that stays, the rest comes back nevertheless. */
 static void
 test_space_beside_backlog (Fixture       *fixture,
@@ -347,11 +450,13 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/spool/lock", test_lock },
+    { "/spool/locks-of-the-next", test_locks_of_the_next },
     { "/spool/clean-close", test_clean_close },
     { "/spool/space/drained", test_space },
     { "/spool/space/beside-backlog", test_space_beside_backlog },
     { "/spool/space/log-with-readers", test_log_with_readers },
     { "/spool/space/log-with-an-outsider", test_log_with_an_outsider },
+    { "/spool/space/log-on-a-broken-disk", test_log_on_a_broken_disk },
   };
 
   g_test_init (&argc, &argv, NULL);
