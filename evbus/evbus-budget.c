@@ -92,13 +92,15 @@ tell (EvbusBudget *self,
       const Share *share)
 {
   gint64 now = g_get_monotonic_time ();
+  g_autofree char *key = NULL;
   g_autofree char *name = NULL;
 
   if (now < self->say_again)
     return;
 
   self->say_again = now + SAY_US;
-  name = evbus_claim_describe (evbus_spool_route_get_key (share->spool_route));
+  key = evbus_spool_route_dup_key (share->spool_route);
+  name = evbus_claim_describe (key);
   g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
                     "EVBUS_ROUTE", name,
                     "MESSAGE", "route %s has more in the spool than its share: its oldest dead letters expire "

@@ -338,10 +338,11 @@ set_ambiguous (GPtrArray   *routes,
 
   for (guint i = 0; i < routes->len; i++)
     {
-      g_autofree char *name = evbus_claim_describe (evbus_spool_route_get_key (routes->pdata[i]));
+      g_autofree char *key = evbus_spool_route_dup_key (routes->pdata[i]);
+      g_autofree char *name = evbus_claim_describe (key);
 
       if (strcmp (name, text) == 0 && !is_spent (routes->pdata[i]))
-        g_string_append_printf (keys, "\n  %s", evbus_spool_route_get_key (routes->pdata[i]));
+        g_string_append_printf (keys, "\n  %s", key);
     }
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
                "several routes are called \"%s\"; give the key of one:%s", text, keys->str);
@@ -358,7 +359,7 @@ evbus_claim_find (EvbusSpool  *spool,
 
   for (guint i = 0; i < routes->len; i++)
     {
-      const char *key = evbus_spool_route_get_key (routes->pdata[i]);
+      g_autofree char *key = evbus_spool_route_dup_key (routes->pdata[i]);
       g_autofree char *name = evbus_claim_describe (key);
 
       if (strcmp (key, text) == 0)

@@ -19,7 +19,7 @@ find_route (EvbusDeadWork  *self,
   if (self->route == NULL)
     return NULL;
 
-  self->key = g_strdup (evbus_spool_route_get_key (self->route));
+  self->key = evbus_spool_route_dup_key (self->route);
   evbus_spool_route_get_ledger (self->route, &ledger, NULL);
   self->total = ledger.dead;
   return self->route;
@@ -121,12 +121,14 @@ static gboolean
 check_step (EvbusSpoolDeadStep  *step,
             GError             **error)
 {
+  g_autofree char *key = NULL;
   g_autofree char *name = NULL;
 
   if (step->orphan == NULL)
     return TRUE;
 
-  name = evbus_claim_describe (evbus_spool_route_get_key (step->orphan));
+  key = evbus_spool_route_dup_key (step->orphan);
+  name = evbus_claim_describe (key);
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
                "the route \"%s\" is in no configuration any more (it is an orphan); replay its dead letters "
                "under another profile, or bring it back", name);
@@ -180,7 +182,7 @@ forget_some_locked (EvbusBroker    *broker,
 
   if (!evbus_spool_route_is_orphan (self->route))
     {
-      g_autofree char *name = evbus_claim_describe (evbus_spool_route_get_key (self->route));
+      g_autofree char *name = evbus_claim_describe (self->key);
 
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
                    "the route \"%s\" is in use; take it out of the configuration first", name);

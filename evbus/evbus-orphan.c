@@ -55,7 +55,7 @@ evbus_orphan_new (EvbusSpoolRoute *route)
 {
   EvbusOrphan *self = g_object_new (EVBUS_TYPE_ORPHAN, NULL);
 
-  self->key = g_strdup (evbus_spool_route_get_key (route));
+  self->key = evbus_spool_route_dup_key (route);
   self->name = evbus_claim_describe (self->key);
   evbus_spool_route_get_ledger (route, &self->ledger, NULL);
   return self;

@@ -41,7 +41,8 @@ follow_found_locked (EvbusQueue *self,
   follow->seq = put->seq;
   for (guint i = 0; i < routes->len; i++)
     {
-      g_autofree char *label = evbus_claim_describe (evbus_spool_route_get_key (routes->pdata[i]));
+      g_autofree char *key = evbus_spool_route_dup_key (routes->pdata[i]);
+      g_autofree char *label = evbus_claim_describe (key);
 
       evbus_follow_set_route (follow, i, routes->pdata[i], label);
     }

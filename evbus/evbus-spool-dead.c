@@ -495,8 +495,10 @@ evbus_spool_forget_route (EvbusSpool       *self,
     return TRUE;
   if (!evbus_spool_route_is_orphan (route))
     {
+      g_autofree char *key = evbus_spool_route_dup_key (route);
+
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                   "%s: the route \"%s\" is in use; take it out of the configuration first", self->path, route->key);
+                   "%s: the route \"%s\" is in use; take it out of the configuration first", self->path, key);
       return FALSE;
     }
 

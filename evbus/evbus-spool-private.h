@@ -108,8 +108,10 @@ gboolean         evbus_spool_name_orphan  (EvbusSpool       *self,
  * %G_MAXINT64: it is none. */
 gint64           evbus_spool_route_get_rest  (EvbusSpoolRoute  *route);
 
-/* From any thread. */
+/* Valid until the route is renamed, which is done under the broker's lock: for who has that. */
 const char      *evbus_spool_route_get_key   (EvbusSpoolRoute *route);
+/* From any thread. */
+char            *evbus_spool_route_dup_key   (EvbusSpoolRoute *route);
 gboolean         evbus_spool_route_is_orphan (EvbusSpoolRoute *route);
 /* The ledger as it is, or will be, on disk: it counts an event once it is
  * committed. @queued_weight: (nullable). */

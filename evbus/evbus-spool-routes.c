@@ -76,7 +76,8 @@ evbus_spool_route_new (EvbusSpool *spool,
 
   self->spool = spool;
   self->id = id;
-  self->key = g_strdup (key);
+  self->key = g_ref_string_new (key);
+  self->stored_key = g_ref_string_acquire (self->key);
   self->sets = g_ptr_array_new ();
   evbus_spool_cursor_init (&self->now);
   evbus_spool_cursor_init (&self->stored);
@@ -91,8 +92,21 @@ evbus_spool_route_free (EvbusSpoolRoute *self)
   evbus_spool_cursor_clear (&self->stored);
   evbus_spool_cursor_clear (&self->written);
   g_ptr_array_unref (self->sets);
-  g_free (self->key);
+  evbus_spool_keep_key (&self->stored_key, NULL);
+  evbus_spool_keep_key (&self->written_key, NULL);
+  g_ref_string_release (self->key);
   g_free (self);
+}
+
+void
+evbus_spool_keep_key (GRefString **at,
+                      GRefString  *key)
+{
+  GRefString *old = *at;
+
+  *at = key != NULL ? g_ref_string_acquire (key) : NULL;
+  if (old != NULL)
+    g_ref_string_release (old);
 }
 
 EvbusSpoolRoute *
@@ -171,9 +185,8 @@ set_key_locked (EvbusSpool      *self,
                 EvbusSpoolRoute *route,
                 const char      *key)
 {
-  /* The Writer may be reading it. */
-  g_ptr_array_add (self->old_keys, route->key);
-  g_atomic_pointer_set (&route->key, g_strdup (key));
+  g_ref_string_release (route->key);
+  route->key = g_ref_string_new (key);
   route->dirty = self->dirty = TRUE;
 }
 
@@ -252,7 +265,15 @@ evbus_spool_list_routes (EvbusSpool *self)
 const char *
 evbus_spool_route_get_key (EvbusSpoolRoute *route)
 {
-  return g_atomic_pointer_get (&route->key);
+  return route->key;
+}
+
+char *
+evbus_spool_route_dup_key (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  return g_strdup (route->key);
 }
 
 gboolean

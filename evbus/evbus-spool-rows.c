@@ -84,9 +84,7 @@ evbus_spool_write_route (EvbusSpool       *self,
                          EvbusSpoolRoute  *route,
                          GError          **error)
 {
-  const char *key = route->stored_key != NULL ? route->stored_key : route->key;
-
-  return write_row (self->sql, route->id, key, &route->stored, error);
+  return write_row (self->sql, route->id, route->stored_key, &route->stored, error);
 }
 
 gboolean
@@ -211,7 +209,7 @@ take_row (EvbusSpool   *self,
     {
       EvbusSpoolRoute *route = evbus_spool_route_new (self, id, key);
 
-      route->written_key = route->key;
+      evbus_spool_keep_key (&route->written_key, route->key);
       evbus_spool_cursor_copy (&route->now, &cursor);
       evbus_spool_cursor_copy (&route->stored, &cursor);
       evbus_spool_cursor_copy (&route->written, &cursor);

@@ -58,7 +58,7 @@ struct _EvbusSpoolRoute
 {
   EvbusSpool       *spool;
   gint64            id;
-  char             *key;         /* atomic, written under lock; old ones live as long as the spool */
+  GRefString       *key;         /* lock */
   gboolean          forgotten;   /* lock, written by the Writer */
   gboolean          doubtful;    /* lock: an orphan since the start, as it is in doubt whose it is */
   GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
@@ -67,8 +67,8 @@ struct _EvbusSpoolRoute
   gboolean          dirty;       /* lock: differs from what is on disk */
   EvbusSpoolCursor  stored;      /* Writer: as of the transaction under way, or the last */
   EvbusSpoolCursor  written;     /* Writer: as it is on disk */
-  const char       *stored_key;  /* Writer: the key as of the same as `stored` */
-  const char       *written_key; /* Writer: the key on disk, as it was in `key`; NULL: there is no row */
+  GRefString       *stored_key;  /* Writer: the key as of the same as `stored` */
+  GRefString       *written_key; /* Writer: the key on disk, the same object as it was in `key`; NULL: there is no row */
   gint64            spent_since; /* Writer: monotonic, since when it is an orphan that has nothing; 0: it is none */
   gboolean          staged;      /* Writer: in this transaction */
   EvbusLedger       change;      /* Writer: of the transaction under way; not yet in `now` */
@@ -140,7 +140,6 @@ struct _EvbusSpool
 
   GMutex              lock;
   GPtrArray          *routes;           /* lock */
-  GPtrArray          *old_keys;         /* lock: char *, of routes that were renamed */
   gint64              horizon;          /* lock: everything up to here is committed */
   guint64             weight;           /* lock: bytes of the records of events and dead letters */
   EvbusLedger         rest;             /* lock, written by the Writer: sums of the routes that were forgotten, and what is no route's */
@@ -233,6 +232,9 @@ EvbusSpoolRoute *evbus_spool_route_new        (EvbusSpool            *spool,
                                                gint64                 id,
                                                const char            *key);
 void             evbus_spool_route_free       (EvbusSpoolRoute       *self);
+/* @at becomes a reference of @key, which may be NULL. */
+void             evbus_spool_keep_key         (GRefString           **at,
+                                               GRefString            *key);
 EvbusSpoolRoute *evbus_spool_find_route       (EvbusSpool            *self,
                                                gint64                 id);
 EvbusSpoolRoute *evbus_spool_find_key         (EvbusSpool            *self,

@@ -195,7 +195,7 @@ snapshot_locked (EvbusSpoolRoute *route,
 {
   gboolean moved = route->dirty && !alone;
 
-  route->stored_key = alone ? route->written_key : route->key;
+  evbus_spool_keep_key (&route->stored_key, alone && route->written_key != NULL ? route->written_key : route->key);
   evbus_spool_cursor_copy (&route->stored, alone ? &route->written : &route->now);
   evbus_ledger_add (&route->stored.ledger, &route->change);
   route->stored.weight += route->change_weight;
@@ -368,7 +368,7 @@ apply_locked (EvbusSpool *self)
     {
       EvbusSpoolRoute *route = self->staged_routes->pdata[i];
 
-      route->written_key = route->stored_key;
+      evbus_spool_keep_key (&route->written_key, route->stored_key);
       evbus_ledger_add (&route->now.ledger, &route->change);
       route->now.weight += route->change_weight;
       route->now.dead_weight += route->change_dead_weight;

@@ -321,7 +321,6 @@ evbus_spool_new (const char *directory,
   self->db_fd = -1;
   g_mutex_init (&self->lock);
   self->routes = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
-  self->old_keys = g_ptr_array_new_with_free_func (g_free);
   self->forgotten = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_free);
   self->sets_by_id = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) evbus_spool_set_free);
   self->sets_by_routes = g_hash_table_new_full (g_bytes_hash, g_bytes_equal, (GDestroyNotify) g_bytes_unref, NULL);
@@ -349,7 +348,6 @@ evbus_spool_free (EvbusSpool *self)
   g_hash_table_unref (self->sets_by_id);
   g_ptr_array_unref (self->forgotten);
   g_ptr_array_unref (self->routes);
-  g_ptr_array_unref (self->old_keys);
   g_byte_array_unref (self->record);
   g_clear_error (&self->failure);
   g_mutex_clear (&self->lock);
