@@ -1,16 +1,8 @@
 /*
  * SPDX-License-Identifier: LGPL-2.1-or-later
- *
- * From a producer through the disk to a TCP connection: put_bytes_async() of 200 bytes,
- * 1024 in flight, into a broker with a spool and a route of the tests' plugin `tcp`;
- * against syslog-ng, which gets the same lines through a unix-stream socket, many with
- * one write, keeps them in a reliable disk buffer, which it does not sync, and sends them
- * by its network() destination. Both until the last line has arrived at the other end,
- * a thread that counts lines.
  */
 
-#include "bench-flight.h"
-#include "bench.h"
+#include "bench-syslog-ng.h"
 
 #include <errno.h>
 #include <gio/gunixsocketaddress.h>
@@ -18,287 +10,119 @@
 #include <signal.h>
 #include <string.h>
 
-#define BODY_SIZE 200
-#define N_EVENTS 200000
-#define IN_FLIGHT 1024
+#include "bench.h"
+
 #define LINES_A_WRITE 64
 #define TIMEOUT (60 * G_TIME_SPAN_SECOND)
 
 #define SYSLOG_NG "/usr/sbin/syslog-ng"
 
-/* Windows and buffers large enough not to hold it up. */
-#define SYSLOG_NG_CONF \
+/* Windows and buffers large enough not to hold it up, and as many lines at once as there are. Who
+ * wrote a line is not looked up. */
+#define CONF \
   "@version: 3.38\n" \
-  "source lines { unix-stream('%s/socket' flags(no-parse) max-connections(2) log-iw-size(20000)); };\n" \
-  "destination counter {\n" \
-  "  network('127.0.0.1' port(%u) template(\"${MESSAGE}\\n\")\n" \
-  "    disk-buffer(dir('%s') reliable(yes) disk-buf-size(1073741824) mem-buf-size(67108864)));\n" \
+  "options { log-fifo-size(100000); };\n" \
+  "source lines {\n" \
+  "  unix-stream('%s' flags(no-parse) max-connections(1) log-iw-size(100000) log-fetch-limit(1000) so-passcred(no));\n" \
   "};\n" \
-  "log { source(lines); destination(counter); flags(flow-control); };\n"
+  "destination server { %s; };\n" \
+  "log { source(lines); destination(server); flags(flow-control); };\n"
 
-#define ROUTE_DATA "{'port': <int64 %u>}"
-
-/* What lines arrive, from one connection after the other. */
-typedef struct
+struct _BenchSyslogNg
 {
-  GSocketListener *listener;
-  GCancellable    *stopping;
-  GThread         *thread;
-  guint16          port;
-  int              n_lines;   /* atomic */
-} Counter;
+  char               folder[sizeof "bench-syslog-ng-XXXXXX"];   /* relative: the path of a socket has to be short */
+  GSubprocess       *process;
+  GSocketConnection *lines;
+};
 
-typedef struct
+/* It is ready once it listens. */
+static gboolean
+connect_to (BenchSyslogNg  *self,
+            const char     *socket,
+            GError        **error)
 {
-  const char        *name;     /* of the folder, relative: the path of a socket has to be short */
-  char              *folder;
-  guint              n_events;
-  Counter            counters[2];
+  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (socket);
+  g_autoptr (GSocketClient) client = g_socket_client_new ();
+  gint64 deadline = g_get_monotonic_time () + TIMEOUT;
 
-  EvbusBroker       *broker;
-  EvbusRoute        *route;
-  GBytes            *body;
-
-  GSubprocess       *syslog_ng;
-  GSocketConnection *to_syslog_ng;
-} Relay;
-
-enum { OURS, SYSLOG };
-
-static guint
-count_lines (const char *data,
-             gsize       size)
-{
-  const char *end = data + size;
-  guint n = 0;
-
-  while ((data = memchr (data, '\n', end - data)) != NULL)
+  while ((self->lines = g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, error)) == NULL &&
+         g_subprocess_get_identifier (self->process) != NULL && g_get_monotonic_time () < deadline)
     {
-      n++;
-      data++;
+      g_clear_error (error);
+      g_usleep (10 * 1000);   /* poll, with the deadline above */
     }
-  return n;
+  if (self->lines == NULL)
+    g_prefix_error (error, "%s does not listen; what it says of that is above: ", SYSLOG_NG);
+  return self->lines != NULL;
 }
 
-static gpointer
-run_counter (gpointer data)
+static gboolean
+start (BenchSyslogNg  *self,
+       const char     *destination,
+       GError        **error)
 {
-  Counter *self = data;
-  g_autofree char *buffer = g_malloc (256 * 1024);
-  g_autoptr (GSocketConnection) connection = NULL;
+  g_autofree char *socket = g_build_filename (self->folder, "socket", NULL);
+  g_autofree char *folder = g_canonicalize_filename (self->folder, NULL);
+  g_autofree char *conf = g_build_filename (folder, "conf", NULL);
+  g_autofree char *persist = g_build_filename (folder, "persist", NULL);
+  g_autofree char *pid = g_build_filename (folder, "pid", NULL);
+  g_autofree char *control = g_build_filename (folder, "control", NULL);
+  g_autofree char *text = g_strdup_printf (CONF, socket, destination);
 
-  while ((connection = g_socket_listener_accept (self->listener, NULL, self->stopping, NULL)) != NULL)
-    {
-      GInputStream *in = g_io_stream_get_input_stream (G_IO_STREAM (connection));
-      gssize n;
+  if (!g_file_set_contents (conf, text, -1, error))
+    return FALSE;
+  self->process = g_subprocess_new (G_SUBPROCESS_FLAGS_NONE, error, SYSLOG_NG, "--foreground", "--no-caps",
+                                    "--cfgfile", conf, "--persist-file", persist, "--pidfile", pid,
+                                    "--control", control, NULL);
+  return self->process != NULL && connect_to (self, socket, error);
+}
 
-      while ((n = g_input_stream_read (in, buffer, 256 * 1024, self->stopping, NULL)) > 0)
-        g_atomic_int_add (&self->n_lines, count_lines (buffer, n));
-      g_clear_object (&connection);
-    }
+BenchSyslogNg *
+bench_syslog_ng_start (const char  *destination,
+                       GError     **error)
+{
+  BenchSyslogNg *self = g_new0 (BenchSyslogNg, 1);
+
+  strcpy (self->folder, "bench-syslog-ng-XXXXXX");
+  if (g_mkdtemp (self->folder) == NULL)
+    g_error ("%s: %s", self->folder, g_strerror (errno));
+  if (start (self, destination, error))
+    return self;
+  bench_syslog_ng_stop (self);
   return NULL;
 }
 
-static gboolean
-start_counter (Counter  *self,
-               GError  **error)
+gboolean
+bench_syslog_ng_write (BenchSyslogNg  *self,
+                       guint           n_lines,
+                       gsize           size,
+                       GError        **error)
 {
-  g_autoptr (GInetAddress) loopback = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
-  g_autoptr (GSocketAddress) any = g_inet_socket_address_new (loopback, 0);
-  g_autoptr (GSocketAddress) address = NULL;
-
-  self->listener = g_socket_listener_new ();
-  self->stopping = g_cancellable_new ();
-  if (!g_socket_listener_add_address (self->listener, any, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL,
-                                      &address, error))
-    return FALSE;
-  self->port = g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (address));
-  self->thread = g_thread_new ("counter", run_counter, self);
-  return TRUE;
-}
-
-static void
-stop_counter (Counter *self)
-{
-  g_cancellable_cancel (self->stopping);
-  g_clear_pointer (&self->thread, g_thread_join);
-  g_clear_object (&self->listener);
-  g_clear_object (&self->stopping);
-}
-
-static gboolean
-wait_arrived (Counter  *self,
-              guint     n,
-              GError  **error)
-{
-  gint64 deadline = g_get_monotonic_time () + TIMEOUT;
-  guint arrived;
-
-  while ((arrived = g_atomic_int_get (&self->n_lines)) < n && g_get_monotonic_time () < deadline)
-    g_usleep (200);   /* poll, with the deadline above */
-  if (arrived == n)
-    return TRUE;
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "%u lines arrived, not %u", arrived, n);
-  return FALSE;
-}
-
-static gboolean
-run_ours (gpointer   data,
-          double    *value,
-          GError   **error)
-{
-  Relay *self = data;
-  Counter *counter = &self->counters[OURS];
-  EvbusLedger before;
-  gint64 start;
-
-  evbus_broker_get_ledger (self->broker, &before);
-  g_atomic_int_set (&counter->n_lines, 0);
-  start = g_get_monotonic_time ();
-  if (!bench_flight_put (self->broker, self->body, self->n_events, IN_FLIGHT, error) ||
-      !wait_arrived (counter, self->n_events, error))
-    return FALSE;
-  *value = bench_per_second (self->n_events, start, g_get_monotonic_time ());
-  return bench_flight_check (self->broker, &before, self->n_events, error);
-}
-
-static gboolean
-write_lines (Relay    *self,
-             GError  **error)
-{
-  GOutputStream *out = g_io_stream_get_output_stream (G_IO_STREAM (self->to_syslog_ng));
-  char lines[LINES_A_WRITE][BODY_SIZE + 1];
+  GOutputStream *out = g_io_stream_get_output_stream (G_IO_STREAM (self->lines));
+  g_autofree char *lines = g_strnfill (LINES_A_WRITE * (size + 1), 'x');
   guint n;
 
-  memset (lines, 'x', sizeof lines);
-  for (guint i = 0; i < LINES_A_WRITE; i++)
-    lines[i][BODY_SIZE] = '\n';
-  for (guint left = self->n_events; left > 0; left -= n)
+  for (guint i = 1; i <= LINES_A_WRITE; i++)
+    lines[i * (size + 1) - 1] = '\n';
+  for (; n_lines > 0; n_lines -= n)
     {
-      n = MIN (left, LINES_A_WRITE);
-      if (!g_output_stream_write_all (out, lines, n * sizeof lines[0], NULL, NULL, error))
+      n = MIN (n_lines, LINES_A_WRITE);
+      if (!g_output_stream_write_all (out, lines, n * (size + 1), NULL, NULL, error))
         return FALSE;
     }
   return TRUE;
 }
 
-static gboolean
-run_limit (gpointer   data,
-           double    *value,
-           GError   **error)
+void
+bench_syslog_ng_stop (BenchSyslogNg *self)
 {
-  Relay *self = data;
-  Counter *counter = &self->counters[SYSLOG];
-  gint64 start = g_get_monotonic_time ();
-
-  g_atomic_int_set (&counter->n_lines, 0);
-  if (!write_lines (self, error) || !wait_arrived (counter, self->n_events, error))
-    return FALSE;
-  *value = bench_per_second (self->n_events, start, g_get_monotonic_time ());
-  return TRUE;
-}
-
-static gboolean
-start_broker (Relay   *self,
-              GError **error)
-{
-  g_autofree char *spool = g_build_filename (self->folder, "spool", NULL);
-  g_autofree char *text = g_strdup_printf (ROUTE_DATA, self->counters[OURS].port);
-  g_autoptr (GVariant) data = g_variant_parse (G_VARIANT_TYPE_VARDICT, text, NULL, NULL, error);
-
-  if (data == NULL)
-    return FALSE;
-  self->body = g_bytes_new_take (g_strnfill (BODY_SIZE, 'x'), BODY_SIZE);
-  self->broker = evbus_broker_new ();
-  evbus_broker_set_spool_directory (self->broker, spool);
-  self->route = evbus_broker_add_route (self->broker, "tcp", "*", data, error);
-  return self->route != NULL && evbus_broker_start (self->broker, error);
-}
-
-/* It is ready once it listens. */
-static gboolean
-connect_to_syslog_ng (Relay   *self,
-                      GError **error)
-{
-  g_autofree char *path = g_build_filename (self->name, "socket", NULL);
-  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (path);
-  g_autoptr (GSocketClient) client = g_socket_client_new ();
-  gint64 deadline = g_get_monotonic_time () + TIMEOUT;
-
-  while ((self->to_syslog_ng = g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, error)) == NULL &&
-         g_subprocess_get_identifier (self->syslog_ng) != NULL && g_get_monotonic_time () < deadline)
+  g_clear_object (&self->lines);
+  if (self->process != NULL)
     {
-      g_clear_error (error);
-      g_usleep (10 * 1000);   /* poll, with the deadline above */
+      g_subprocess_send_signal (self->process, SIGTERM);
+      g_subprocess_wait (self->process, NULL, NULL);
     }
-  return self->to_syslog_ng != NULL;
-}
-
-static gboolean
-start_syslog_ng (Relay   *self,
-                 GError **error)
-{
-  g_autofree char *conf = g_build_filename (self->folder, "syslog-ng.conf", NULL);
-  g_autofree char *persist = g_build_filename (self->folder, "persist", NULL);
-  g_autofree char *pid = g_build_filename (self->folder, "pid", NULL);
-  g_autofree char *control = g_build_filename (self->folder, "control", NULL);
-  g_autofree char *text = g_strdup_printf (SYSLOG_NG_CONF, self->name, self->counters[SYSLOG].port, self->folder);
-
-  if (!g_file_set_contents (conf, text, -1, error))
-    return FALSE;
-  self->syslog_ng = g_subprocess_new (G_SUBPROCESS_FLAGS_NONE, error, SYSLOG_NG, "--foreground", "--no-caps",
-                                      "--cfgfile", conf, "--persist-file", persist, "--pidfile", pid,
-                                      "--control", control, NULL);
-  return self->syslog_ng != NULL && connect_to_syslog_ng (self, error);
-}
-
-static void
-end (Relay *self)
-{
-  g_clear_object (&self->to_syslog_ng);
-  if (self->syslog_ng != NULL)
-    {
-      g_subprocess_send_signal (self->syslog_ng, SIGTERM);
-      g_subprocess_wait (self->syslog_ng, NULL, NULL);
-    }
-  g_clear_object (&self->syslog_ng);
-  if (self->broker != NULL)
-    bench_flight_stop (self->broker);
-  g_clear_object (&self->route);
-  g_clear_object (&self->broker);
-  g_clear_pointer (&self->body, g_bytes_unref);
-  for (guint i = 0; i < G_N_ELEMENTS (self->counters); i++)
-    stop_counter (&self->counters[i]);
-}
-
-int
-main (int    argc,
-      char **argv)
-{
-  char folder[] = "bench-syslog-ng-XXXXXX";
-  g_autoptr (GError) error = NULL;
-  Relay relay = { .name = folder };
-  Bench bench = {
-    .name = "relay-to-tcp",
-    .unit = "events/s",
-    .target = 2,
-    .ours = run_ours,
-    .limit = run_limit,
-    .data = &relay,
-  };
-
-  bench_init (&argc, &argv);
-  relay.n_events = bench_scale (N_EVENTS);
-  if (g_mkdtemp (folder) == NULL)
-    g_error ("%s: %s", folder, g_strerror (errno));
-  relay.folder = g_canonicalize_filename (folder, NULL);
-  if (start_counter (&relay.counters[OURS], &error) && start_counter (&relay.counters[SYSLOG], &error) &&
-      start_broker (&relay, &error) && start_syslog_ng (&relay, &error))
-    bench_run (&bench);
-  else
-    bench_fail (bench.name, "start", error->message);
-  end (&relay);
-  bench_remove_folder (folder);
-  g_free (relay.folder);
-  return bench_finish ();
+  g_clear_object (&self->process);
+  bench_remove_folder (self->folder);
+  g_free (self);
 }
