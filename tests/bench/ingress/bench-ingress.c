@@ -3,8 +3,9 @@
  *
  * A route drains a queue in memory that was filled before, into the real server of a
  * provider; against the client library of that provider, used directly with the window that
- * suits it best. Then the same with batches of one event, and what a route takes of memory
- * beyond a connection of the library. run-ingress starts the server, and us.
+ * suits it best. Then the same with wide batches, and with batches of one event, what a route
+ * takes of memory beyond a connection of the library, and, where syslog-ng has a destination
+ * of the same system, how fast that is. run-ingress starts the server, and us.
  */
 
 #include <evbus/evbus.h>
@@ -15,6 +16,7 @@
 #include "bench.h"
 #include "bench-ingress.h"
 #include "bench-process.h"
+#include "bench-syslog-ng.h"
 
 #define BODY_SIZE 200
 #define N_EVENTS 20000
@@ -22,21 +24,25 @@
 #define N_MEMORY 2000
 #define N_MORE 8            /* routes, and connections */
 #define SHARE 0.9           /* of the library's rate */
+#define SYSLOG_NG "syslog-ng"
+#define SYSLOG_NG_RATIO 1.5
 #define ARRIVAL_TIMEOUT (60 * G_TIME_SPAN_SECOND)
 
 static const guint windows[] = { 64, 256, 1024, 4096 };
 
 typedef struct
 {
-  EvbusBroker *broker;
-  EvbusRoute  *routes[2 + N_MORE];   /* batches of many, of one; the others */
-  GBytes      *body;
-  double       mib;                  /* what a route takes beyond a connection */
-  gpointer     connection;
-  guint        window;
+  EvbusBroker   *broker;
+  EvbusRoute    *routes[3 + N_MORE];   /* batches of many, of more, of one; the others */
+  GBytes        *body;
+  double         mib;                  /* what a route takes beyond a connection */
+  gpointer       connection;
+  guint          window;
+  guint          n_second;             /* what the library does in a second */
+  BenchSyslogNg *syslog_ng;
 } Ingress;
 
-enum { MANY, SINGLE };
+enum { MANY, WIDE, SINGLE };
 
 static guint64
 get_delivered (EvbusRoute *route)
@@ -119,6 +125,16 @@ run_many (gpointer   data,
 }
 
 static gboolean
+run_wide (gpointer   data,
+          double    *value,
+          GError   **error)
+{
+  Ingress *self = data;
+
+  return drain (self, WIDE, self->n_second, value, error);
+}
+
+static gboolean
 run_single (gpointer   data,
             double    *value,
             GError   **error)
@@ -151,6 +167,65 @@ run_library (gpointer   data,
   return send_directly (self, bench_scale (N_EVENTS), self->window, value, error);
 }
 
+static gboolean
+run_library_second (gpointer   data,
+                    double    *value,
+                    GError   **error)
+{
+  Ingress *self = data;
+
+  return send_directly (self, self->n_second, self->window, value, error);
+}
+
+/* From the first put on, as syslog-ng's time begins with the first line; its batches are wide too. */
+static gboolean
+run_put (gpointer   data,
+         double    *value,
+         GError   **error)
+{
+  Ingress *self = data;
+  EvbusRoute *route = self->routes[WIDE];
+  guint64 before = get_delivered (route);
+  gint64 start = g_get_monotonic_time ();
+
+  if (!put (self, route, self->n_second, error) || !wait_delivered (route, before + self->n_second, error))
+    return FALSE;
+  *value = bench_per_second (self->n_second, start, g_get_monotonic_time ());
+  return TRUE;
+}
+
+/* Until the server has them all: what syslog-ng takes to be delivered may be on its way. */
+static gboolean
+run_syslog_ng (gpointer   data,
+               double    *value,
+               GError   **error)
+{
+  Ingress *self = data;
+  gint64 start, deadline;
+  guint64 before, now;
+
+  if (!bench_library.count (self->connection, SYSLOG_NG, &before, error))
+    return FALSE;
+  start = g_get_monotonic_time ();
+  deadline = start + ARRIVAL_TIMEOUT;
+  if (!bench_syslog_ng_write (self->syslog_ng, self->n_second, BODY_SIZE, error))
+    return FALSE;
+  do
+    {
+      g_usleep (1000);   /* poll, with the deadline above */
+      if (!bench_library.count (self->connection, SYSLOG_NG, &now, error))
+        return FALSE;
+    }
+  while (now < before + self->n_second && g_get_monotonic_time () < deadline);
+
+  *value = bench_per_second (self->n_second, start, g_get_monotonic_time ());
+  if (now == before + self->n_second)
+    return TRUE;
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the server got %" G_GUINT64_FORMAT " lines, not %u",
+               now - before, self->n_second);
+  return FALSE;
+}
+
 /* Twice, so that the first one does not pay for being the first. */
 static gboolean
 find_window (Ingress  *self,
@@ -171,6 +246,7 @@ find_window (Ingress  *self,
           self->window = window;
         }
     }
+  self->n_second = bench_scale (CLAMP (best, N_EVENTS / 2, 5 * N_EVENTS));
   g_debug ("the best window of the library is %u", self->window);
   return TRUE;
 }
@@ -281,17 +357,40 @@ end (Ingress *self)
 }
 
 static void
+run_beside_syslog_ng (Ingress    *self,
+                      const char *provider,
+                      const char *destination,
+                      const char *suffix)
+{
+  g_autofree char *name = g_strdup_printf ("ingress-%s-syslog-ng%s", provider, suffix);
+  g_autoptr (GError) error = NULL;
+
+  self->syslog_ng = bench_syslog_ng_start (destination, &error);
+  if (self->syslog_ng != NULL)
+    bench_run (&(Bench) { name, "events/s", SYSLOG_NG_RATIO, FALSE, run_put, run_syslog_ng, 0, self });
+  else
+    bench_fail (name, "start", error->message);
+  g_clear_pointer (&self->syslog_ng, bench_syslog_ng_stop);
+}
+
+static void
 run (Ingress    *self,
      const char *provider)
 {
+  static const char * const suffixes[] = { "", "-workers" };
   double share = bench_library.share > 0 ? bench_library.share : SHARE;
   g_autofree char *memory = g_strdup_printf ("ingress-%s-memory", provider);
   g_autofree char *rate = g_strdup_printf ("ingress-%s", provider);
+  g_autofree char *wide = g_strdup_printf ("ingress-%s-wide", provider);
   g_autofree char *batching = g_strdup_printf ("ingress-%s-batching", provider);
 
   bench_run (&(Bench) { memory, "MiB", 1, TRUE, get_memory, NULL, 4, self });
   bench_run (&(Bench) { rate, "events/s", share, FALSE, run_many, run_library, 0, self });
+  bench_run (&(Bench) { wide, "events/s", share, FALSE, run_wide, run_library_second, 0, self });
   bench_run (&(Bench) { batching, "events/s", 1, FALSE, run_many, run_single, 0, self });
+  for (guint i = 0; i < G_N_ELEMENTS (suffixes); i++)
+    if (bench_library.syslog_ng[i] != NULL)
+      run_beside_syslog_ng (self, provider, bench_library.syslog_ng[i], suffixes[i]);
 }
 
 int

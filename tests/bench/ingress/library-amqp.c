@@ -11,6 +11,14 @@
 
 #define CHANNEL 1
 
+/* The same headers; it knows no other properties, and no confirms. */
+#define SYSLOG_NG \
+  "amqp(host('127.0.0.1') port(`BENCH_PORT`) username(\"`BENCH_USER`\") password(\"`BENCH_PASSWORD`\")" \
+  " exchange('') routing-key('syslog-ng') persistent(yes) body(\"${MESSAGE}\")" \
+  " value-pairs(pair('evbus-id' '01a2183b-747c-72d4-b30d-99913151f050')" \
+  "  pair('evbus-routing-key' 'order.created') pair('evbus-profile' 'default')" \
+  "  pair('evbus-time' '2026-11-23T18:58:41.802852Z')))"
+
 typedef struct
 {
   amqp_connection_state_t state;
@@ -149,4 +157,22 @@ send_amqp (gpointer   connection,
   return TRUE;
 }
 
-const BenchLibrary bench_library = { open_amqp, send_amqp, close_amqp };
+/* What is in the queue: nobody takes anything out. */
+static gboolean
+count_amqp (gpointer     connection,
+            const char  *destination,
+            guint64     *n,
+            GError     **error)
+{
+  Connection *self = connection;
+  amqp_queue_declare_ok_t *queue = amqp_queue_declare (self->state, CHANNEL, amqp_cstring_bytes (destination), TRUE,
+                                                       FALSE, FALSE, FALSE, amqp_empty_table);
+
+  if (queue == NULL)
+    return set_error (error, amqp_get_rpc_reply (self->state).library_error);
+  *n = queue->message_count;
+  amqp_maybe_release_buffers (self->state);
+  return TRUE;
+}
+
+const BenchLibrary bench_library = { open_amqp, send_amqp, close_amqp, 0, { SYSLOG_NG }, count_amqp };

@@ -7,6 +7,12 @@
 #include <librdkafka/rdkafka.h>
 #include <string.h>
 
+/* Its messages have no headers. */
+#define SYSLOG_NG \
+  "kafka-c(bootstrap-servers('127.0.0.1:`BENCH_PORT`') topic('syslog-ng') key('order.created')" \
+  " message(\"${MESSAGE}\") sync-send(no) workers(1)" \
+  " config('acks' => 'all' 'linger.ms' => '1' 'queue.buffering.max.messages' => '1000000'))"
+
 typedef struct
 {
   rd_kafka_t          *rk;
@@ -129,4 +135,24 @@ send_kafka (gpointer   connection,
   return FALSE;
 }
 
-const BenchLibrary bench_library = { open_kafka, send_kafka, close_kafka, 0.5 };
+/* The topics of run-ingress have one partition. */
+static gboolean
+count_kafka (gpointer     connection,
+             const char  *destination,
+             guint64     *n,
+             GError     **error)
+{
+  Connection *self = connection;
+  gint64 first, end;
+  rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets (self->rk, destination, 0, &first, &end, 10 * 1000);
+
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "kafka: %s", rd_kafka_err2str (code));
+      return FALSE;
+    }
+  *n = end;
+  return TRUE;
+}
+
+const BenchLibrary bench_library = { open_kafka, send_kafka, close_kafka, 0.5, { SYSLOG_NG }, count_kafka };

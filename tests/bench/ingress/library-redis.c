@@ -6,6 +6,15 @@
 
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* The same entries too. */
+#define SYSLOG_NG(workers) \
+  "redis(host('127.0.0.1') port(`BENCH_PORT`) auth(\"`BENCH_PASSWORD`\") batch-lines(1000)" \
+  " workers(" workers ")" \
+  " command('XADD' 'syslog-ng' 'MAXLEN' '~' '100000' '*' 'id' '01a2183b-747c-72d4-b30d-99913151f050'" \
+  " 'time' '2026-11-23T18:58:41.802852Z' 'routing_key' 'order.created' 'profile' 'default'" \
+  " 'content_type' 'application/octet-stream' 'body' \"${MESSAGE}\"))"
 
 static gpointer
 open_redis (const char  *destination,
@@ -71,10 +80,32 @@ send_redis (gpointer   connection,
   return take_replies (connection, in_flight, error);
 }
 
+/* A stream that is not there yet has had none. */
+static gboolean
+count_redis (gpointer     connection,
+             const char  *destination,
+             guint64     *n,
+             GError     **error)
+{
+  redisReply *reply = redisCommand (connection, "XINFO STREAM %s", destination);
+
+  *n = 0;
+  for (guint i = 0; reply != NULL && i + 1 < reply->elements; i += 2)
+    if (strcmp (reply->element[i]->str, "entries-added") == 0)
+      *n = reply->element[i + 1]->integer;
+  if (reply == NULL)
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "redis: %s", ((redisContext *) connection)->errstr);
+  else
+    freeReplyObject (reply);
+  return reply != NULL;
+}
+
 static void
 close_redis (gpointer connection)
 {
   redisFree (connection);
 }
 
-const BenchLibrary bench_library = { open_redis, send_redis, close_redis };
+const BenchLibrary bench_library = {
+  open_redis, send_redis, close_redis, 0, { SYSLOG_NG ("1"), SYSLOG_NG ("8") }, count_redis
+};
