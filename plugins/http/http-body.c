@@ -124,27 +124,26 @@ append_element (HttpOptions  *options,
   return FALSE;
 }
 
-/* Marks the events which cannot be in it.
- *
- * Returns: (transfer full): the indexes of those that are, or %NULL on error. @key is the same
- *   for the same events. */
-GArray *
+/* A body of @n events of the batch. Marks those which cannot be in it, and adds the indexes of
+ * those that are to @indexes. @key is the same for the same events. */
+gboolean
 http_writer_batch (HttpWriter   *self,
                    HttpOptions  *options,
                    EvbusBatch   *batch,
+                   guint         first,
+                   guint         n,
+                   GArray       *indexes,
                    GString      *body,
                    char        **key,
                    GError      **error)
 {
-  g_autoptr(GArray) indexes = g_array_new (FALSE, FALSE, sizeof (guint));
   g_autoptr(GChecksum) checksum = g_checksum_new (G_CHECKSUM_SHA256);
   gboolean lines = options->batch == HTTP_BATCH_JSON_LINES;
   GString *string = options->compress ? self->plain : body;
-  guint n = evbus_batch_get_n_events (batch);
 
   begin (self);
   g_string_assign (string, lines ? "" : "[");
-  for (guint i = 0; i < n; i++)
+  for (guint i = first; i < first + n; i++)
     {
       EvbusEvent *event = evbus_batch_get_event (batch, i);
       const char *id = evbus_event_get_id (event);
@@ -169,7 +168,5 @@ http_writer_batch (HttpWriter   *self,
     g_string_append_c (string, ']');
 
   *key = g_strdup (g_checksum_get_string (checksum));
-  if (options->compress && !compress (self, string->str, string->len, body, error))
-    return NULL;
-  return g_steal_pointer (&indexes);
+  return !options->compress || compress (self, string->str, string->len, body, error);
 }

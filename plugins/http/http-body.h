@@ -24,9 +24,12 @@ gboolean    http_writer_event (HttpWriter   *self,
                                const char  **body,
                                gsize        *size,
                                GError      **error);
-GArray     *http_writer_batch (HttpWriter   *self,
+gboolean    http_writer_batch (HttpWriter   *self,
                                HttpOptions  *options,
                                EvbusBatch   *batch,
+                               guint         first,
+                               guint         n,
+                               GArray       *indexes,
                                GString      *body,
                                char        **key,
                                GError      **error);

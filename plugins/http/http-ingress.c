@@ -15,6 +15,12 @@
 /* Whatever has to be done earlier wakes the wait up. */
 #define WAIT_MS 60000
 
+/* The events of a request for many that is sent again as it was. */
+typedef struct {
+  char  *first;   /* the id of the first of them */
+  guint  n;
+} Group;
+
 #define HTTP_TYPE_INGRESS (http_ingress_get_type ())
 
 G_DECLARE_FINAL_TYPE (HttpIngress, http_ingress, HTTP, INGRESS, GObject)
@@ -32,11 +38,13 @@ struct _HttpIngress
   /* Of the publish that is going on. */
   EvbusContext *ctx;
   EvbusBatch   *batch;
-  GArray       *indexes;     /* of the events of a request for many, else NULL */
   guint         next;        /* the first event that no request was made for */
   gboolean      stopped;     /* the destination takes nothing for now */
   gint64        until;       /* when no more requests are begun; monotonic */
   GError       *failure;     /* of what is left unmarked */
+  char         *refusal;     /* of requests that were refused as poison; or NULL */
+
+  GArray       *again;       /* Group: what the publish before has left, in order */
 };
 
 /* ---- open and close ---- */
@@ -127,49 +135,62 @@ set_failure (HttpIngress  *self,
              EvbusOutcome  outcome,
              const char   *reason)
 {
-  static const EvbusError codes[] = {
-    [EVBUS_OUTCOME_TRANSIENT] = EVBUS_ERROR_TRANSIENT,
-    [EVBUS_OUTCOME_BROKEN] = EVBUS_ERROR_BROKEN,
-    [EVBUS_OUTCOME_POISON] = EVBUS_ERROR_POISON,
-  };
-
   if (self->failure == NULL)
-    g_set_error_literal (&self->failure, EVBUS_ERROR, codes[outcome], reason);
+    g_set_error_literal (&self->failure, EVBUS_ERROR,
+                         outcome == EVBUS_OUTCOME_BROKEN ? EVBUS_ERROR_BROKEN : EVBUS_ERROR_TRANSIENT, reason);
 }
 
-/* An answer tells of the event that it was not taken. Without one nobody knows, unless
- * nothing has gone out. */
 static void
-mark_event (HttpIngress       *self,
-            HttpTransfer      *transfer,
-            gboolean           known,
-            const HttpVerdict *verdict)
+fail_events (HttpIngress  *self,
+             HttpTransfer *transfer,
+             EvbusOutcome  outcome,
+             const char   *reason)
 {
+  for (guint i = 0; i < transfer->indexes->len; i++)
+    evbus_batch_fail (self->batch, g_array_index (transfer->indexes, guint, i), outcome, reason);
+}
+
+static void
+confirm_events (HttpIngress  *self,
+                HttpTransfer *transfer)
+{
+  for (guint i = 0; i < transfer->indexes->len; i++)
+    evbus_batch_confirm (self->batch, g_array_index (transfer->indexes, guint, i));
+}
+
+/* An answer tells of the events that they were not taken. Without one nobody knows, unless
+ * nothing has gone out. What is refused as poison is left unmarked where one event of several is at
+ * fault: the route halves that. A batch of one is as well: by that the route knows that its search
+ * is over. */
+static void
+mark_events (HttpIngress       *self,
+             HttpTransfer      *transfer,
+             gboolean           known,
+             const HttpVerdict *verdict)
+{
+  gboolean poison = !verdict->delivered && verdict->outcome == EVBUS_OUTCOME_POISON;
+  gboolean several = transfer->indexes->len > 1;
+
+  if (verdict->delivered || (poison && !several))
+    transfer->fate = HTTP_FATE_SETTLED;
+
   if (verdict->delivered)
-    evbus_batch_confirm (self->batch, transfer->index);
-  else if (known || verdict->outcome == EVBUS_OUTCOME_POISON)
-    evbus_batch_fail (self->batch, transfer->index, verdict->outcome, verdict->reason);
-  else
-    set_failure (self, verdict->outcome, verdict->reason);
-}
-
-/* All of it, or none of it: a batch that is refused as poison is left to the route, which
- * halves it. */
-static void
-mark_batch (HttpIngress       *self,
-            gboolean           known,
-            const HttpVerdict *verdict)
-{
-  for (guint i = 0; i < self->indexes->len; i++)
     {
-      guint index = g_array_index (self->indexes, guint, i);
-
-      if (verdict->delivered)
-        evbus_batch_confirm (self->batch, index);
-      else if (known && verdict->outcome != EVBUS_OUTCOME_POISON)
-        evbus_batch_fail (self->batch, index, verdict->outcome, verdict->reason);
-      else
-        set_failure (self, verdict->outcome, verdict->reason);
+      confirm_events (self, transfer);
+    }
+  else if (poison && (several || evbus_batch_get_n_events (self->batch) == 1))
+    {
+      transfer->fate = HTTP_FATE_REFUSED;
+      if (self->refusal == NULL)
+        self->refusal = g_strdup (verdict->reason);
+    }
+  else if (poison || known)
+    {
+      fail_events (self, transfer, verdict->outcome, verdict->reason);
+    }
+  else
+    {
+      set_failure (self, verdict->outcome, verdict->reason);
     }
 }
 
@@ -185,10 +206,7 @@ finish_transfer (HttpIngress  *self,
   http_transfer_get_answer (transfer, code, &answer);
   http_outcomes_judge (self->options->outcomes, self->options->place, self->ctx, &answer, &verdict);
   known = answer.code == CURLE_OK || !transfer->sent;
-  if (self->indexes != NULL)
-    mark_batch (self, known, &verdict);
-  else
-    mark_event (self, transfer, known, &verdict);
+  mark_events (self, transfer, known, &verdict);
 
   if (!verdict.delivered && verdict.outcome != EVBUS_OUTCOME_POISON)
     {
@@ -207,6 +225,7 @@ start_transfer (HttpIngress  *self,
 {
   curl_multi_add_handle (self->multi, transfer->easy);
   transfer->running = TRUE;
+  transfer->fate = HTTP_FATE_OPEN;
   self->n_running++;
 }
 
@@ -227,16 +246,15 @@ start_event (HttpIngress  *self,
 
   while (!self->stopped && self->next < n && !is_late (self))
     {
-      EvbusEvent *event = evbus_batch_get_event (self->batch, self->next);
+      guint index = self->next++;
       g_autofree char *reason = NULL;
 
-      transfer->index = self->next++;
-      if (http_transfer_set_event (transfer, self->options, &self->writer, event, &reason))
+      if (http_transfer_set_event (transfer, self->options, &self->writer, self->batch, index, &reason))
         {
           start_transfer (self, transfer);
           return TRUE;
         }
-      evbus_batch_fail (self->batch, transfer->index, EVBUS_OUTCOME_POISON, reason);
+      evbus_batch_fail (self->batch, index, EVBUS_OUTCOME_POISON, reason);
     }
   return FALSE;
 }
@@ -253,16 +271,86 @@ start_events (HttpIngress *self)
     }
 }
 
-static void
-start_batch (HttpIngress *self)
-{
-  HttpTransfer *transfer = self->transfers->pdata[0];
+/* ---- requests for many events ---- */
 
-  self->next = evbus_batch_get_n_events (self->batch);
-  self->indexes = http_transfer_set_batch (transfer, self->options, &self->writer, self->batch, &self->failure);
-  if (self->indexes != NULL && self->indexes->len > 0)
-    start_transfer (self, transfer);
+static const char *
+get_id (HttpIngress *self,
+        guint        index)
+{
+  return evbus_event_get_id (evbus_batch_get_event (self->batch, index));
 }
+
+/* How many events the request at @i of @transfers has: as many as the others, unless it is one
+ * that is sent again. */
+static guint
+get_share (HttpIngress *self,
+           guint        i)
+{
+  guint n_events = evbus_batch_get_n_events (self->batch) - self->next;
+  guint n_requests = self->transfers->len - i;
+
+  if (i < self->again->len)
+    {
+      Group *group = &g_array_index (self->again, Group, i);
+
+      if (g_str_equal (group->first, get_id (self, self->next)) &&
+          (group->n == n_events || (group->n < n_events && n_requests > 1)))
+        return group->n;
+      /* The batch is another one: those after it are too. */
+      g_array_set_size (self->again, 0);
+    }
+  return (n_events + n_requests - 1) / n_requests;
+}
+
+/* The events of the batch are divided among all the requests, which are under way at once. */
+static void
+start_batches (HttpIngress *self)
+{
+  guint n = evbus_batch_get_n_events (self->batch);
+
+  for (guint i = 0; self->next < n; i++)
+    {
+      HttpTransfer *transfer = self->transfers->pdata[i];
+      guint first = self->next;
+      g_autoptr(GError) error = NULL;
+
+      self->next += get_share (self, i);
+      if (!http_transfer_set_batch (transfer, self->options, &self->writer, self->batch, first, self->next - first,
+                                    &error))
+        set_failure (self, EVBUS_OUTCOME_TRANSIENT, error->message);
+      else if (transfer->indexes->len > 0)
+        start_transfer (self, transfer);
+    }
+}
+
+/* A request of which nobody knows whether it has arrived is to come again as it was: its key is made
+ * of its events. If nothing but poison is looked for, the route halves what there is. */
+static void
+keep_groups (HttpIngress *self)
+{
+  g_array_set_size (self->again, 0);
+  if (self->options->batch == HTTP_BATCH_EVENT || (self->refusal != NULL && self->failure == NULL))
+    return;
+  for (guint i = 0; i < self->transfers->len; i++)
+    {
+      HttpTransfer *transfer = self->transfers->pdata[i];
+      Group group;
+
+      if (transfer->fate == HTTP_FATE_SETTLED)
+        continue;
+      group.first = g_strdup (get_id (self, g_array_index (transfer->indexes, guint, 0)));
+      group.n = transfer->indexes->len;
+      g_array_append_val (self->again, group);
+    }
+}
+
+static void
+clear_group (gpointer data)
+{
+  g_free (((Group *) data)->first);
+}
+
+/* ---- publish ---- */
 
 /* Returns whether a request has come to its end. */
 static gboolean
@@ -299,8 +387,7 @@ run (HttpIngress  *self,
       code = curl_multi_perform (self->multi, &n);
       if (code == CURLM_OK && take_answers (self))
         {
-          if (self->indexes == NULL)
-            start_events (self);
+          start_events (self);
           continue;
         }
       if (code == CURLM_OK)
@@ -329,6 +416,31 @@ mark_rest (HttpIngress *self)
     evbus_batch_fail (self->batch, self->next, EVBUS_OUTCOME_TRANSIENT, "an event before it is tried again first");
 }
 
+/* What is unmarked has one outcome: that of the requests of which nobody knows whether they have
+ * arrived, if there are any. Who has refused a request has not taken it, and is asked again. */
+static gboolean
+conclude (HttpIngress  *self,
+          GError      **error)
+{
+  if (self->failure == NULL && self->refusal != NULL)
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_POISON, self->refusal);
+      return FALSE;
+    }
+  if (self->failure == NULL)
+    return TRUE;
+
+  for (guint i = 0; i < self->transfers->len; i++)
+    {
+      HttpTransfer *transfer = self->transfers->pdata[i];
+
+      if (transfer->fate == HTTP_FATE_REFUSED)
+        fail_events (self, transfer, EVBUS_OUTCOME_TRANSIENT, self->refusal);
+    }
+  g_propagate_error (error, g_steal_pointer (&self->failure));
+  return FALSE;
+}
+
 static gboolean
 http_ingress_publish (EvbusIngress  *ingress,
                       EvbusContext  *ctx,
@@ -337,6 +449,7 @@ http_ingress_publish (EvbusIngress  *ingress,
                       GError       **error)
 {
   HttpIngress *self = HTTP_INGRESS (ingress);
+  gboolean done;
   gulong handler;
 
   self->ctx = ctx;
@@ -344,12 +457,14 @@ http_ingress_publish (EvbusIngress  *ingress,
   self->next = 0;
   self->stopped = FALSE;
   self->until = g_get_monotonic_time () + evbus_context_get_timeout (ctx) / 2;
+  for (guint i = 0; i < self->transfers->len; i++)
+    ((HttpTransfer *) self->transfers->pdata[i])->fate = HTTP_FATE_SETTLED;
 
   handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), self->multi, NULL);
   if (self->options->batch == HTTP_BATCH_EVENT)
     start_events (self);
   else
-    start_batch (self);
+    start_batches (self);
   run (self, cancellable);
   g_cancellable_disconnect (cancellable, handler);
 
@@ -361,11 +476,10 @@ http_ingress_publish (EvbusIngress  *ingress,
     mark_rest (self);
   else
     evbus_batch_postpone (batch);
-  g_clear_pointer (&self->indexes, g_array_unref);
-  if (self->failure == NULL)
-    return TRUE;
-  g_propagate_error (error, g_steal_pointer (&self->failure));
-  return FALSE;
+  keep_groups (self);
+  done = conclude (self, error);
+  g_clear_pointer (&self->refusal, g_free);
+  return done;
 }
 
 /* ---- the object ---- */
@@ -388,6 +502,7 @@ http_ingress_finalize (GObject *object)
 
   let_go (self);
   g_ptr_array_unref (self->transfers);
+  g_array_unref (self->again);
 
   G_OBJECT_CLASS (http_ingress_parent_class)->finalize (object);
 }
@@ -402,6 +517,8 @@ static void
 http_ingress_init (HttpIngress *self)
 {
   self->transfers = g_ptr_array_new_with_free_func ((GDestroyNotify) http_transfer_free);
+  self->again = g_array_new (FALSE, FALSE, sizeof (Group));
+  g_array_set_clear_func (self->again, clear_group);
 }
 
 G_MODULE_EXPORT void

@@ -179,12 +179,6 @@ check_batch (HttpOptions  *self,
                    "'batch: %s' for many; choose 'structured' or 'batch: event'", batches[self->batch]);
       return FALSE;
     }
-  if (self->in_flight > 1)
-    {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'in_flight' is for one event a request, and 'batch: %s' sends "
-                   "one batch after another; leave one of them out", batches[self->batch]);
-      return FALSE;
-    }
   if (evbus_template_is_fixed (self->url))
     return TRUE;
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN, "'url' depends on the event, and 'batch: %s' sends many "

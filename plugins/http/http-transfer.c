@@ -158,6 +158,7 @@ http_transfer_new (HttpOptions   *options,
   CURLcode code = CURLE_OUT_OF_MEMORY;
 
   http_headers_init (&self->headers);
+  self->indexes = g_array_new (FALSE, FALSE, sizeof (guint));
   self->url = g_string_new (NULL);
   self->body = g_string_new (NULL);
   self->text = g_string_new (NULL);
@@ -182,6 +183,7 @@ http_transfer_free (HttpTransfer *self)
   if (self->easy != NULL)
     curl_easy_cleanup (self->easy);
   http_headers_clear (&self->headers);
+  g_array_unref (self->indexes);
   g_string_free (self->url, TRUE);
   g_string_free (self->body, TRUE);
   g_string_free (self->text, TRUE);
@@ -196,6 +198,7 @@ reset (HttpTransfer *self)
   self->sent = FALSE;
   self->received = 0;
   self->message[0] = '\0';
+  g_array_set_size (self->indexes, 0);
   g_string_truncate (self->text, 0);
   g_string_truncate (self->url, 0);
   if (self->body->allocated_len > KEPT_BODY)
@@ -220,14 +223,17 @@ gboolean
 http_transfer_set_event (HttpTransfer  *self,
                          HttpOptions   *options,
                          HttpWriter    *writer,
-                         EvbusEvent    *event,
+                         EvbusBatch    *batch,
+                         guint          index,
                          char         **reason)
 {
+  EvbusEvent *event = evbus_batch_get_event (batch, index);
   g_autoptr(GError) error = NULL;
   const char *body;
   gsize size;
 
   reset (self);
+  g_array_append_val (self->indexes, index);
   if (!http_url_append (options, event, self->url, reason))
     return FALSE;
   if (!http_writer_event (writer, options, event, self->body, &body, &size, &error))
@@ -241,26 +247,26 @@ http_transfer_set_event (HttpTransfer  *self,
   return TRUE;
 }
 
-/* Returns: (transfer full): as http_writer_batch() */
-GArray *
+/* For @n events; those which cannot be in it are marked, and there may be none left. */
+gboolean
 http_transfer_set_batch (HttpTransfer  *self,
                          HttpOptions   *options,
                          HttpWriter    *writer,
                          EvbusBatch    *batch,
+                         guint          first,
+                         guint          n,
                          GError       **error)
 {
   g_autofree char *key = NULL;
-  GArray *indexes;
 
   reset (self);
-  indexes = http_writer_batch (writer, options, batch, self->body, &key, error);
-  if (indexes == NULL)
-    return NULL;
+  if (!http_writer_batch (writer, options, batch, first, n, self->indexes, self->body, &key, error))
+    return FALSE;
   evbus_template_append_escaped (options->url, NULL, self->url);
   curl_easy_setopt (self->easy, CURLOPT_URL, self->url->str);
   curl_easy_setopt (self->easy, CURLOPT_HTTPHEADER, http_headers_for_batch (&self->headers, options, key));
   set_body (self, self->body->str, self->body->len);
-  return indexes;
+  return TRUE;
 }
 
 /* ---- answers ---- */

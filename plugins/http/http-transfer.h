@@ -9,10 +9,17 @@
 
 G_BEGIN_DECLS
 
+typedef enum {
+  HTTP_FATE_SETTLED,       /* there is none, or its events are not sent again */
+  HTTP_FATE_OPEN,          /* they are, should nothing else come of it */
+  HTTP_FATE_REFUSED,       /* one of its events is poison, and nobody knows which */
+} HttpFate;
+
 /* One request at a time, and its answer. */
 typedef struct {
   CURL        *easy;
-  guint        index;      /* of the event */
+  GArray      *indexes;    /* guint: of its events */
+  HttpFate     fate;
   gboolean     running;    /* libcurl is at it */
   gboolean     sent;       /* some of it has gone out, or may have */
   HttpHeaders  headers;
@@ -30,12 +37,15 @@ void          http_transfer_free       (HttpTransfer  *self);
 gboolean      http_transfer_set_event  (HttpTransfer  *self,
                                         HttpOptions   *options,
                                         HttpWriter    *writer,
-                                        EvbusEvent    *event,
+                                        EvbusBatch    *batch,
+                                        guint          index,
                                         char         **reason);
-GArray       *http_transfer_set_batch  (HttpTransfer  *self,
+gboolean      http_transfer_set_batch  (HttpTransfer  *self,
                                         HttpOptions   *options,
                                         HttpWriter    *writer,
                                         EvbusBatch    *batch,
+                                        guint          first,
+                                        guint          n,
                                         GError       **error);
 void          http_transfer_get_answer (HttpTransfer  *self,
                                         CURLcode       code,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What only HTTP has: headers and URLs, batches, several requests at once, proxies."""
+"""What only HTTP has: headers and URLs, several requests at once, proxies."""
 
 import base64
 import gzip
@@ -7,7 +7,6 @@ import json
 import threading
 
 import pytest
-from gi.repository import GLib
 
 from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import wait_for
@@ -98,88 +97,6 @@ def test_compression(trial, adaptor, fake):
     trial.wait_delivered()
     assert [gzip.decompress(request.body) for request in server.requests] == [data for _, data in trial.sent]
     assert {request.headers['content-encoding'] for request in server.requests} == {'gzip'}
-
-
-# ---- batches ----
-
-BATCHES = {
-    'json_lines': ('application/x-ndjson', lambda body: [json.loads(line) for line in body.split(b'\n')[:-1]]),
-    'json_array': ('application/json', json.loads),
-    'cloudevents': ('application/cloudevents-batch+json; charset=utf-8', lambda body: [e['data'] for e in json.loads(body)]),
-}
-
-
-@pytest.mark.parametrize('batch', BATCHES)
-@pytest.mark.parametrize('compression', [False, True], ids=['plain', 'gzip'])
-def test_batches(trial, fake, batch, compression):
-    content_type, parse = BATCHES[batch]
-    refused = []
-    # The first one is refused for a while, and comes again as it was.
-    server = fake(lambda request: page(204) if refused else refused.append(request) or page(503))
-    trial.start({'url': server.url, 'batch': batch, **({'compression': 'gzip'} if compression else {})},
-                delivery={'batch': {'events': 40, 'linger': '200ms'}})
-    trial.put(100)
-    ledger = trial.wait_delivered()
-    assert (ledger['retried'], ledger['duplicates']) == (len(parse_all(server.requests[:1], parse, compression)), 0)
-    assert parse_all(server.requests[1:], parse, compression) == [json.loads(data) for _, data in trial.sent]
-    assert max(len(parse_all([request], parse, compression)) for request in server.requests) == 40
-    assert {request.headers['content-type'] for request in server.requests} == {content_type}
-    keys = [request.headers['idempotency-key'] for request in server.requests]
-    assert keys[0] == keys[1] and len(set(keys)) == len(keys) - 1
-
-
-def parse_all(requests, parse, compression):
-    return [value for request in requests
-            for value in parse(gzip.decompress(request.body) if compression else request.body)]
-
-
-def test_what_is_not_json_in_a_batch(trial, fake):
-    server = fake()
-    trial.start({'url': server.url, 'batch': 'json_array'}, delivery={'batch': {'linger': '200ms'}})
-    for data, content_type in ((b'{"a":\n1}', 'application/json'), (b'x', 'text/plain'), (b'2', 'application/json')):
-        trial.put_bytes(data, content_type)
-    trial.wait_ledger(accepted=3, delivered=2, dead=1, retried=0)
-    assert [value for request in server.requests for value in json.loads(request.body)] == [{'a': 1}, 2]
-    (reason,) = letters(trial, 1)
-    assert "text/plain, and a batch holds JSON; 'batch: cloudevents' takes any" in reason
-
-
-def test_lines_of_cloudevents(trial, fake):
-    server = fake()
-    trial.start({'url': server.url, 'batch': 'json_lines', 'cloudevents': 'structured'})
-    trial.put_bytes(b'a\nb', 'text/plain')
-    trial.wait_delivered()
-    (line, end) = server.requests[0].body.split(b'\n')
-    assert json.loads(line)['data_base64'] == base64.b64encode(b'a\nb').decode() and end == b''
-
-
-@pytest.mark.parametrize('status', [400, 413])
-def test_a_batch_that_is_refused_is_halved(trial, fake, status):
-    """Until the event is found on which it fails; the others arrive, in order, once."""
-    taken = []
-
-    def answer(request):
-        events = [event['id'] for event in json.loads(request.body)]
-        if bad in events:
-            return page(status, 'I do not like one')
-        taken.extend(events)
-        return page(204)
-
-    bad = None
-    server = fake(answer)
-    trial.start({'url': server.url, 'batch': 'cloudevents'}, delivery={'batch': {'events': 64, 'linger': '300ms'}})
-    trial.put(1)
-    trial.wait_delivered()
-    bad = '01900000-0000-7000-8000-00000000bad0'
-    for i in range(64):
-        options = {'id': GLib.Variant('s', bad)} if i == 20 else {}
-        (event_id,) = trial.client.call('PutWithOptions', '(svsa{sv})', 'x', GLib.Variant('i', i), 'default', options)
-        trial.sent.append((event_id, b''))
-    trial.wait_ledger(accepted=65, delivered=64, dead=1, queued=0, retried=0, duplicates=0)
-    assert taken == [event_id for event_id, _ in trial.sent if event_id != bad]
-    (reason,) = letters(trial, 1)
-    assert f'{status}: I do not like one' in reason
-    assert len(server.requests) < 30
 
 
 # ---- several at once, order ----
@@ -390,7 +307,6 @@ MISTAKES = {
     "'responses': '404' must be": {'responses': {404: 'again'}},
     "has both 'basic' and 'bearer'": {'authorization': {'bearer': {'env': 'HOME'}, 'basic': {'username': 'a'}}},
     "'cloudevents: binary' is for one event": {'cloudevents': 'binary', 'batch': 'cloudevents'},
-    "'in_flight' is for one event a request": {'in_flight': 8, 'batch': 'json_lines'},
     "'url' depends on the event": {'url': 'http://localhost/{id}', 'batch': 'json_lines'},
     "'tls' is given for a 'url' without TLS; write https://": {'tls': {'ca_file': '/etc/hostname'}},
     "without TLS; write https://": {'tls': {'server_name': 'x'}},
