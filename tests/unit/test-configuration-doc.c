@@ -98,7 +98,7 @@ test_examples (void)
       g_assert_cmpuint (evbus_profiles_get_n_routes (profiles), >, 0);
       n_examples++;
     }
-  g_assert_cmpuint (n_examples, ==, 3);
+  g_assert_cmpuint (n_examples, ==, 4);
 }
 
 int
