@@ -204,6 +204,9 @@ void        evbus_queue_set_room    (EvbusQueue        *self,
                                      gsize              max,
                                      gsize              stored,
                                      gsize              largest);
+/* What it may hold has changed; the rest is looked at soon. */
+void        evbus_queue_set_room_max (EvbusQueue       *self,
+                                     gsize              max);
 /* How many dead ones are counted for that route, of which so many can be lost;
  * G_MAXUINT64: nobody has it. */
 guint64     evbus_queue_count_dead  (EvbusQueue        *self,

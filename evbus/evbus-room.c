@@ -46,6 +46,16 @@ evbus_room_fits (const EvbusRoom *self,
 }
 
 void
+evbus_queue_set_room_max (EvbusQueue *self,
+                          gsize       max)
+{
+  evbus_queue_lock (self);
+  if (self->room.max != 0)
+    self->room.max = max;
+  evbus_queue_unlock (self);
+}
+
+void
 evbus_queue_set_room (EvbusQueue *self,
                       gsize       max,
                       gsize       stored,

@@ -202,11 +202,12 @@ read_overflow (EvbusSpoolPages *self,
   return TRUE;
 }
 
-/* Whether something of ours may begin here. */
+/* Whether something of ours may begin here: a record, or a set of this format or of an older one. */
 static gboolean
 is_magic (const guint8 *data)
 {
-  return data[0] == 'E' && data[1] == 'V' && (data[2] == 'R' || data[2] == 'S') && data[3] == '1';
+  return data[0] == 'E' && data[1] == 'V' &&
+         ((data[2] == 'R' && data[3] == '1') || (data[2] == 'S' && (data[3] == '1' || data[3] == '2')));
 }
 
 /* Returns its bytes in the page, or 0. */

@@ -214,6 +214,9 @@ migrate (EvbusSql  *sql,
     done = steps[version] (sql, damaged, error);
   done = done && evbus_sql_exec (sql, "PRAGMA user_version = " G_STRINGIFY (FORMAT_VERSION), error) &&
          evbus_sql_call (sql, EVBUS_SQL_COMMIT, error, "");
+  /* A flipped bit in the version makes an old format of a new one. */
+  if (!done)
+    note_logic_error (sql);
   evbus_sql_roll_back (sql);
   return done;
 }

@@ -394,6 +394,7 @@ evbus_spooler_set_budget (EvbusSpooler *self,
   g_atomic_pointer_set (&self->budget.max_bytes, max_bytes);
   g_atomic_int_set (&self->budget.max_age, seconds);
   g_atomic_int_set (&self->queue->spool_max_age, seconds);
+  evbus_queue_set_room_max (self->queue, max_bytes);
   evbus_spooler_tend (self);
 }
 

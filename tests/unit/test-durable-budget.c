@@ -489,6 +489,7 @@ test_smaller_budget (Fixture       *fixture,
   for (guint i = 0; i < fit; i++)
     put (fixture, "third", i, PART_SIZE);
   evbus_test_apply (fixture->broker, WHOLE);
+  evbus_broker_set_stop_timeout (fixture->broker, 0);
   evbus_test_wait_until (evbus_test_figure (third.route, "queued") <= fit / 8 + 1);
   g_assert_false (try_put (fixture, "other", PART_SIZE));
   put (fixture, "third", fit, PART_SIZE);
