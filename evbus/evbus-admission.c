@@ -178,8 +178,6 @@ book (EvbusRoute *route,
   route->ledger.accepted += n_events;
   route->ledger.queued += n_events;
   route->queued_weight += weight;
-  if (evbus_admission_couples (route))
-    route->queue->room.coupled += weight;
 }
 
 static void
@@ -190,16 +188,26 @@ unbook (EvbusRoute *route,
   route->ledger.accepted -= n_events;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
-  if (evbus_admission_couples (route))
-    route->queue->room.coupled -= weight;
+}
+
+static gboolean
+is_coupling (EvbusRouteSet *set)
+{
+  for (guint i = 0; i < set->n_routes; i++)
+    {
+      if (evbus_admission_couples (set->routes[i]))
+        return TRUE;
+    }
+  return FALSE;
 }
 
 /* Undoes what book_put() did before it met the route that is full: the runs
  * before the event @last, and @n_routes routes of the run that begins there. */
 static void
-unbook_put (EvbusPut *put,
-            guint     last,
-            guint     n_routes)
+unbook_put (EvbusQueue *queue,
+            EvbusPut   *put,
+            guint       last,
+            guint       n_routes)
 {
   guint end;
 
@@ -212,12 +220,17 @@ unbook_put (EvbusPut *put,
       end = evbus_admission_next_run (put, first, &weight);
       for (guint i = 0; i < n; i++)
         unbook (set->routes[i], end - first, weight);
+      if (first < last && is_coupling (set))
+        queue->room.coupled -= weight;
     }
 }
 
-/* Returns the route that has no room, or NULL with all routes booked. */
+/* Returns the route that has no room, or NULL with all routes booked. @total: the weight of all
+ * that has routes. */
 static EvbusRoute *
-book_put (EvbusPut *put)
+book_put (EvbusQueue *queue,
+          EvbusPut   *put,
+          gsize       total)
 {
   guint end;
 
@@ -233,13 +246,16 @@ book_put (EvbusPut *put)
 
           if (!evbus_admission_fits (route, end - first, weight))
             {
-              unbook_put (put, first, i);
+              unbook_put (queue, put, first, i);
               return route;
             }
           book (route, end - first, weight);
         }
+      if (is_coupling (set))
+        queue->room.coupled += weight;
     }
 
+  queue->room.weight += total;
   return NULL;
 }
 
@@ -455,7 +471,7 @@ ask_for_room (EvbusQueue  *self,
   if (verdict != EVBUS_VERDICT_ACCEPTED)
     return verdict;
 
-  full = book_put (put);
+  full = book_put (self, put, weight);
   return full == NULL ? EVBUS_VERDICT_ACCEPTED : refuse_full_route (full, error);
 }
 
@@ -524,7 +540,6 @@ evbus_admission_decide_locked (EvbusQueue  *self,
   if (put->has_id)
     evbus_known_ids_add (&self->known_ids, put->events[0]->id,
                          !self->durable || put->events[0]->set->n_routes == 0, 0);
-  self->room.weight += weight;
   evbus_queue_push_locked (self, put);
   evbus_admission_release_locked (self, put);   /* of the unrouted ones */
 

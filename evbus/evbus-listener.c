@@ -157,7 +157,7 @@ on_queue (gpointer data)
     }
 
   if (self->spooler != NULL)
-    evbus_spooler_look_up (self->spooler);
+    more |= evbus_spooler_look_up (self->spooler);
   if (more)
     evbus_source_wake (self->source);
   return G_SOURCE_CONTINUE;

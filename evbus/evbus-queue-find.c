@@ -10,6 +10,9 @@
 #include "evbus-claim-private.h"
 #include "evbus-error.h"
 
+/* How long events are looked up before others get their turn. */
+#define LOOK_UP_US (10 * (gint64) 1000)
+
 static EvbusPut *
 next_put (EvbusQueue *self)
 {
@@ -154,12 +157,18 @@ look_up (EvbusQueue *self,
     }
 }
 
-void
+gboolean
 evbus_queue_look_up (EvbusQueue *self,
                      EvbusSpool *spool)
 {
+  gint64 end = g_get_monotonic_time () + LOOK_UP_US;
   EvbusPut *put;
 
   while ((put = next_put (self)) != NULL)
-    look_up (self, spool, put);
+    {
+      look_up (self, spool, put);
+      if (g_get_monotonic_time () >= end)
+        return TRUE;
+    }
+  return FALSE;
 }

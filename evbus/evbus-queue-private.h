@@ -29,7 +29,7 @@ G_BEGIN_DECLS
 typedef struct {
   gsize max;       /* what it may hold; 0: there is none, or it is not looked at yet */
   gsize weight;    /* what it holds, with what is accepted and not stored yet */
-  gsize coupled;   /* what such routes have queued together */
+  gsize coupled;   /* of that, what such routes have queued, at most */
   gsize largest;   /* what the one can lose that can lose the most */
 } EvbusRoom;
 
@@ -247,8 +247,9 @@ void        evbus_queue_drop_followed (EvbusQueue      *self,
                                      GArray            *present,
                                      const char        *reason,
                                      GQueue            *answers);
-/* On the listener's thread: what became of events in the spool that were put again. */
-void        evbus_queue_look_up     (EvbusQueue        *self,
+/* On the listener's thread: what became of events in the spool that were put again, for some
+ * milliseconds. TRUE: there may be more of them. */
+gboolean    evbus_queue_look_up     (EvbusQueue        *self,
                                      EvbusSpool        *spool);
 /* Nothing more is delivered: the puts that wait for a delivery are answered. */
 void        evbus_queue_end_follows (EvbusQueue        *self);

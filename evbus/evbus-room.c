@@ -73,6 +73,8 @@ evbus_queue_set_room (EvbusQueue *self,
       if (evbus_admission_couples (route))
         room.coupled += route->queued_weight;
     }
+  /* What several of them have is stored once. */
+  room.coupled = MIN (room.coupled, room.weight);
   self->room = room;
   for (guint i = 0; i < self->routes->len; i++)
     {

@@ -234,14 +234,6 @@ evbus_spool_name_orphan (EvbusSpool       *self,
   set_orphans_key (self, orphan, key, FALSE);
   evbus_spool_begin (self);
   evbus_spool_stage_route (self, orphan);
-  /* A recovery that finds no row of the route has its key from the sets. */
-  for (guint i = 0; i < orphan->sets->len && self->failure == NULL; i++)
-    {
-      EvbusSpoolSet *set = orphan->sets->pdata[i];
-
-      if (set->stored && !set->empty)
-        evbus_spool_write_set (self, set, &self->failure);
-    }
   if (!evbus_spool_commit (self, error))
     {
       set_orphans_key (self, orphan, old, doubtful);

@@ -157,7 +157,7 @@ evbus_spool_get_set (EvbusSpool       *self,
   set = g_hash_table_lookup (self->sets_by_routes, key);
   if (set != NULL || !make_room (self, n_routes))
     return set;
-  return add_set (self, get_free_id (self), self->seq, sorted, n_routes);
+  return add_set (self, get_free_id (self), 0, sorted, n_routes);
 }
 
 /* Magic, length, CRC32 of what follows, number of the set, of the routes; the first event

@@ -96,6 +96,9 @@ evbus_spool_store_event (EvbusSpool    *self,
                        self->record->data, (gsize) self->record->len))
     return;
 
+  /* Numbers are given again after a commit that failed. */
+  if (set->n_appended == 0 && !set->stored)
+    set->first = event->seq;
   if (set->n_appended++ == 0)
     g_ptr_array_add (self->staged_sets, set);
   set->weight += event->weight;
@@ -290,17 +293,34 @@ trim_known (EvbusSpool  *self,
   return TRUE;
 }
 
+/* A recovery that finds no row of a route has its key from its sets. */
+static gboolean
+write_sets_of (EvbusSpool       *self,
+               EvbusSpoolRoute  *route,
+               GError          **error)
+{
+  for (guint i = 0; i < route->sets->len; i++)
+    {
+      EvbusSpoolSet *set = route->sets->pdata[i];
+
+      if (set->stored && !set->empty && !evbus_spool_write_set (self, set, error))
+        return FALSE;
+    }
+  return TRUE;
+}
+
 /* A route may have a key now that is another's on disk still. */
 static gboolean
-free_keys (EvbusSpool  *self,
-           GError     **error)
+change_keys (EvbusSpool  *self,
+             GError     **error)
 {
   for (guint i = 0; i < self->staged_routes->len; i++)
     {
       EvbusSpoolRoute *route = self->staged_routes->pdata[i];
 
       if (route->written_key != NULL && route->written_key != route->stored_key &&
-          !evbus_sql_call (self->sql, EVBUS_SQL_FREE_ROUTE_KEY, error, "i", route->id))
+          !(evbus_sql_call (self->sql, EVBUS_SQL_FREE_ROUTE_KEY, error, "i", route->id) &&
+            write_sets_of (self, route, error)))
         return FALSE;
     }
   return TRUE;
@@ -334,7 +354,7 @@ write_rest (EvbusSpool  *self,
       if (!set->stored && !evbus_spool_write_set (self, set, error))
         return FALSE;
     }
-  if (!free_keys (self, error))
+  if (!change_keys (self, error))
     return FALSE;
   for (guint i = 0; i < self->staged_routes->len; i++)
     {

@@ -26,7 +26,7 @@ gboolean      evbus_spooler_store  (EvbusSpooler *self,
                                     EvbusTake    *take);
 
 /* What became of events in the spool that were put again, for who wants to know. */
-void          evbus_spooler_look_up (EvbusSpooler *self);
+gboolean      evbus_spooler_look_up (EvbusSpooler *self);
 
 /* From any thread: between the two none of the spool's routes is forgotten, and nothing
  * expires that no route has. Before the queue's lock. */

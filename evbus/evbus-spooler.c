@@ -249,15 +249,15 @@ evbus_spooler_store (EvbusSpooler *self,
   evbus_queue_stored (self->queue, take, &repeats);
   answer_receipts (take, &repeats, NULL);
   self->stored += take->weight;
-  if (self->stored >= UPKEEP_BYTES)
+  if (self->stored >= MIN (UPKEEP_BYTES, (gsize) g_atomic_pointer_get (&self->budget.max_bytes) / 8))
     keep_up (self);
   return TRUE;
 }
 
-void
+gboolean
 evbus_spooler_look_up (EvbusSpooler *self)
 {
-  evbus_queue_look_up (self->queue, self->spool);
+  return evbus_queue_look_up (self->queue, self->spool);
 }
 
 /* NULL: there is none. */

@@ -380,11 +380,12 @@ typedef struct {
 static void
 begin_three (Fixture    *fixture,
              Third      *third,
+             const char *profile,
              const char *delivery)
 {
   begin (fixture, WHOLE, NOTHING_GOES);
   third->hook = evbus_test_hook_new ("third");
-  third->route = evbus_test_add_hook (fixture->broker, third->hook, "third", delivery);
+  third->route = evbus_test_add_hook (fixture->broker, third->hook, profile, delivery);
   evbus_test_hook_hold (fixture->other_hook);
   evbus_test_hook_hold (third->hook);
   for (guint i = 0; i < N_SLOW; i++)
@@ -428,7 +429,7 @@ test_largest_keeps (Fixture       *fixture,
   Third third;
   guint n;
 
-  begin_three (fixture, &third, OLDEST_GOES);
+  begin_three (fixture, &third, "third", OLDEST_GOES);
   n = put_until_refused (fixture, "other", PART_SIZE);
   g_assert_cmpuint (n, <=, fit * 3 / 4);
   g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
@@ -449,7 +450,7 @@ test_largest_leaves_room (Fixture       *fixture,
   Third third;
   guint n, n_third;
 
-  begin_three (fixture, &third, NOTHING_GOES);
+  begin_three (fixture, &third, "third", NOTHING_GOES);
   n = put_until_refused (fixture, "other", PART_SIZE);
   n_third = put_until_refused (fixture, "third", size);
   g_assert_cmpuint (n_third, >=, 30);
@@ -466,12 +467,29 @@ test_largest_makes_room (Fixture       *fixture,
   Third third;
   guint n;
 
-  begin_three (fixture, &third, OLDEST_GOES);
+  begin_three (fixture, &third, "third", OLDEST_GOES);
   for (guint i = 0; i < 2 * fit; i++)
     put (fixture, "third", i, PART_SIZE);
   n = put_until_refused (fixture, "other", PART_SIZE);
   g_assert_cmpuint (n, >=, fit / 2 - 1);
   evbus_test_wait_until (count_queued (fixture, &third) <= fit);
+  end_three (fixture, &third, n);
+}
+
+/* What two of them have of the same events is stored once, and counts once. */
+static void
+test_largest_same_events (Fixture       *fixture,
+                          gconstpointer  data)
+{
+  const guint fit = MIB / PART_SIZE;
+  Third third;
+  guint n;
+
+  begin_three (fixture, &third, "oth*", NOTHING_GOES);
+  n = put_until_refused (fixture, "other", PART_SIZE);
+  g_assert_cmpuint (n, <=, fit * 3 / 4);
+  g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
+  g_assert_cmpuint (evbus_test_figure (third.route, "queued"), ==, n);
   end_three (fixture, &third, n);
 }
 
@@ -483,7 +501,7 @@ test_smaller_budget (Fixture       *fixture,
   const guint fit = MIB / PART_SIZE;
   Third third;
 
-  begin_three (fixture, &third, OLDEST_GOES);
+  begin_three (fixture, &third, "third", OLDEST_GOES);
   evbus_test_apply (fixture->broker, "evbus: {spool: {bytes: 4MiB}}\ninternal: {nobody: }\n");
   put_other (fixture, 2 * fit, PART_SIZE);
   for (guint i = 0; i < fit; i++)
@@ -515,6 +533,7 @@ main (int    argc,
   ADD ("largest/keeps", NULL, test_largest_keeps);
   ADD ("largest/leaves-room", NULL, test_largest_leaves_room);
   ADD ("largest/makes-room", NULL, test_largest_makes_room);
+  ADD ("largest/same-events", NULL, test_largest_same_events);
   ADD ("smaller-budget", NULL, test_smaller_budget);
   ADD ("block/of-a-route", ", 'spool': <{'bytes': <'1KiB'>}>", test_block);
   ADD ("block/of-all", NULL, test_block);

@@ -143,7 +143,16 @@ test_recovered (Fixture       *fixture,
   sqlite3 *sql;
   gsize size, page;
 
-  name (fixture, fill (fixture));
+  /* By a person, or (@data) by a configuration. */
+  if (data == NULL)
+    {
+      name (fixture, fill (fixture));
+    }
+  else
+    {
+      evbus_spool_rename_route (fixture->spool, fill (fixture), NEW);
+      evbus_spool_maintain (fixture->spool);
+    }
   evbus_spool_unref (fixture->spool);
   g_assert_cmpint (sqlite3_open (path, &sql), ==, SQLITE_OK);
   g_assert_cmpint (sqlite3_prepare_v2 (sql, "SELECT rootpage FROM sqlite_schema WHERE name = 'route'", -1, &row, NULL), ==,
@@ -207,11 +216,13 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
   /* That the disk is full, and what was recovered, is said. */
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
-#define ADD(name, test) g_test_add ("/spool/name/" name, Fixture, NULL, spool_test_set_up, test, spool_test_tear_down)
-  ADD ("name", test_name);
-  ADD ("cut", test_cut);
-  ADD ("recovered", test_recovered);
-  ADD ("full", test_full);
-  ADD ("forgotten", test_forgotten);
+#define ADD(name, data, test) \
+  g_test_add ("/spool/name/" name, Fixture, data, spool_test_set_up, test, spool_test_tear_down)
+  ADD ("name", NULL, test_name);
+  ADD ("cut", NULL, test_cut);
+  ADD ("recovered", NULL, test_recovered);
+  ADD ("recovered/renamed", "renamed", test_recovered);
+  ADD ("full", NULL, test_full);
+  ADD ("forgotten", NULL, test_forgotten);
   return g_test_run ();
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "evbus-limits-private.h"
+#include "evbus-spool-store-private.h"
 #include "spool-test.h"
 
 #define PAGE 4096
@@ -321,15 +322,59 @@ test_number_used_again (void)
   image_clear (&image);
 }
 
+/* A commit fails that had the first event of a set; the next one gives the numbers again. Nothing of
+ * what was committed then comes from before the set. */
+static void
+test_set_of_a_failed_commit (void)
+{
+  Fixture fixture = { .directory = g_dir_make_tmp ("evbus-recover-XXXXXX", NULL) };
+  g_autofree char *expected = numbers (1, 30, 0);
+  EvbusSpoolRoute *a, *b;
+  Image image;
+
+  spool_test_open (&fixture);
+  a = evbus_spool_adopt_route (fixture.spool, "a");
+  b = evbus_spool_adopt_route (fixture.spool, "b");
+  spool_test_append (fixture.spool, &a, 1, 1, 50, 0, NULL);
+  {
+    g_autoptr(EvbusEvent) event = spool_test_event ("51", 0);
+    g_autoptr(GError) error = NULL;
+
+    evbus_spool_append (fixture.spool, event, &b, 1, FALSE);
+    g_set_error_literal (&fixture.spool->failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "as if the disk were broken");
+    g_assert_false (evbus_spool_commit (fixture.spool, &error));
+    g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
+  }
+  spool_test_put (fixture.spool, &b, 1, 1, 30, NULL);
+  image_load (&image, fixture.directory);
+  evbus_spool_unref (fixture.spool);
+  spool_test_remove (fixture.directory);
+  g_free (fixture.directory);
+
+  fixture.directory = mark (&image);
+  spool_test_open (&fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  b = evbus_spool_adopt_route (fixture.spool, "b");
+  spool_test_assert_backlog (fixture.spool, b, expected);
+  spool_test_assert_ledger (b, "30 0 0 0 0 30");
+  evbus_spool_unref (fixture.spool);
+  spool_test_remove (fixture.directory);
+  g_free (fixture.directory);
+  image_clear (&image);
+}
+
 int
 main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  /* That a commit failed is said. */
+  g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   g_test_add_func ("/spool/recover/cut-commit", test_cut_commit);
   g_test_add_func ("/spool/recover/failed-commit", test_failed_commit);
   g_test_add_func ("/spool/recover/log-damaged-after-checkpoint", test_log_damaged_after_checkpoint);
   g_test_add_func ("/spool/recover/number-used-again", test_number_used_again);
+  g_test_add_func ("/spool/recover/set-of-a-failed-commit", test_set_of_a_failed_commit);
   g_test_add_func ("/spool/recover/few-descriptors", test_few_descriptors);
   return g_test_run ();
 }
