@@ -11,6 +11,10 @@
 /* So many connections in a row, each taken by the server, may end on an event. */
 #define MAX_ENDED 5
 
+/* A limit below this is one that somebody has set on purpose. Until an event was taken nothing else
+ * tells one that is too large from a server in trouble, or one that does not let the user publish. */
+#define ALWAYS_TAKEN (64 * 1024)
+
 #define MQTT_TYPE_INGRESS (mqtt_ingress_get_type ())
 
 G_DECLARE_FINAL_TYPE (MqttIngress, mqtt_ingress, MQTT, INGRESS, GObject)
@@ -85,26 +89,48 @@ get_size (EvbusBatch *batch)
   return largest;
 }
 
-/* A server of MQTT 3.1.1 has no word for an event that is too large, and ends the connection.
- * Returns whether it is that: the event is alone, larger than all that were taken before, and
- * the connections end on it again and again. */
+/* A server of MQTT 3.1.1 has no word for an event that is too large, nor for a user who may not publish,
+ * and ends the connection. Whether connections do so again and again on this event, which is alone. */
 static gboolean
-is_too_large (MqttIngress *self,
-              EvbusBatch  *batch)
+is_suspect (MqttIngress  *self,
+            EvbusBatch   *batch,
+            const GError *error)
 {
-  EvbusEvent *event = evbus_batch_get_event (batch, 0);
+  const char *id = evbus_event_get_id (evbus_batch_get_event (batch, 0));
 
-  if (self->options->v5 || evbus_batch_get_n_events (batch) != 1 || get_size (batch) <= self->largest ||
-      mqtt_link_is_open (self->link) || self->link->is_silent)
+  if (self->options->v5 || evbus_batch_get_n_events (batch) != 1 || mqtt_link_is_open (self->link) ||
+      self->link->is_silent || !g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT))
     return FALSE;
 
-  if (g_strcmp0 (self->suspect, evbus_event_get_id (event)) != 0)
+  if (g_strcmp0 (self->suspect, id) != 0)
     {
       g_free (self->suspect);
-      self->suspect = g_strdup (evbus_event_get_id (event));
+      self->suspect = g_strdup (id);
       self->n_ended = 0;
     }
-  return ++self->n_ended >= MAX_ENDED;
+  self->n_ended = MIN (self->n_ended + 1, MAX_ENDED);
+  return self->n_ended == MAX_ENDED;
+}
+
+/* Only one that is larger than all that were taken can be too large. */
+static void
+judge_suspect (MqttIngress  *self,
+               EvbusBatch   *batch,
+               GError      **error)
+{
+  gsize size = get_size (batch);
+  gsize taken = self->largest > 0 ? self->largest : ALWAYS_TAKEN;
+
+  g_clear_error (error);
+  if (size > taken)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_POISON,
+                 "%s: %d connections ended on it, as when an event is too large for the server; raise its limit, or "
+                 "speak MQTT 5", self->options->place, MAX_ENDED);
+  else
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT,
+                 "%s: %d connections in a row ended on one event of %" G_GSIZE_FORMAT " bytes: the server does not let "
+                 "the user publish there, or the event is too large for it; its log may tell, and MQTT 5 does",
+                 self->options->place, MAX_ENDED, size);
 }
 
 static gboolean
@@ -125,13 +151,8 @@ mqtt_ingress_publish (EvbusIngress  *ingress,
       return TRUE;
     }
 
-  if (is_too_large (self, batch))
-    {
-      g_clear_error (error);
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_POISON,
-                   "%s: %d connections ended on it, as when an event is too large for the server; raise its limit, or "
-                   "speak MQTT 5", self->options->place, MAX_ENDED);
-    }
+  if (is_suspect (self, batch, error != NULL ? *error : NULL))
+    judge_suspect (self, batch, error);
   /* What the library has not sent yet, or would send again, goes with it. */
   g_clear_pointer (&self->link, mqtt_link_free);
   return FALSE;

@@ -88,6 +88,24 @@ def test_connections_that_end_on_small_events(trial):
         trial.wait_delivered()
 
 
+def test_connections_that_end_from_the_start(trial):
+    """As where the user may not publish: it is no event's fault, unless one is larger than any server minds."""
+    with contextlib.closing(FakeMqtt()) as fake:
+        fake.hang_up = True
+        trial.start({'host': '127.0.0.1', 'port': fake.port, 'topic': 't', 'protocol_version': '3.1.1'}, prepare=False)
+        large = trial.put_bytes(b'x' * (64 * 1024 + 1))
+        trial.sent.pop()
+        wait_for(trial.dead_letters, 'the dead letter')
+        trial.put(3)
+        trial.wait_state('retrying', 'does not let the user publish there, or the event is too large for it')
+        begun = len(fake.published)
+        wait_for(lambda: len(fake.published) > begun + 10, 'ten more connections to end')
+        trial.wait_ledger(accepted=4, dead=1, queued=3, delivered=0)
+        assert [letter[4] for letter in trial.dead_letters()] == [large]
+        fake.hang_up = False
+        trial.wait_ledger(accepted=4, dead=1, queued=0, delivered=3)
+
+
 def test_a_window_smaller_than_a_batch(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'max_inflight': 3})
     trial.put(500)
