@@ -298,16 +298,25 @@ end (gpointer data)
   return NULL;
 }
 
-/* Its messages are not sent any more, whether it is waited for or not. */
+/* Its messages are not sent any more, whether it is waited for or not. Where the system has no thread left
+ * this one, the route's own, waits for as long as it takes: a resolver's patience at most. To leak it instead
+ * would keep its threads too, of which there are none. */
 static void
 let_go (rd_kafka_t *rk)
 {
   g_autoptr(GAsyncQueue) done = g_async_queue_new ();
   Ending *ending = g_new (Ending, 1);
+  GThread *thread;
 
   ending->rk = rk;
   ending->done = g_async_queue_ref (done);
-  g_thread_unref (g_thread_new ("kafka-close", end, ending));
+  thread = g_thread_try_new ("kafka-close", end, ending, NULL);
+  if (thread == NULL)
+    {
+      end (ending);
+      return;
+    }
+  g_thread_unref (thread);
   g_async_queue_timeout_pop (done, CLOSE_US);
 }
 
