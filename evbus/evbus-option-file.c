@@ -89,7 +89,7 @@ read_kind (EvbusOption  *self,
   if (evbus_option_kind_from_name (type, &self->kind))
     return TRUE;
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN,
-               "[%s] Type must be one of string, boolean, integer, number, duration, size, "
+               "[%s] Type must be one of string, uri, boolean, integer, number, duration, size, "
                "mapping, list, any, not '%s'", group, type != NULL ? type : "");
   return FALSE;
 }

@@ -29,6 +29,7 @@ typedef GVariant * (* CheckFunc) (EvbusOption     *self,
                                   const EvbusNode *node);
 
 static GVariant *check_string   (EvbusOption *self, const EvbusNode *node);
+static GVariant *check_uri      (EvbusOption *self, const EvbusNode *node);
 static GVariant *check_boolean  (EvbusOption *self, const EvbusNode *node);
 static GVariant *check_integer  (EvbusOption *self, const EvbusNode *node);
 static GVariant *check_number   (EvbusOption *self, const EvbusNode *node);
@@ -45,6 +46,7 @@ static const struct {
   gboolean    ranged;
 } kinds[] = {
   [EVBUS_OPTION_STRING]   = { "string", "a text", check_string, FALSE },
+  [EVBUS_OPTION_URI]      = { "uri", "a URI or a reference to one, as in https://example.com/shop or /shop", check_uri, FALSE },
   [EVBUS_OPTION_BOOLEAN]  = { "boolean", "true or false", check_boolean, FALSE },
   [EVBUS_OPTION_INTEGER]  = { "integer", "an integer", check_integer, TRUE },
   [EVBUS_OPTION_NUMBER]   = { "number", "a number", check_number, TRUE },
@@ -92,6 +94,27 @@ check_string (EvbusOption     *self,
       && node->kind != EVBUS_NODE_NUMBER)
     return NULL;
   return g_variant_new_string (node->text);
+}
+
+/* RFC 3986, section 4.1, but for an empty one, which names nothing. GLib lets characters pass that a URI
+ * has only with escapes, and takes what it finds no scheme in for a path, also where that has a colon in front. */
+static gboolean
+is_uri_reference (const char *text)
+{
+  static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._~:/?#[]@!$&'()*+,;=%";
+  g_autofree char *scheme = NULL;
+
+  if (*text == '\0' || text[strspn (text, allowed)] != '\0' ||
+      !g_uri_split (text, G_URI_FLAGS_NONE, &scheme, NULL, NULL, NULL, NULL, NULL, NULL, NULL))
+    return FALSE;
+  return scheme != NULL || text[strcspn (text, ":/?#")] != ':';
+}
+
+static GVariant *
+check_uri (EvbusOption     *self,
+           const EvbusNode *node)
+{
+  return node->text != NULL && is_uri_reference (node->text) ? check_string (self, node) : NULL;
 }
 
 static GVariant *
@@ -368,7 +391,7 @@ evbus_option_get_name (EvbusOption *self)
  * evbus_option_get_kind:
  * @self: an option
  *
- * Gets the type of the value: `string`, `boolean`, `integer`, `number`,
+ * Gets the type of the value: `string`, `uri`, `boolean`, `integer`, `number`,
  * `duration`, `size`, `mapping`, `list` or `any`.
  *
  * Returns: the type's name

@@ -314,6 +314,21 @@ def test_the_page_of_each_provider_has_its_options(evbusctl):
     assert evbusctl('providers', '--markdown').returncode == 2
 
 
+def test_a_source_that_makes_no_cloud_events(evbusctl, folder):
+    """In whichever provider has the option."""
+    names = [plugin.parent.name for plugin in source_root().glob('plugins/*/*.plugin')
+             if '[Option cloudevents_source]' in plugin.read_text()]
+    assert len(names) == 6
+    for name in names:
+        # One whose client library is missing is left out of the build.
+        if evbusctl('providers', '--markdown', name).returncode != 0:
+            continue
+        (folder / 'p.yaml').write_text(f"{name}: {{default: {{cloudevents_source: ''}}}}")
+        result = evbusctl('check-config', 'p.yaml')
+        assert result.returncode == 1, name
+        assert "'cloudevents_source' must be a URI or a reference to one" in result.stderr
+
+
 def test_an_unknown_provider(evbusctl, environment, folder):
     result = evbusctl('providers', 'fiel')
     assert result.returncode == 1
