@@ -128,6 +128,8 @@ same_route (EvbusRoute     *route,
 {
   return same_place (route, spec) &&
          strcmp (route->spec->digest, spec->digest) == 0 &&
+         /* Or two could come to have the same, once one was removed by hand. */
+         route->spec->ordinal == spec->ordinal &&
          (route->spec->info == NULL) == (spec->info == NULL);
 }
 

@@ -406,9 +406,10 @@ evbus_context_get_timeout (EvbusContext *self)
  * Makes a name by which the route can introduce itself to a destination that tells
  * its clients apart. It stays the same over restarts, and differs from route to
  * route, user to user and machine to machine: `evbus-` and 16 hexadecimal digits,
- * which every protocol takes.
+ * which every protocol takes. Equal entries of a configuration have different ones.
  *
- * Two processes of one user with the same route get the same name.
+ * Two processes of one user with the same route get the same name, and so do equal
+ * routes that were made by [method@Broker.add_route].
  *
  * Returns: (transfer full): the name
  *
@@ -420,6 +421,7 @@ evbus_context_dup_client_id (EvbusContext *self)
   g_autofree char *machine = NULL;
   g_autofree char *text = NULL;
   g_autofree char *digest = NULL;
+  g_autofree char *ordinal = NULL;
   EvbusRouteSpec *spec;
 
   g_return_val_if_fail (EVBUS_IS_CONTEXT (self), NULL);
@@ -428,9 +430,11 @@ evbus_context_dup_client_id (EvbusContext *self)
   /* The machine's id is not for the network, machine-id(5); its digest may be. */
   if (!g_file_get_contents ("/etc/machine-id", &machine, NULL, NULL))
     machine = g_strdup (g_get_host_name ());
+  ordinal = spec->ordinal > 0 ? g_strdup_printf (" %u", spec->ordinal + 1) : g_strdup ("");
   text = spec->delivery.name != NULL
          ? g_strdup_printf ("%s\n%d\n%s\n%s", machine, (int) getuid (), spec->provider, spec->delivery.name)
-         : g_strdup_printf ("%s\n%d\n%s\n%s\n%s", machine, (int) getuid (), spec->provider, spec->profile, spec->digest);
+         : g_strdup_printf ("%s\n%d\n%s\n%s\n%s%s", machine, (int) getuid (), spec->provider, spec->profile,
+                            spec->digest, ordinal);
   digest = g_compute_checksum_for_string (G_CHECKSUM_SHA256, text, -1);
   return g_strdup_printf ("evbus-%.16s", digest);
 }

@@ -190,6 +190,21 @@ check_name (Reader          *reader,
     g_hash_table_insert (reader->names, g_strdup (name->text), evbus_place_to_string (&key->place));
 }
 
+static guint
+count_equals (GPtrArray            *specs,
+              const EvbusRouteSpec *spec)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < specs->len; i++)
+    {
+      const EvbusRouteSpec *other = specs->pdata[i];
+
+      n += strcmp (other->digest, spec->digest) == 0;
+    }
+  return n;
+}
+
 static void
 add_profile (Reader          *reader,
              const EvbusNode *key,
@@ -210,6 +225,7 @@ add_profile (Reader          *reader,
                                  data, &key->place, reader->report);
   if (spec == NULL)
     return;
+  spec->ordinal = count_equals (self->specs, spec);
   g_ptr_array_add (self->specs, spec);
   if (spec->missing != NULL)
     add_missing (reader, spec);

@@ -52,6 +52,7 @@ typedef struct {
                               * still a reference, never its value (inline ones apart) */
   EvbusDelivery  delivery;
   char          *digest;     /* SHA-256 over all of the above that changes what the route does */
+  guint          ordinal;    /* which of the equal entries of a configuration it is; 0: the first */
 } EvbusRouteSpec;
 
 /* Checks @data (a{sv}, NULL for none; `delivery` may be one of its keys)

@@ -296,6 +296,30 @@ test_route (void)
     }
 }
 
+/* Each is a route of its own, and a destination must not take one for the other. */
+static void
+test_client_ids_of_equal_entries (void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusProfiles) profiles = NULL;
+  g_autoptr(GHashTable) ids = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  GPtrArray *specs;
+
+  profiles = evbus_profiles_new_for_data ("kafka: [a: {topics: [x]}, b: {topics: [x]}, a: {topics: [x]}, a: {topics: [x]}]",
+                                          -1, "test.yaml", &error);
+  g_assert_no_error (error);
+  specs = evbus_profiles_get_specs (profiles);
+  g_assert_cmpuint (specs->len, ==, 4);
+  for (guint i = 0; i < specs->len; i++)
+    {
+      g_autoptr(EvbusContext) ctx = evbus_context_new (specs->pdata[i], NULL, NULL, &error);
+      char *id = evbus_context_dup_client_id (ctx);
+
+      g_assert_true (g_regex_match_simple ("^evbus-[0-9a-f]{16}$", id, 0, 0));
+      g_assert_true (g_hash_table_add (ids, id));
+    }
+}
+
 static void
 test_tls (void)
 {
@@ -402,6 +426,7 @@ main (int   argc,
   g_test_add_func ("/context/lifetime", test_lifetime);
 
   g_test_add_func ("/context/route", test_route);
+  g_test_add_func ("/context/client-ids-of-equal-entries", test_client_ids_of_equal_entries);
   g_test_add_func ("/context/tls", test_tls);
   g_test_add_func ("/context/unencrypted", test_unencrypted);
   g_test_add_func ("/context/unverified", test_unverified);

@@ -436,6 +436,30 @@ test_opened_and_closed (Fixture       *fixture,
     }
 }
 
+/* Equal entries are told apart: a destination knows each by a name of its own. */
+static void
+test_equal_entries (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  const char *yaml = "hook: [x: {name: a}, x: {name: a}]\n";
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusRoute) first = NULL;
+  g_autoptr(EvbusRoute) second = NULL;
+  g_autoptr(EvbusRoute) kept = NULL;
+
+  evbus_test_apply (fixture->broker, yaml);
+  evbus_test_start (fixture->broker);
+  first = route_at (fixture, 0);
+  second = route_at (fixture, 1);
+  evbus_broker_remove_route (fixture->broker, first, &error);
+  g_assert_no_error (error);
+
+  evbus_test_apply (fixture->broker, yaml);
+  g_assert_cmpuint (n_routes (fixture), ==, 2);
+  kept = route_at (fixture, 1);
+  g_assert_true (kept == second);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -447,6 +471,7 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/reload/unchanged", test_unchanged },
+    { "/reload/equal-entries", test_equal_entries },
     { "/reload/changed", test_changed },
     { "/reload/removed-with-events", test_removed_with_events },
     { "/reload/bad", test_bad },
