@@ -134,6 +134,9 @@ evbus_profiles_try_plugins_async (EvbusProfiles       *self,
   g_task_set_name (task, "[evbus] try the plugins");
   trial = trial_new (self);
   g_task_set_task_data (task, trial, trial_free);
+  /* GLib loses the error of a task that is cancelled before its thread has begun. */
+  if (g_task_return_error_if_cancelled (task))
+    return;
   if (trial->specs->len == 0)
     {
       g_task_return_boolean (task, TRUE);

@@ -412,6 +412,14 @@ end_three (Fixture *fixture,
   begin (fixture, WHOLE, NOTHING_GOES);
 }
 
+static void
+put_third (Fixture *fixture,
+           guint    n)
+{
+  for (guint i = 0; i < n; i++)
+    put (fixture, "third", i, PART_SIZE);
+}
+
 static guint
 count_queued (Fixture *fixture,
               Third   *third)
@@ -433,8 +441,7 @@ test_largest_keeps (Fixture       *fixture,
   n = put_until_refused (fixture, "other", PART_SIZE);
   g_assert_cmpuint (n, <=, fit * 3 / 4);
   g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
-  for (guint i = 0; i < 2 * fit; i++)
-    put (fixture, "third", i, PART_SIZE);
+  put_third (fixture, 2 * fit);
   evbus_test_wait_until (count_queued (fixture, &third) <= fit);
   g_assert_cmpuint (evbus_test_figure (third.route, "queued"), >=, fit / 8);
   end_three (fixture, &third, n);
@@ -468,8 +475,7 @@ test_largest_makes_room (Fixture       *fixture,
   guint n;
 
   begin_three (fixture, &third, "third", OLDEST_GOES);
-  for (guint i = 0; i < 2 * fit; i++)
-    put (fixture, "third", i, PART_SIZE);
+  put_third (fixture, 2 * fit);
   n = put_until_refused (fixture, "other", PART_SIZE);
   g_assert_cmpuint (n, >=, fit / 2 - 1);
   evbus_test_wait_until (count_queued (fixture, &third) <= fit);
@@ -504,8 +510,7 @@ test_smaller_budget (Fixture       *fixture,
   begin_three (fixture, &third, "third", OLDEST_GOES);
   evbus_test_apply (fixture->broker, "evbus: {spool: {bytes: 4MiB}}\ninternal: {nobody: }\n");
   put_other (fixture, 2 * fit, PART_SIZE);
-  for (guint i = 0; i < fit; i++)
-    put (fixture, "third", i, PART_SIZE);
+  put_third (fixture, fit);
   evbus_test_apply (fixture->broker, WHOLE);
   evbus_broker_set_stop_timeout (fixture->broker, 0);
   evbus_test_wait_until (evbus_test_figure (third.route, "queued") <= fit / 8 + 1);

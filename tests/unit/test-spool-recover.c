@@ -268,6 +268,20 @@ test_few_descriptors (void)
   image_clear (&image);
 }
 
+/* As it is found after a cut of the power, with the mark. */
+static void
+cut_and_recover (Fixture *fixture)
+{
+  Image image;
+
+  image_load (&image, fixture->directory);
+  spool_test_tear_down (fixture, NULL);
+  fixture->directory = mark (&image);
+  image_clear (&image);
+  spool_test_open (fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+}
+
 /* A set's number goes to another one when its events are gone. What is left of these in the log
  * is not for the routes of the new one. */
 static void
@@ -277,7 +291,6 @@ test_number_used_again (void)
   EvbusSpoolRoute *routes[25], *pair[2], *late;
   guint n = 0;
   gint64 seq;
-  Image image;
 
   spool_test_open (&fixture);
   for (guint i = 0; i < G_N_ELEMENTS (routes); i++)
@@ -305,21 +318,11 @@ test_number_used_again (void)
     }
   pair[0] = late;
   spool_test_put (fixture.spool, pair, 2, 2000, 2000, &seq);
-  image_load (&image, fixture.directory);
-  evbus_spool_unref (fixture.spool);
-  spool_test_remove (fixture.directory);
-  g_free (fixture.directory);
-
-  fixture.directory = mark (&image);
-  spool_test_open (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  cut_and_recover (&fixture);
   late = evbus_spool_adopt_route (fixture.spool, "late");
   spool_test_assert_backlog (fixture.spool, late, "2000");
   spool_test_assert_ledger (late, "1 0 0 0 0 1");
-  evbus_spool_unref (fixture.spool);
-  spool_test_remove (fixture.directory);
-  g_free (fixture.directory);
-  image_clear (&image);
+  spool_test_tear_down (&fixture, NULL);
 }
 
 /* A commit fails that had the first event of a set; the next one gives the numbers again. Nothing of
@@ -330,7 +333,6 @@ test_set_of_a_failed_commit (void)
   Fixture fixture = { .directory = g_dir_make_tmp ("evbus-recover-XXXXXX", NULL) };
   g_autofree char *expected = numbers (1, 30, 0);
   EvbusSpoolRoute *a, *b;
-  Image image;
 
   spool_test_open (&fixture);
   a = evbus_spool_adopt_route (fixture.spool, "a");
@@ -346,21 +348,11 @@ test_set_of_a_failed_commit (void)
     g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
   }
   spool_test_put (fixture.spool, &b, 1, 1, 30, NULL);
-  image_load (&image, fixture.directory);
-  evbus_spool_unref (fixture.spool);
-  spool_test_remove (fixture.directory);
-  g_free (fixture.directory);
-
-  fixture.directory = mark (&image);
-  spool_test_open (&fixture);
-  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  cut_and_recover (&fixture);
   b = evbus_spool_adopt_route (fixture.spool, "b");
   spool_test_assert_backlog (fixture.spool, b, expected);
   spool_test_assert_ledger (b, "30 0 0 0 0 30");
-  evbus_spool_unref (fixture.spool);
-  spool_test_remove (fixture.directory);
-  g_free (fixture.directory);
-  image_clear (&image);
+  spool_test_tear_down (&fixture, NULL);
 }
 
 int
