@@ -190,10 +190,13 @@ unbook (EvbusRoute *route,
   route->queued_weight -= weight;
 }
 
+/* Whether what a set of routes is given counts for those that may not lose anything: only where a
+ * spool is. */
 static gboolean
-is_coupling (EvbusRouteSet *set)
+is_coupling (EvbusQueue    *self,
+             EvbusRouteSet *set)
 {
-  for (guint i = 0; i < set->n_routes; i++)
+  for (guint i = 0; self->room.max != 0 && i < set->n_routes; i++)
     {
       if (evbus_admission_couples (set->routes[i]))
         return TRUE;
@@ -220,7 +223,7 @@ unbook_put (EvbusQueue *queue,
       end = evbus_admission_next_run (put, first, &weight);
       for (guint i = 0; i < n; i++)
         unbook (set->routes[i], end - first, weight);
-      if (first < last && is_coupling (set))
+      if (first < last && is_coupling (queue, set))
         queue->room.coupled -= weight;
     }
 }
@@ -251,7 +254,7 @@ book_put (EvbusQueue *queue,
             }
           book (route, end - first, weight);
         }
-      if (is_coupling (set))
+      if (is_coupling (queue, set))
         queue->room.coupled += weight;
     }
 

@@ -17,6 +17,7 @@
 
 #include "evbus-error.h"
 #include "evbus-spool-frames-private.h"
+#include "evbus-spool-store-private.h"
 
 #define PAGE 4096u
 #define LEAF 0x0d
@@ -202,12 +203,15 @@ read_overflow (EvbusSpoolPages *self,
   return TRUE;
 }
 
-/* Whether something of ours may begin here: a record, or a set of this format or of an older one. */
+/* Whether something of ours may begin here. */
 static gboolean
 is_magic (const guint8 *data)
 {
-  return data[0] == 'E' && data[1] == 'V' &&
-         ((data[2] == 'R' && data[3] == '1') || (data[2] == 'S' && (data[3] == '1' || data[3] == '2')));
+  guint32 magic;
+
+  memcpy (&magic, data, sizeof magic);
+  magic = GUINT32_FROM_LE (magic);
+  return magic == EVBUS_RECORD_MAGIC || magic == EVBUS_SPOOL_SET_MAGIC || magic == EVBUS_SPOOL_SET_MAGIC_1;
 }
 
 /* Returns its bytes in the page, or 0. */

@@ -14,9 +14,6 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
-/* "EVS2", and "EVS1", which has no first event. */
-#define MAGIC 0x32535645u
-#define MAGIC_1 0x31535645u
 #define HEAD 28u
 #define HEAD_1 20u
 
@@ -170,7 +167,7 @@ evbus_spool_write_set (EvbusSpool     *self,
                        GError        **error)
 {
   g_autoptr(GByteArray) blob = g_byte_array_new ();
-  guint32 head[5] = { GUINT32_TO_LE (MAGIC), 0, 0, GUINT32_TO_LE (set->id), GUINT32_TO_LE (set->n_routes) };
+  guint32 head[5] = { GUINT32_TO_LE (EVBUS_SPOOL_SET_MAGIC), 0, 0, GUINT32_TO_LE (set->id), GUINT32_TO_LE (set->n_routes) };
   gint64 first = GINT64_TO_LE (set->first);
 
   g_byte_array_append (blob, (guint8 *) head, sizeof head);
@@ -220,11 +217,11 @@ evbus_spool_set_check (const guint8 *data,
                        GArray       *route_ids,
                        GPtrArray    *keys)
 {
-  gboolean has_first = size >= HEAD && get_u32 (data) == MAGIC;
+  gboolean has_first = size >= HEAD && get_u32 (data) == EVBUS_SPOOL_SET_MAGIC;
   gsize length, at = has_first ? HEAD : HEAD_1;
   guint32 n;
 
-  if (size < at || !(has_first || get_u32 (data) == MAGIC_1))
+  if (size < at || !(has_first || get_u32 (data) == EVBUS_SPOOL_SET_MAGIC_1))
     return 0;
   length = get_u32 (data + 4);
   if (length < at || length > size || get_u32 (data + 8) != crc32 (0, data + 12, length - 12))

@@ -266,6 +266,10 @@ gboolean         evbus_spool_write_total      (EvbusSpool            *self,
 
 /* ---- evbus-spool-sets.c */
 
+/* With what a set begins on disk: "EVS2", and "EVS1", which has no first event. */
+#define EVBUS_SPOOL_SET_MAGIC   0x32535645u
+#define EVBUS_SPOOL_SET_MAGIC_1 0x31535645u
+
 void             evbus_spool_set_free         (EvbusSpoolSet         *set);
 gboolean         evbus_spool_load_sets        (EvbusSpool            *self,
                                                gboolean              *damaged,

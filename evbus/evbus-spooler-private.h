@@ -34,7 +34,7 @@ void          evbus_spooler_lock_routes   (EvbusSpooler *self);
 void          evbus_spooler_unlock_routes (EvbusSpooler *self);
 
 /* Before the listener is started, once it is sure that this is the spool: the totals
- * go on with what it has counted for no route. */
+ * go on with what it has counted for no route, and puts are admitted by what it holds. */
 void          evbus_spooler_load_figures (EvbusSpooler *self);
 
 /* From any thread: a route has settled something. */

@@ -19,6 +19,16 @@ typedef struct {
   EvbusSpool *spool;
 } Fixture;
 
+/* For g_log_set_writer_func(), where warnings are what is expected. */
+static inline GLogWriterOutput
+spool_test_be_silent (GLogLevelFlags   level,
+                      const GLogField *fields,
+                      gsize            n_fields,
+                      gpointer         data)
+{
+  return level & G_LOG_LEVEL_ERROR ? g_log_writer_default (level, fields, n_fields, data) : G_LOG_WRITER_HANDLED;
+}
+
 static inline void
 spool_test_remove (const char *directory)
 {

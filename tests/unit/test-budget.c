@@ -118,21 +118,12 @@ test_dead_while_claimed (Fixture       *fixture,
   evbus_listener_unref (listener);
 }
 
-static GLogWriterOutput
-be_silent (GLogLevelFlags   level,
-           const GLogField *fields,
-           gsize            n_fields,
-           gpointer         data)
-{
-  return level & G_LOG_LEVEL_ERROR ? g_log_writer_default (level, fields, n_fields, data) : G_LOG_WRITER_HANDLED;
-}
-
 int
 main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_log_set_writer_func (be_silent, NULL, NULL);
+  g_log_set_writer_func (spool_test_be_silent, NULL, NULL);
   g_test_add ("/budget/dead-while-claimed", Fixture, NULL, spool_test_set_up, test_dead_while_claimed,
               spool_test_tear_down);
   return g_test_run ();

@@ -420,6 +420,17 @@ put_third (Fixture *fixture,
     put (fixture, "third", i, PART_SIZE);
 }
 
+/* What one alone may have that may not lose anything. Returns how many events that are. */
+static guint
+fill_three_quarters (Fixture *fixture)
+{
+  guint n = put_until_refused (fixture, "other", PART_SIZE);
+
+  g_assert_cmpuint (n, <=, MIB / PART_SIZE * 3 / 4);
+  g_assert_cmpuint (n, >=, MIB / PART_SIZE * 3 / 4 - 1);
+  return n;
+}
+
 static guint
 count_queued (Fixture *fixture,
               Third   *third)
@@ -438,9 +449,7 @@ test_largest_keeps (Fixture       *fixture,
   guint n;
 
   begin_three (fixture, &third, "third", OLDEST_GOES);
-  n = put_until_refused (fixture, "other", PART_SIZE);
-  g_assert_cmpuint (n, <=, fit * 3 / 4);
-  g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
+  n = fill_three_quarters (fixture);
   put_third (fixture, 2 * fit);
   evbus_test_wait_until (count_queued (fixture, &third) <= fit);
   g_assert_cmpuint (evbus_test_figure (third.route, "queued"), >=, fit / 8);
@@ -487,14 +496,11 @@ static void
 test_largest_same_events (Fixture       *fixture,
                           gconstpointer  data)
 {
-  const guint fit = MIB / PART_SIZE;
   Third third;
   guint n;
 
   begin_three (fixture, &third, "oth*", NOTHING_GOES);
-  n = put_until_refused (fixture, "other", PART_SIZE);
-  g_assert_cmpuint (n, <=, fit * 3 / 4);
-  g_assert_cmpuint (n, >=, fit * 3 / 4 - 1);
+  n = fill_three_quarters (fixture);
   g_assert_cmpuint (evbus_test_figure (third.route, "queued"), ==, n);
   end_three (fixture, &third, n);
 }

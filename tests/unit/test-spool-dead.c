@@ -322,15 +322,6 @@ test_written_late (Fixture       *fixture,
   g_assert_cmpuint (fixture->spool->deaths_weight, ==, 0);
 }
 
-static GLogWriterOutput
-be_silent (GLogLevelFlags   level,
-           const GLogField *fields,
-           gsize            n_fields,
-           gpointer         data)
-{
-  return level & G_LOG_LEVEL_ERROR ? g_log_writer_default (level, fields, n_fields, data) : G_LOG_WRITER_HANDLED;
-}
-
 int
 main (int    argc,
       char **argv)
@@ -349,7 +340,7 @@ main (int    argc,
   };
 
   g_test_init (&argc, &argv, NULL);
-  g_log_set_writer_func (be_silent, NULL, NULL);
+  g_log_set_writer_func (spool_test_be_silent, NULL, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (tests); i++)
     g_test_add (tests[i].path, Fixture, NULL, spool_test_set_up, tests[i].run, spool_test_tear_down);
   return g_test_run ();
