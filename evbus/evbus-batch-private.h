@@ -16,11 +16,25 @@ typedef enum {
   EVBUS_MARK_POISON,
 } EvbusMark;
 
+/* Of a batch whose first @n_confirmed events are: more of them, by
+ * evbus_batch_append(). Returns how many. */
+typedef guint (* EvbusBatchMore) (guint    n_confirmed,
+                                  gpointer data);
+
 /* A route's way: one batch object for all of its publishes, which borrows the
- * events for one of them at a time. */
+ * events for one of them at a time. @more: NULL for none. */
+EvbusBatch *evbus_batch_new           (EvbusBatchMore more,
+                                       gpointer       data);
 void        evbus_batch_fill          (EvbusBatch   *self,
                                        EvbusEvent  **events,
                                        guint         n_events);
+/* While it is published. */
+void        evbus_batch_append        (EvbusBatch   *self,
+                                       EvbusEvent  **events,
+                                       guint         n_events);
+/* Ends the borrowing of the first @n events. */
+void        evbus_batch_forget        (EvbusBatch   *self,
+                                       guint         n);
 /* Ends the borrowing. FALSE: somebody kept the batch, so it now holds
  * references of its own, and the route must make itself a new one. */
 gboolean    evbus_batch_release       (EvbusBatch   *self);

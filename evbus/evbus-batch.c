@@ -24,7 +24,11 @@ struct _EvbusBatch
 {
   GObject      parent_instance;
 
-  EvbusEvent **events;
+  EvbusBatchMore more;
+  gpointer       more_data;
+  EvbusEvent **events;        /* NULL where they are forgotten */
+  guint        n_forgotten;
+  guint        n_first;       /* so many, from the first on, are confirmed; counted when it is asked for */
   guint        n_events;
   guint        n_allocated;   /* of @events, @marks and @messages */
   guint        n_confirmed;
@@ -58,7 +62,7 @@ evbus_batch_finalize (GObject *object)
   clear_messages (self);
   if (self->owned)
     {
-      for (guint i = 0; i < self->n_events; i++)
+      for (guint i = self->n_forgotten; i < self->n_events; i++)
         evbus_event_unref (self->events[i]);
     }
   g_free (self->messages);
@@ -93,18 +97,50 @@ reserve (EvbusBatch *self,
   self->n_allocated = n_events;
 }
 
+EvbusBatch *
+evbus_batch_new (EvbusBatchMore more,
+                 gpointer       data)
+{
+  EvbusBatch *self = g_object_new (EVBUS_TYPE_BATCH, NULL);
+
+  self->more = more;
+  self->more_data = data;
+  return self;
+}
+
+void
+evbus_batch_append (EvbusBatch  *self,
+                    EvbusEvent **events,
+                    guint        n_events)
+{
+  guint n = self->n_events + n_events;
+
+  if (n > self->n_allocated)
+    reserve (self, MAX (n, 2 * self->n_allocated));
+  memcpy (self->events + self->n_events, events, n_events * sizeof *events);
+  memset (self->marks + self->n_events, EVBUS_MARK_NONE, n_events);
+  self->n_events = n;
+}
+
+void
+evbus_batch_forget (EvbusBatch *self,
+                    guint       n)
+{
+  for (; self->n_forgotten < n; self->n_forgotten++)
+    self->events[self->n_forgotten] = NULL;
+}
+
 void
 evbus_batch_fill (EvbusBatch  *self,
                   EvbusEvent **events,
                   guint        n_events)
 {
   clear_messages (self);
-  reserve (self, n_events);
-
-  memcpy (self->events, events, n_events * sizeof *events);
-  memset (self->marks, EVBUS_MARK_NONE, n_events);
+  self->n_events = 0;
+  evbus_batch_append (self, events, n_events);
   g_clear_pointer (&self->nonsense, g_free);
-  self->n_events = n_events;
+  self->n_forgotten = 0;
+  self->n_first = 0;
   self->n_confirmed = 0;
   self->n_marked = 0;
   self->postponed = FALSE;
@@ -124,7 +160,7 @@ evbus_batch_release (EvbusBatch *self)
       return TRUE;
     }
 
-  for (guint i = 0; i < self->n_events; i++)
+  for (guint i = self->n_forgotten; i < self->n_events; i++)
     evbus_event_ref (self->events[i]);
   self->owned = TRUE;
   return FALSE;
@@ -220,7 +256,8 @@ evbus_batch_get_n_events (EvbusBatch *self)
  * @self: a batch
  * @index: 0 for the oldest event
  *
- * One of the events. Keep a reference to use it after the publish.
+ * One of the events. Keep a reference to use it after the publish, or once it is
+ * confirmed and the batch was extended: [method@Batch.extend].
  *
  * Returns: (transfer none): the event
  *
@@ -231,7 +268,7 @@ evbus_batch_get_event (EvbusBatch *self,
                        guint       index)
 {
   g_return_val_if_fail (EVBUS_IS_BATCH (self), NULL);
-  g_return_val_if_fail (index < self->n_events, NULL);
+  g_return_val_if_fail (index >= self->n_forgotten && index < self->n_events, NULL);
 
   return self->events[index];
 }
@@ -240,7 +277,8 @@ evbus_batch_get_event (EvbusBatch *self,
  * evbus_batch_get_n_bytes:
  * @self: a batch
  *
- * What the events weigh together: bodies, routing keys and profile names.
+ * What the events weigh together: bodies, routing keys and profile names. Those that
+ * an extension has let go of do not count.
  *
  * Returns: a number of bytes
  *
@@ -253,7 +291,7 @@ evbus_batch_get_n_bytes (EvbusBatch *self)
 
   g_return_val_if_fail (EVBUS_IS_BATCH (self), 0);
 
-  for (guint i = 0; i < self->n_events; i++)
+  for (guint i = self->n_forgotten; i < self->n_events; i++)
     n_bytes += self->events[i]->weight;
   return n_bytes;
 }
@@ -391,6 +429,43 @@ evbus_batch_postpone (EvbusBatch *self)
 
   if (!self->closed)
     self->postponed = TRUE;
+}
+
+/**
+ * evbus_batch_extend:
+ * @self: a batch
+ *
+ * Asks for more events while those of the batch are under way, for a destination that
+ * confirms each of them for itself: so there is no pause between two batches, in which
+ * nothing is under way. To be called when events were confirmed, and when all
+ * are. The new ones stand behind the others, whose numbers stay; the batch then has
+ * [method@Batch.get_n_events] events.
+ *
+ * No more events are without their confirmation at once than the route's `delivery.in_flight`
+ * says. There are none while few are waiting, after an event has failed, and when the publish
+ * has gone on for so long that the route has to see to other things; then bring it to its end:
+ * what was sent is to be confirmed, and what comes next has a publish of its own.
+ *
+ * The first events, up to the first that is not confirmed, are let go of in this and are not
+ * to be asked for any more: they are booked as delivered, also if the publish should fail.
+ *
+ * Returns: how many events were added; 0 if there is none for now
+ *
+ * Since: 1.0
+ */
+guint
+evbus_batch_extend (EvbusBatch *self)
+{
+  g_return_val_if_fail (EVBUS_IS_BATCH (self), 0);
+
+  /* What has failed does not fall further back than it must. */
+  if (self->closed || self->more == NULL || self->n_marked > self->n_confirmed ||
+      self->nonsense != NULL || self->postponed || self->retry_after > 0)
+    return 0;
+
+  while (self->n_first < self->n_events && self->marks[self->n_first] == EVBUS_MARK_CONFIRMED)
+    self->n_first++;
+  return self->more (self->n_first, self->more_data);
 }
 
 /**

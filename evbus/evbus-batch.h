@@ -41,6 +41,8 @@ void        evbus_batch_fail         (EvbusBatch   *self,
                                       EvbusOutcome  outcome,
                                       const char   *message);
 EVBUS_AVAILABLE_IN_1_0
+guint       evbus_batch_extend       (EvbusBatch   *self);
+EVBUS_AVAILABLE_IN_1_0
 void        evbus_batch_postpone     (EvbusBatch   *self);
 EVBUS_AVAILABLE_IN_1_0
 void        evbus_batch_retry_after  (EvbusBatch   *self,

@@ -38,7 +38,7 @@ static const Field delivery_fields[] = {
   { { "delivery.batch.linger", EVBUS_OPTION_DURATION, EVBUS_DEFAULT_LINGER_US, 0, HOUR, NULL,
       "How long an event may wait for more to fill the batch" }, DELIVERY (FIELD_INT64, linger) },
   { { "delivery.in_flight", EVBUS_OPTION_INTEGER, 0, 0, 65536, NULL,
-      "Events not yet confirmed, at most; 0: as many as the batch has, 1: strict order" }, DELIVERY (FIELD_UINT, in_flight) },
+      "Events not yet confirmed, at most, also of several batches; 0: as many as a batch has, 1: strict order" }, DELIVERY (FIELD_UINT, in_flight) },
   { { "delivery.window.events", EVBUS_OPTION_INTEGER, EVBUS_DEFAULT_WINDOW_EVENTS, 1, 1 << 24, NULL,
       "Events that may wait for this route" }, DELIVERY (FIELD_UINT, window_events) },
   { { "delivery.window.bytes", EVBUS_OPTION_SIZE, EVBUS_DEFAULT_WINDOW_BYTES, 1024, 1024 * GIB, NULL,
@@ -220,6 +220,7 @@ leave_room_for_newest (EvbusDelivery *delivery)
     return;
 
   delivery->batch_events = MIN (delivery->batch_events, MAX (delivery->window_events / 2, 1));
+  delivery->in_flight = MIN (delivery->in_flight, MAX (delivery->window_events / 2, 1));
   delivery->batch_bytes = MIN (delivery->batch_bytes, delivery->window_bytes / 2);
 }
 

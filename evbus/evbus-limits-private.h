@@ -33,6 +33,8 @@
 #define EVBUS_CIRCUIT_FAILURES      5u                       /* in a row, after which single events are tried */
 #define EVBUS_DEFAULT_MAX_AGE_US    (7 * G_TIME_SPAN_DAY)
 #define EVBUS_ORPHAN_US             (20 * G_USEC_PER_SEC)    /* which an orphan that has nothing is kept */
+#define EVBUS_EXTEND_US              (1 * G_USEC_PER_SEC)     /* for which one publish gets more events … */
+#define EVBUS_EXTEND_EVENTS          16384u                   /* … and up to how many */
 #define EVBUS_MAX_OFF_US            (1 * G_TIME_SPAN_DAY)    /* between two boots, by which an event ages */
 #define EVBUS_DEFAULT_SPOOL_BYTES   ((gsize) 1024u * 1024u * 1024u)
 #define EVBUS_DEFAULT_STOP_MS       10000u

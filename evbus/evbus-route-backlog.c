@@ -137,6 +137,8 @@ report_damaged (EvbusWorker *self,
   if (!evbus_queue_is_followed (route->queue))
     return;
 
+  for (guint i = 0; i < route->hand.events->len; i++)
+    g_array_append_val (present, ((EvbusEvent *) route->hand.events->pdata[i])->seq);
   g_mutex_lock (&route->lock);
   evbus_window_list_until (&route->window, read_to, present);
   g_mutex_unlock (&route->lock);

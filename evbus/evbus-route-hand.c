@@ -56,6 +56,20 @@ evbus_worker_let_go (EvbusWorker  *self,
 }
 
 void
+evbus_worker_let_go_first (EvbusWorker *self,
+                           guint        n)
+{
+  EvbusRoute *route = self->route;
+
+  evbus_hand_drop_first (&route->hand, n);
+
+  g_mutex_lock (&route->lock);
+  route->n_held = route->hand.events->len;
+  route->held_weight = route->hand.weight;
+  g_mutex_unlock (&route->lock);
+}
+
+void
 evbus_worker_let_go_all (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
@@ -68,14 +82,15 @@ evbus_worker_let_go_all (EvbusWorker *self)
   g_mutex_unlock (&route->lock);
 }
 
-/* Whether one of the held events may be too old; without looking at each. */
-static gboolean
-may_have_expired (EvbusRoute *route,
-                  gint64      now)
+gboolean
+evbus_worker_may_have_expired (EvbusWorker *self,
+                               guint        first,
+                               gint64       now)
 {
+  EvbusRoute *route = self->route;
   gint64 max_age = get_max_age (route);
 
-  return (max_age > 0 && now >= held_since (route, 0) + max_age) ||
+  return (max_age > 0 && now >= held_since (route, first) + max_age) ||
          (route->hand.next_expiry > 0 && now >= route->hand.next_expiry);
 }
 
@@ -116,7 +131,7 @@ expire_held (EvbusWorker *self,
   g_autoptr(GPtrArray) expired = NULL;
   g_autofree guint8 *keep = NULL;
 
-  if (!may_have_expired (route, now))
+  if (!evbus_worker_may_have_expired (self, 0, now))
     return;
 
   expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
@@ -230,6 +245,33 @@ lingers_until_locked (EvbusWorker *self,
   return since + delivery->linger;
 }
 
+static void
+take_locked (EvbusWorker *self,
+             guint        max_events,
+             gsize        max_bytes)
+{
+  EvbusRoute *route = self->route;
+
+  evbus_window_take (&route->window, max_events, max_bytes, &route->hand);
+  route->n_held = route->hand.events->len;
+  route->held_weight = route->hand.weight;
+}
+
+void
+evbus_worker_take (EvbusWorker *self,
+                   guint        max_events,
+                   gsize        max_bytes)
+{
+  EvbusRoute *route = self->route;
+
+  g_mutex_lock (&route->lock);
+  take_locked (self, max_events, max_bytes);
+  g_mutex_unlock (&route->lock);
+
+  if (route->hand.events->len > 0)
+    self->position = evbus_hand_last (&route->hand)->seq;
+}
+
 /* Takes the next batch out of the window, if there is one now. */
 static void
 take_batch (EvbusWorker *self,
@@ -242,16 +284,13 @@ take_batch (EvbusWorker *self,
   lingers_until = lingers_until_locked (self, now);
   if (lingers_until < 0)
     {
-      evbus_window_take (&route->window, self->max_events,
-                         route->spec->delivery.batch_bytes, &route->hand);
+      take_locked (self, self->max_events, route->spec->delivery.batch_bytes);
       self->no_linger = FALSE;
     }
   else
     /* Under the lock: what ends the lingering wakes only after it, and is not
      * overwritten. */
     g_source_set_ready_time (route->work, evbus_clock_to_monotonic (lingers_until));
-  route->n_held = route->hand.events->len;
-  route->held_weight = route->hand.weight;
   if (route->n_held == 0)
     route->awake = FALSE;
   g_mutex_unlock (&route->lock);
@@ -267,6 +306,9 @@ evbus_worker_fetch (EvbusWorker *self)
   EvbusRoute *route = self->route;
   gint64 now = evbus_clock_get_boot_time ();
 
+  /* What an extension left to be looked at. */
+  if (route->hand.events->len > 0)
+    expire_held (self, now);
   while (route->hand.events->len == 0)
     {
       self->limit = self->allowance;

@@ -125,7 +125,7 @@ evbus_route_abandon (EvbusRoute *self)
   gboolean log;
 
   g_mutex_lock (&self->lock);
-  if (self->call == NULL && self->stepping)
+  if ((self->call == NULL || self->booking) && self->stepping)
     {
       g_mutex_unlock (&self->lock);
       return FALSE;

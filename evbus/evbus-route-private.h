@@ -58,7 +58,7 @@ struct _EvbusRoute
   gboolean         leaves;           /* it was removed: what it has not begun stays in the spool */
   EvbusWindow      window;
   EvbusHand        hand;             /* what the route's thread has taken and not settled; changed by that
-                                      * thread alone, and not during a call */
+                                      * thread alone, and during a call while @booking */
   guint            n_held;           /* of which this many, and this much, still count */
   gsize            held_weight;
   gboolean         awake;            /* @work was woken and has not seen the window empty since */
@@ -75,6 +75,7 @@ struct _EvbusRoute
   GCancellable    *call;             /* of the call into the plugin that is under way, or NULL */
   gint64           call_deadline;    /* monotonic */
   gboolean         call_told;        /* @call is cancelled by now, or about to be */
+  gboolean         booking;          /* during a call too: what it holds changes; set by its thread */
   gboolean         stepping;         /* its thread is in a step, where what it holds may change unless it is
                                       * in a call, or has ended; set by that thread */
 

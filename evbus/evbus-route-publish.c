@@ -103,13 +103,13 @@ read_marks (EvbusWorker *self,
   guint n_unmarked = 0;
 
   for (guint i = 0; i < n; i++)
-    n_unmarked += evbus_batch_get_mark (self->batch, i) == EVBUS_MARK_NONE;
+    n_unmarked += evbus_batch_get_mark (self->batch, self->n_booked + i) == EVBUS_MARK_NONE;
 
   for (guint i = 0; i < n; i++)
     {
       EvbusEvent *event = route->hand.events->pdata[i];
-      EvbusMark mark = evbus_batch_get_mark (self->batch, i);
-      const char *reason = evbus_batch_get_message (self->batch, i);
+      EvbusMark mark = evbus_batch_get_mark (self->batch, self->n_booked + i);
+      const char *reason = evbus_batch_get_message (self->batch, self->n_booked + i);
 
       if (mark == EVBUS_MARK_NONE)
         {
@@ -177,7 +177,7 @@ conclude_failure (EvbusWorker *self,
   gboolean opens = self->failures + 1 >= EVBUS_CIRCUIT_FAILURES || self->allowance < self->max_events;
   g_autofree char *reason = NULL;
 
-  if (verdict->outcome.delivered > 0)
+  if (verdict->outcome.delivered > 0 || self->n_booked > 0)
     {
       self->failures = 0;
     }
@@ -207,8 +207,11 @@ conclude (EvbusWorker *self,
       return;
     }
 
-  self->failures = 0;
   close_circuit (self);
+  /* An extension may have failed to read from the spool, of which the state is to tell. */
+  if (g_get_monotonic_time () < self->read_again)
+    return;
+  self->failures = 0;
   if (verdict->halve)
     return;
   if (nonsense != NULL)
@@ -218,7 +221,6 @@ conclude (EvbusWorker *self,
 
 static void
 judge (EvbusWorker  *self,
-       guint         n,
        gboolean      returned,
        gboolean      cancelled,
        const GError *error)
@@ -229,11 +231,12 @@ judge (EvbusWorker  *self,
     [EVBUS_OUTCOME_POISON] = EVBUS_MARK_POISON,
   };
   EvbusRoute *route = self->route;
+  guint n = self->n_given;
   Verdict verdict = { 0 };
   EvbusMark rest = EVBUS_MARK_TRANSIENT;
   g_autofree char *rest_reason = NULL;
 
-  if (evbus_batch_get_n_confirmed (self->batch) == n && n == route->hand.events->len)
+  if (evbus_batch_get_n_confirmed (self->batch) == self->n_booked + n && n == route->hand.events->len)
     {
       /* The common case, in which no event has to be looked at. */
       verdict.outcome.delivered = n;
@@ -270,36 +273,34 @@ judge (EvbusWorker  *self,
 
 /* Of which event a put inside of publish is a consequence nobody can tell: it is
  * taken for the one with the most hops. */
-static guint
-count_hops (EvbusRoute *route,
-            guint       n)
+void
+evbus_worker_set_cause (EvbusWorker *self)
 {
+  EvbusRoute *route = self->route;
   guint max_hops = 0;
 
-  if (route->hand.max_hops == 0)
-    return 0;
-
-  for (guint i = 0; i < n; i++)
+  for (guint i = 0; route->hand.max_hops > 0 && i < self->n_given; i++)
     {
       EvbusEvent *event = route->hand.events->pdata[i];
 
       max_hops = MAX (max_hops, event->hops);
     }
 
-  return max_hops;
+  evbus_cause_set (max_hops);
 }
 
 void
 evbus_worker_publish (EvbusWorker *self)
 {
   EvbusRoute *route = self->route;
-  guint n = MIN (route->hand.events->len, self->limit);
   g_autoptr(GError) error = NULL;
   gboolean returned;
   gboolean cancelled;
 
-  evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, n);
-  evbus_cause_set (count_hops (route, n));
+  self->n_given = MIN (route->hand.events->len, self->limit);
+  self->n_booked = 0;
+  evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, self->n_given);
+  evbus_worker_set_cause (self);
   evbus_worker_begin_call (self);
   returned = evbus_ingress_publish (self->ingress, self->ctx, self->batch,
                                     self->cancellable, &error);
@@ -307,11 +308,11 @@ evbus_worker_publish (EvbusWorker *self)
   evbus_cause_clear ();
 
   if (!self->abandoned)
-    judge (self, n, returned, cancelled, error);
+    judge (self, returned, cancelled, error);
 
   if (!evbus_batch_release (self->batch))
     {
       g_object_unref (self->batch);
-      self->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+      self->batch = evbus_batch_new (evbus_worker_extend, self);
     }
 }

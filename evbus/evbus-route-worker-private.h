@@ -13,9 +13,9 @@
 
 G_BEGIN_DECLS
 
-/* The thread of a route, in three files: -route-worker.c is the thread with
+/* The thread of a route, in four files: -route-worker.c is the thread with
  * its steps, -route-hand.c fills and empties its hand, -route-publish.c has the
- * plugin publish what is in it. */
+ * plugin publish what is in it, and -route-extend.c gives it more meanwhile. */
 
 /* Used by the route's thread alone. */
 typedef struct {
@@ -27,6 +27,10 @@ typedef struct {
   GCancellable  *cancellable;
   EvbusBatch    *batch;
   guint          max_events;   /* in a batch, by the settings */
+  guint          in_flight;    /* without confirmation, by the settings … */
+  gsize          in_flight_bytes;   /* … and how much */
+  guint          n_given;      /* of the held events: in the batch of the publish that is under way */
+  guint          n_booked;     /* of that batch: delivered, and no longer held */
   guint          allowance;    /* in a batch: 1 while the circuit is open, @max_events while it is closed */
   guint          limit;        /* in the next batch: @allowance, less while a batch of poison is halved */
   guint          failures;     /* in a row */
@@ -61,6 +65,17 @@ void         evbus_worker_let_go      (EvbusWorker     *self,
                                        guint            n,
                                        const guint8    *keep);
 void         evbus_worker_let_go_all  (EvbusWorker     *self);
+void         evbus_worker_let_go_first (EvbusWorker    *self,
+                                       guint            n);
+/* Puts more of the window into the hand, until there are @max_events events, or @max_bytes,
+ * in it. */
+void         evbus_worker_take        (EvbusWorker     *self,
+                                       guint            max_events,
+                                       gsize            max_bytes);
+/* Whether one of the held events from the @first on may be too old; without looking at each. */
+gboolean     evbus_worker_may_have_expired (EvbusWorker *self,
+                                       guint            first,
+                                       gint64           now);
 /* While nothing can be tried: expires what is too old, and sleeps until @when
  * (monotonic; -1: for ever), until the next one is, or until there is news. */
 void         evbus_worker_sleep       (EvbusWorker     *self,
@@ -87,9 +102,15 @@ gboolean     evbus_worker_waits_for_spool (EvbusWorker       *self);
 /* Whether what it gives up becomes a dead letter. */
 gboolean     evbus_worker_keeps_dead  (EvbusWorker           *self);
 
+/* evbus-route-extend.c: EvbusBatchMore, @data is the worker. */
+guint        evbus_worker_extend      (guint            n_confirmed,
+                                       gpointer         data);
+
 /* evbus-route-publish.c: publishes what is in the hand and judges what came of
  * it. */
 void         evbus_worker_publish     (EvbusWorker     *self);
+/* What the plugin puts from now on is caused by what is in the batch. */
+void         evbus_worker_set_cause   (EvbusWorker     *self);
 EvbusOutcome evbus_worker_get_outcome (const GError    *error);
 /* In words for a person; @call: "open" or "publish". */
 char        *evbus_worker_describe    (EvbusWorker     *self,

@@ -369,11 +369,12 @@ worker_new (EvbusRoute    *route,
   self->route = g_object_ref (route);
   self->listener = evbus_listener_ref (listener);
   self->loop = g_main_loop_new (route->context, FALSE);
-  self->batch = g_object_new (EVBUS_TYPE_BATCH, NULL);
+  self->batch = evbus_batch_new (evbus_worker_extend, self);
   self->hopeless = route->spec->info == NULL;
-  self->max_events = delivery->batch_events;
-  if (delivery->in_flight > 0)
-    self->max_events = MIN (self->max_events, delivery->in_flight);
+  self->in_flight = delivery->in_flight > 0 ? delivery->in_flight : delivery->batch_events;
+  self->in_flight_bytes = MIN (MAX (1, self->in_flight / delivery->batch_events) * delivery->batch_bytes,
+                               MAX (delivery->batch_bytes, delivery->window_bytes / 2));
+  self->max_events = MIN (delivery->batch_events, self->in_flight);
   self->allowance = self->max_events;
 
   return self;

@@ -79,13 +79,16 @@ void  evbus_hand_clear         (EvbusHand   *self);
 EvbusEvent *evbus_hand_last    (EvbusHand   *self);
 /* Empties it. */
 void  evbus_hand_drop          (EvbusHand   *self);
+/* Without the first @n events, and what of the chunks is needed for them alone. */
+void  evbus_hand_drop_first    (EvbusHand   *self,
+                                guint        n);
 /* Replaces the first @n events by those of them whose bit in @keep is set. */
 void  evbus_hand_keep          (EvbusHand    *self,
                                 guint         n,
                                 const guint8 *keep);
 
-/* Takes the oldest events, at least one if there is any, into the empty
- * @hand. */
+/* Takes the oldest events into @hand, until it has @max_events or @max_weight; at least
+ * one if it is empty. */
 void  evbus_window_take        (EvbusWindow *self,
                                 guint        max_events,
                                 gsize        max_weight,

@@ -186,6 +186,30 @@ evbus_hand_drop (EvbusHand *self)
 }
 
 void
+evbus_hand_drop_first (EvbusHand *self,
+                       guint      n)
+{
+  guint n_chunks = 0;
+
+  if (n == self->events->len)
+    {
+      evbus_hand_drop (self);
+      return;
+    }
+  if (n == 0)
+    return;
+
+  for (guint i = 0; i < n; i++)
+    self->weight -= ((EvbusEvent *) self->events->pdata[i])->weight;
+  g_ptr_array_remove_range (self->events, 0, n);
+  g_ptr_array_remove_range (self->origins, 0, n);
+  while (self->chunks->pdata[n_chunks] != self->origins->pdata[0])
+    n_chunks++;
+  if (n_chunks > 0)
+    g_ptr_array_remove_range (self->chunks, 0, n_chunks);
+}
+
+void
 evbus_hand_keep (EvbusHand    *self,
                  guint         n,
                  const guint8 *keep)
@@ -269,6 +293,8 @@ evbus_window_take (EvbusWindow *self,
                    gsize        max_weight,
                    EvbusHand   *hand)
 {
+  guint n_before = hand->events->len;
+  gsize weight_before = hand->weight;
   Slice *slice;
 
   while (hand->events->len < max_events && (slice = g_queue_peek_head (&self->slices)) != NULL)
@@ -293,8 +319,8 @@ evbus_window_take (EvbusWindow *self,
       slice_free (g_queue_pop_head (&self->slices));
     }
 
-  self->n_events -= hand->events->len;
-  self->weight -= hand->weight;
+  self->n_events -= hand->events->len - n_before;
+  self->weight -= hand->weight - weight_before;
 }
 
 static gboolean

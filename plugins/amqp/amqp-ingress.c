@@ -8,7 +8,7 @@
 #include "amqp-link.h"
 
 /* All events of a batch are sent, one after the other, while the confirms of the
- * earlier ones come in. */
+ * earlier ones come in, and more of them as it is extended. */
 
 #define AMQP_TYPE_INGRESS (amqp_ingress_get_type ())
 
@@ -92,16 +92,20 @@ send_batch (AmqpIngress   *self,
             GCancellable  *cancellable,
             GError       **error)
 {
-  guint n_events = evbus_batch_get_n_events (batch);
+  guint n_sent = 0;
   GPollFD wake = { .fd = -1 };
   gboolean woken = g_cancellable_make_pollfd (cancellable, &wake);
   gboolean done = TRUE;
   gboolean ready;
 
-  for (guint i = 0; done && i < n_events; i++)
-    done = send_event (self, batch, i, &wake, cancellable, error);
-  while (done && self->link.confirms.n_open > 0)
-    done = amqp_link_wait (&self->link, &wake, FALSE, &ready, error);
+  while (done && n_sent < evbus_batch_get_n_events (batch))
+    {
+      done = send_event (self, batch, n_sent++, &wake, cancellable, error);
+      if (n_sent < evbus_batch_get_n_events (batch))
+        continue;
+      while (done && evbus_batch_extend (batch) == 0 && self->link.confirms.n_open > 0)
+        done = amqp_link_wait (&self->link, &wake, FALSE, &ready, error);
+    }
 
   if (woken)
     g_cancellable_release_fd (cancellable);

@@ -2,10 +2,12 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* The publish of one batch: a message for each event and topic. An event is settled when
- * all its messages are. */
+/* The publish of one batch, which may be extended meanwhile: a message for each event and
+ * topic. An event is settled when all its messages are. */
 
 #include "kafka-publish.h"
+
+#include <string.h>
 
 #include "kafka-errors.h"
 
@@ -213,19 +215,45 @@ send_event (Run     *run,
   return sent;
 }
 
+/* What has come since: at first all of the batch. */
 static gboolean
-send_all (Run     *run,
-          GError **error)
+send_more (Run     *run,
+           GError **error)
 {
-  for (guint i = 0; i < run->n_events; i++)
+  guint first = run->n_events;
+
+  run->n_events = evbus_batch_get_n_events (run->batch);
+  run->states = g_renew (State, run->states, run->n_events);
+  memset (run->states + first, 0, (run->n_events - first) * sizeof (State));
+  for (guint i = first; i < run->n_events; i++)
     if (!send_event (run, i, error))
       return FALSE;
   /* Waits for nothing, but wakes the library's threads, which would sleep for whole
    * milliseconds. */
   rd_kafka_flush (kafka_client_get (run->client), 0);
-  while (run->n_open > 0)
-    if (!kafka_client_wait (run->client, take_report, run, run->cancellable, error))
-      return FALSE;
+  return TRUE;
+}
+
+/* What was refused is to be halved, not to be added to. */
+static gboolean
+is_extended (Run *run)
+{
+  return run->refused == NULL && evbus_batch_extend (run->batch) > 0;
+}
+
+static gboolean
+send_all (Run     *run,
+          GError **error)
+{
+  do
+    {
+      if (!send_more (run, error))
+        return FALSE;
+      while (!is_extended (run) && run->n_open > 0)
+        if (!kafka_client_wait (run->client, take_report, run, run->cancellable, error))
+          return FALSE;
+    }
+  while (run->n_events < evbus_batch_get_n_events (run->batch));
 
   if (run->refused == NULL)
     return TRUE;
@@ -247,13 +275,11 @@ kafka_publish (KafkaClient   *client,
     .format = format,
     .batch = batch,
     .cancellable = cancellable,
-    .n_events = evbus_batch_get_n_events (batch),
     .n_topics = kafka_format_get_n_topics (format),
     .keep = TRUE,
   };
   gboolean done;
 
-  run.states = g_new0 (State, run.n_events);
   done = send_all (&run, error);
   if (run.n_open > 0)
     kafka_client_look (client, take_report, &run);

@@ -74,21 +74,6 @@ get_ready (MqttIngress   *self,
   return self->link != NULL;
 }
 
-static gsize
-get_size (EvbusBatch *batch)
-{
-  gsize largest = 0;
-
-  for (guint i = 0; i < evbus_batch_get_n_events (batch); i++)
-    {
-      gsize size;
-
-      evbus_event_get_data (evbus_batch_get_event (batch, i), &size);
-      largest = MAX (largest, size);
-    }
-  return largest;
-}
-
 /* A server of MQTT 3.1.1 has no word for an event that is too large, nor for a user who may not publish,
  * and ends the connection. Whether connections do so again and again on this event, which is alone. */
 static gboolean
@@ -96,12 +81,13 @@ is_suspect (MqttIngress  *self,
             EvbusBatch   *batch,
             const GError *error)
 {
-  const char *id = evbus_event_get_id (evbus_batch_get_event (batch, 0));
+  const char *id;
 
   if (self->options->v5 || evbus_batch_get_n_events (batch) != 1 || mqtt_link_is_open (self->link) ||
       self->link->is_silent || !g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT))
     return FALSE;
 
+  id = evbus_event_get_id (evbus_batch_get_event (batch, 0));
   if (g_strcmp0 (self->suspect, id) != 0)
     {
       g_free (self->suspect);
@@ -115,10 +101,9 @@ is_suspect (MqttIngress  *self,
 /* Only one that is larger than all that were taken can be too large. */
 static void
 judge_suspect (MqttIngress  *self,
-               EvbusBatch   *batch,
                GError      **error)
 {
-  gsize size = get_size (batch);
+  gsize size = self->message.size;
   gsize taken = self->largest > 0 ? self->largest : ALWAYS_TAKEN;
 
   g_clear_error (error);
@@ -141,18 +126,18 @@ mqtt_ingress_publish (EvbusIngress  *ingress,
                       GError       **error)
 {
   MqttIngress *self = MQTT_INGRESS (ingress);
+  gsize largest;
 
   if (!get_ready (self, cancellable, error))
     return FALSE;
-  if (mqtt_publish (self->link, &self->message, batch, cancellable, error))
+  if (mqtt_publish (self->link, &self->message, batch, &largest, cancellable, error))
     {
-      if (!self->options->v5)
-        self->largest = MAX (self->largest, get_size (batch));
+      self->largest = MAX (self->largest, largest);
       return TRUE;
     }
 
   if (is_suspect (self, batch, error != NULL ? *error : NULL))
-    judge_suspect (self, batch, error);
+    judge_suspect (self, error);
   /* What the library has not sent yet, or would send again, goes with it. */
   g_clear_pointer (&self->link, mqtt_link_free);
   return FALSE;

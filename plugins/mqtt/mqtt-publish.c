@@ -3,7 +3,7 @@
  */
 
 /* The events of a batch are sent one after the other, as many as may be without an
- * acknowledgement; each is marked by its own. */
+ * acknowledgement, and more of them as it is extended; each is marked by its own. */
 
 #include "mqtt-publish.h"
 
@@ -31,6 +31,7 @@ typedef struct {
   guint         base;       /* the number of the message before the first of them */
   guint         n_open;     /* without acknowledgement */
   gsize         n_bytes;    /* since the last flush */
+  gsize         largest;    /* body that was sent */
 } Run;
 
 static void
@@ -161,34 +162,43 @@ send_event (Run          *self,
   if (status != MOSQ_ERR_SUCCESS)
     return take_back (self, message, index, last_mid, status, error);
 
+  self->largest = MAX (self->largest, message->size);
   self->n_bytes += message->topic->len + message->size + OVERHEAD;
   if (self->n_bytes >= CHUNK)
     flush (self);
   return TRUE;
 }
 
+/* @largest: of the bodies, if all are settled. */
 gboolean
 mqtt_publish (MqttLink      *link,
               MqttMessage   *message,
               EvbusBatch    *batch,
+              gsize         *largest,
               GCancellable  *cancellable,
               GError       **error)
 {
   Run run = { .link = link, .batch = batch, .wake.fd = -1, .base = link->mid };
   gboolean woken = g_cancellable_make_pollfd (cancellable, &run.wake);
-  guint n = evbus_batch_get_n_events (batch);
+  guint n_sent = 0;
   gboolean done = TRUE;
 
-  run.sent = g_array_sized_new (FALSE, FALSE, sizeof (guint), MIN (n, N_MIDS));
+  run.sent = g_array_sized_new (FALSE, FALSE, sizeof (guint), MIN (evbus_batch_get_n_events (batch), N_MIDS));
   link->settled = settle;
   link->settled_data = &run;
   mqtt_link_cork (link, TRUE);
-  for (guint i = 0; done && i < n; i++)
-    done = send_event (&run, message, i, error);
-  done = done && wait_until (&run, 0, error);
+  while (done && n_sent < evbus_batch_get_n_events (batch))
+    {
+      done = send_event (&run, message, n_sent++, error);
+      if (n_sent < evbus_batch_get_n_events (batch))
+        continue;
+      while (done && evbus_batch_extend (batch) == 0 && run.n_open > 0)
+        done = wait_until (&run, run.n_open / 2, error);
+    }
   if (done)
     mqtt_link_cork (link, FALSE);
   link->settled = NULL;
+  *largest = run.largest;
   if (woken)
     g_cancellable_release_fd (cancellable);
   g_array_unref (run.sent);

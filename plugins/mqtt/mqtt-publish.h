@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 gboolean mqtt_publish (MqttLink      *link,
                        MqttMessage   *message,
                        EvbusBatch    *batch,
+                       gsize         *largest,
                        GCancellable  *cancellable,
                        GError       **error);
 

@@ -45,7 +45,7 @@ nats_publish_core (NatsPublish  *self,
   gboolean done;
 
   nats_run_init (&run, self);
-  done = nats_run_send_all (&run, NATS_RUN_FLUSH, error) && flush (&run, error);
+  done = nats_run_send (&run, NATS_RUN_FLUSH, error) && flush (&run, error);
   for (guint i = 0; done && i < run.n; i++)
     if (run.open[i] != 0)
       evbus_batch_confirm (self->batch, i);

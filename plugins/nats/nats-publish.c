@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* With JetStream. All messages of a batch are sent, and what comes back is sorted by its number:
+/* With JetStream. All messages of a batch are sent, and more as they are acknowledged. What comes
+ * back is sorted by its number:
  * each asks for an answer to a subject of its own in the connection's inbox,
  * INBOX.aN for the acknowledgement of message N, INBOX.sN for the streams that have its
  * subject, INBOX.iN for the stream it should go to, INBOX.mN for the message that its
@@ -303,6 +304,16 @@ take_answers (NatsRun  *run,
   return run->n_open == 0 || run->n_open > run->n_nobody || look_for_somebody (run, error);
 }
 
+static gboolean
+wait_for_answers (NatsRun  *run,
+                  GError  **error)
+{
+  gboolean done = nats_link_pump (run->publish->link, TRUE, run->publish->cancellable, error);
+
+  /* What has come with the end of the connection counts. */
+  return take_answers (run, done ? error : NULL) && done;
+}
+
 gboolean
 nats_publish_stored (NatsPublish  *self,
                      GError      **error)
@@ -311,14 +322,13 @@ nats_publish_stored (NatsPublish  *self,
   gboolean done;
 
   nats_run_init (&run, self);
-  done = nats_run_send_all (&run, NATS_RUN_ACK, error) && take_answers (&run, error);
-  while (done && run.n_open > 0)
+  do
     {
-      done = nats_link_pump (self->link, TRUE, self->cancellable, error);
-      /* What has come with the end of the connection counts. */
-      if (!take_answers (&run, done ? error : NULL))
-        done = FALSE;
+      done = nats_run_send (&run, NATS_RUN_ACK, error) && take_answers (&run, error);
+      while (done && evbus_batch_extend (self->batch) == 0 && run.n_open > 0)
+        done = wait_for_answers (&run, error);
     }
+  while (done && run.n < evbus_batch_get_n_events (self->batch));
   nats_run_clear (&run);
   return done;
 }

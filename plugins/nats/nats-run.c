@@ -15,11 +15,11 @@ nats_run_init (NatsRun     *run,
                NatsPublish *publish)
 {
   run->publish = publish;
-  run->n = evbus_batch_get_n_events (publish->batch);
+  run->n = 0;
   run->n_open = 0;
   run->n_nobody = 0;
   run->shared = nats_format_shares_stream (publish->format);
-  run->open = g_new0 (guint8, run->n);
+  run->open = NULL;
   run->reply = g_string_new (nats_link_get_inbox (publish->link));
   g_string_append_c (run->reply, '.');
   run->prefix = run->reply->len;
@@ -129,25 +129,27 @@ nats_run_refuse (NatsRun     *run,
 
   for (guint i = 0; i < run->n; i++)
     {
-      EvbusEvent *event = evbus_batch_get_event (run->publish->batch, i);
-
       if ((run->open[i] == NATS_RUN_ACK || run->open[i] == NATS_RUN_FLUSH) &&
-          nats_run_names_subject (text, nats_format_get_subject (format, event)))
+          nats_run_names_subject (text, nats_format_get_subject (format, evbus_batch_get_event (run->publish->batch, i))))
         nats_run_fail (run, i, outcome, text);
     }
   return TRUE;
 }
 
-/* @kind: what they then wait for. */
+/* Those that were not sent yet. @kind: what they then wait for. */
 gboolean
-nats_run_send_all (NatsRun  *run,
-                   char      kind,
-                   GError  **error)
+nats_run_send (NatsRun  *run,
+               char      kind,
+               GError  **error)
 {
   NatsPublish *publish = run->publish;
   gsize max_payload = nats_link_get_max_payload (publish->link);
+  guint from = run->n;
 
-  for (guint i = 0; i < run->n; i++)
+  run->n = evbus_batch_get_n_events (publish->batch);
+  run->open = g_realloc (run->open, run->n);
+  memset (run->open + from, 0, run->n - from);
+  for (guint i = from; i < run->n; i++)
     {
       g_autofree char *reason = NULL;
       EvbusOutcome outcome;

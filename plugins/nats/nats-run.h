@@ -54,7 +54,7 @@ gboolean    nats_run_names_subject (const char   *text,
 gboolean    nats_run_refuse        (NatsRun      *run,
                                     const char   *text,
                                     GError      **error);
-gboolean    nats_run_send_all      (NatsRun      *run,
+gboolean    nats_run_send          (NatsRun      *run,
                                     char          kind,
                                     GError      **error);
 

@@ -26,7 +26,8 @@ struct _RedisIngress
   RedisOptions    *options;
   RedisConnection *connection;   /* NULL: the next publish makes one */
   RedisWriter      writer;
-  GArray          *sent;         /* guint: the events of the batch that a reply is due for */
+  GArray          *sent;         /* guint: the events of the batch that were sent … */
+  guint            n_read;       /* … and for how many of them there was a reply */
 };
 
 /* ---- open ---- */
@@ -177,19 +178,19 @@ flush (RedisIngress  *self,
   return done;
 }
 
-/* On error too, what was sent may have been executed, and have its reply. */
+/* From the event @first on. On error too, what was sent may have been executed, and have its
+ * reply. */
 static gboolean
 send_events (RedisIngress  *self,
              EvbusBatch    *batch,
+             guint          first,
              GCancellable  *cancellable,
              GError       **error)
 {
   guint n_events = evbus_batch_get_n_events (batch);
 
   g_string_truncate (self->writer.out, 0);
-  g_array_set_size (self->sent, 0);
-
-  for (guint i = 0; i < n_events; i++)
+  for (guint i = first; i < n_events; i++)
     {
       g_autoptr(GError) mistake = NULL;
 
@@ -229,20 +230,22 @@ mark (RedisIngress     *self,
   return outcome == EVBUS_OUTCOME_POISON;
 }
 
+/* Until there are events to send, if @more may be. */
 static gboolean
 read_replies (RedisIngress  *self,
               EvbusBatch    *batch,
+              gboolean       more,
               gboolean      *keep,
               GCancellable  *cancellable,
               GError       **error)
 {
-  for (guint i = 0; i < self->sent->len; i++)
+  while ((!more || evbus_batch_extend (batch) == 0) && self->n_read < self->sent->len)
     {
       g_autoptr(redisReply) reply = redis_connection_read (self->connection, cancellable, error);
 
       if (reply == NULL)
         return FALSE;
-      if (!mark (self, batch, g_array_index (self->sent, guint, i), reply))
+      if (!mark (self, batch, g_array_index (self->sent, guint, self->n_read++), reply))
         *keep = FALSE;
     }
   return TRUE;
@@ -258,16 +261,25 @@ redis_ingress_publish (EvbusIngress  *ingress,
   RedisIngress *self = REDIS_INGRESS (ingress);
   g_autoptr(GError) write_error = NULL;
   g_autoptr(GError) read_error = NULL;
+  guint n_sent = 0;
   gboolean keep = TRUE;
-  gboolean done;
+  gboolean done = TRUE;
 
   if ((self->connection == NULL || !redis_connection_is_open (self->connection)) &&
       !connect_to_server (self, ctx, cancellable, error))
     return FALSE;
 
-  /* A server that refuses a command says so before it hangs up. */
-  done = send_events (self, batch, cancellable, &write_error);
-  done = read_replies (self, batch, &keep, cancellable, &read_error) && done;
+  g_array_set_size (self->sent, 0);
+  self->n_read = 0;
+  while (done && n_sent < evbus_batch_get_n_events (batch))
+    {
+      guint first = n_sent;
+
+      n_sent = evbus_batch_get_n_events (batch);
+      /* A server that refuses a command says so before it hangs up. */
+      done = send_events (self, batch, first, cancellable, &write_error);
+      done = read_replies (self, batch, done, &keep, cancellable, &read_error) && done;
+    }
   if (!done)
     redis_set_connect_error (self->options, read_error != NULL ? read_error : write_error, TRUE, error);
 

@@ -102,6 +102,31 @@ put_again (EvbusTestHook  *hook,
   return TRUE;
 }
 
+/* The same, in one publish as far as it goes. */
+static gboolean
+put_and_extend (EvbusTestHook  *hook,
+                EvbusContext   *ctx,
+                EvbusBatch     *batch,
+                GCancellable   *cancellable,
+                GError        **error)
+{
+  Fixture *fixture = hook->user_data;
+  guint n_done = 0;
+
+  while (n_done < evbus_batch_get_n_events (batch))
+    {
+      gint64 deadline = g_get_monotonic_time () + G_USEC_PER_SEC / 10;
+      g_autoptr(GError) put_error = NULL;
+
+      evbus_test_hook_take (hook, batch, n_done++);
+      count_result (fixture, evbus_producer_put_nowait (fixture->producer, "k", g_variant_new_int32 (1),
+                                                        fixture->target, &put_error), put_error);
+      while (put_error == NULL && evbus_batch_extend (batch) == 0 && g_get_monotonic_time () < deadline)
+        g_thread_yield ();
+    }
+  return TRUE;
+}
+
 /* The loop came to its end by itself, at the limit. */
 static void
 expect_cut (Fixture *fixture)
@@ -125,6 +150,21 @@ test_publish (Fixture       *fixture,
   evbus_test_start (fixture->broker);
   id = evbus_test_put (fixture->broker, "k", "1", "loop");
   expect_cut (fixture);
+}
+
+static void
+test_extended (Fixture       *fixture,
+               gconstpointer  data)
+{
+  g_autofree char *id = NULL;
+
+  fixture->hook->publish = put_and_extend;
+  fixture->target = "loop";
+  evbus_test_start (fixture->broker);
+  id = evbus_test_put (fixture->broker, "k", "1", "loop");
+  expect_cut (fixture);
+  /* Or it was no test of that. */
+  g_assert_cmpuint (fixture->hook->n_publish, <, MAX_HOPS);
 }
 
 /* The completion comes in the route's own context, which is iterated. */
@@ -377,6 +417,7 @@ main (int    argc,
   } tests[] = {
     { "/hops/publish/nowait", NULL, test_publish },
     { "/hops/publish/async", NULL, test_publish_async },
+    { "/hops/publish/extended", "{'batch': <1>}", test_extended },
     { "/hops/open", NULL, test_open },
     { "/hops/publish/reject", ONE ("reject"), test_publish_full },
     { "/hops/publish/block", ONE ("block"), test_publish_full },

@@ -98,8 +98,8 @@ class ProviderServer(Provider, Server):
     # What a profile has beside options() where events have to share their round trips.
     sharing = {}
     # Events on which the server works for far less than 50 ms, also where it gets little
-    # of the processor.
-    quick_batch = 64
+    # of the processor: a batch as it is by default, if that is so.
+    quick_batch = 256
 
     def __init__(self, folder, certificates):
         Server.__init__(self, folder)

@@ -28,9 +28,6 @@ class Adaptor(ProviderServer):
     advises = False
     wrong_password = 'Invalid username or password'
     reconnects = True
-    # Of its producer no more than five requests are under way; one that hands over its
-    # events slowly has few of them in each.
-    quick_batch = 16
     n_brokers = 1
 
     def __init__(self, folder, certificates):

@@ -72,6 +72,10 @@ class Trial:
         self.daemon.config.write_text(self.config(options, **settings))
         self.client.call('Reload', interface=MANAGER)
 
+    def manage(self, method):
+        """Pause, Resume or Flush."""
+        self.client.call(method, '(s)', '', interface=MANAGER)
+
     def put(self, n):
         """Puts that many events with bodies that differ."""
         for start in range(0, n, MANY):
