@@ -36,7 +36,7 @@ count_doubtful_locked (EvbusSpool *self)
     {
       EvbusSpoolRoute *route = self->routes->pdata[i];
 
-      n += route->doubtful && route->now.orphan && route->now.ledger.queued + route->now.ledger.dead > 0;
+      n += route->now.doubtful && route->now.ledger.queued + route->now.ledger.dead > 0;
     }
   return n;
 }

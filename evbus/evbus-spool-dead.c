@@ -457,7 +457,7 @@ retire_route (EvbusSpool      *self,
   route->now.ledger.dropped += route->now.ledger.queued + route->now.ledger.dead;
   route->now.ledger.queued = route->now.ledger.dead = 0;
   route->now.weight = 0;
-  was_doubtful = route->doubtful;
+  was_doubtful = route->now.doubtful;
   g_clear_pointer (&locker, g_mutex_locker_free);
 
   if (was_doubtful)

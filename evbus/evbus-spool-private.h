@@ -73,8 +73,10 @@ void         evbus_spool_close         (EvbusSpool   *self);
 /* ---- Routes: these change memory alone, under the spool's mutex, from any
  * thread; the rows are written with the next commit. */
 
-/* The route of that key, made if there is none yet: a new route starts at the
- * present. It is no orphan from now on. */
+/* A new route of that key, which no other one has: it starts at the present. */
+EvbusSpoolRoute *evbus_spool_add_route    (EvbusSpool       *self,
+                                           const char       *key);
+/* The route of that key, made if there is none yet. It is no orphan from now on. */
 EvbusSpoolRoute *evbus_spool_adopt_route  (EvbusSpool       *self,
                                            const char       *key);
 /* Gives the route another key, which no other one has; it is no orphan from now
@@ -85,8 +87,8 @@ void             evbus_spool_rename_route (EvbusSpool       *self,
 /* Its configuration is gone: it keeps its backlog and gets no new events. */
 void             evbus_spool_orphan_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route);
-/* The route is to be an orphan because it is in doubt whose it is: the spool's note says so until
- * it has an owner, a name or nothing. */
+/* Likewise, because it is in doubt whose it is: the spool's note says so, after the next start too,
+ * until it has an owner, a name or nothing. */
 void             evbus_spool_doubt_route  (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route);
 /* All routes that were stored, orphans too: a new array of borrowed ones. */
@@ -96,8 +98,9 @@ gboolean         evbus_spool_forget_route (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route,
                                            GError          **error);
 
-/* Writer. Gives the orphan another key, which no other one has. Commits; FALSE: it has the one it had.
- * Errors: %EVBUS_ERROR_NOT_FOUND if it is forgotten, and those of evbus_spool_commit(). */
+/* Writer. Gives the orphan another key, which no other one has. Commits, also on a full disk,
+ * with the help of the reserve; FALSE: it has the one it had. Errors: %EVBUS_ERROR_NOT_FOUND if it is
+ * forgotten, and those of evbus_spool_commit(). */
 gboolean         evbus_spool_name_orphan  (EvbusSpool       *self,
                                            EvbusSpoolRoute  *orphan,
                                            const char       *key,
@@ -113,6 +116,7 @@ const char      *evbus_spool_route_get_key   (EvbusSpoolRoute *route);
 /* From any thread. */
 char            *evbus_spool_route_dup_key   (EvbusSpoolRoute *route);
 gboolean         evbus_spool_route_is_orphan (EvbusSpoolRoute *route);
+gboolean         evbus_spool_route_is_doubtful (EvbusSpoolRoute *route);
 /* The ledger as it is, or will be, on disk: it counts an event once it is
  * committed. @queued_weight: (nullable). */
 void             evbus_spool_route_get_ledger (EvbusSpoolRoute *route,

@@ -94,6 +94,7 @@ evbus_spool_route_free (EvbusSpoolRoute *self)
   g_ptr_array_unref (self->sets);
   evbus_spool_keep_key (&self->stored_key, NULL);
   evbus_spool_keep_key (&self->written_key, NULL);
+  evbus_spool_keep_key (&self->change_key, NULL);
   g_ref_string_release (self->key);
   g_free (self);
 }
@@ -137,6 +138,27 @@ evbus_spool_find_key (EvbusSpool *self,
   return NULL;
 }
 
+static EvbusSpoolRoute *
+add_route_locked (EvbusSpool *self,
+                  const char *key)
+{
+  EvbusSpoolRoute *route = evbus_spool_route_new (self, ++self->last_route_id, key);
+
+  route->now.position = self->horizon;
+  g_ptr_array_add (self->routes, route);
+  route->dirty = self->dirty = TRUE;
+  return route;
+}
+
+EvbusSpoolRoute *
+evbus_spool_add_route (EvbusSpool *self,
+                       const char *key)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  return add_route_locked (self, key);
+}
+
 EvbusSpoolRoute *
 evbus_spool_adopt_route (EvbusSpool *self,
                          const char *key)
@@ -146,15 +168,10 @@ evbus_spool_adopt_route (EvbusSpool *self,
   g_mutex_lock (&self->lock);
   route = evbus_spool_find_key (self, key);
   if (route == NULL)
-    {
-      route = evbus_spool_route_new (self, ++self->last_route_id, key);
-      route->now.position = self->horizon;
-      g_ptr_array_add (self->routes, route);
-      route->dirty = self->dirty = TRUE;
-    }
+    route = add_route_locked (self, key);
   if (route->now.orphan)
     {
-      route->now.orphan = route->doubtful = FALSE;
+      route->now.orphan = route->now.doubtful = FALSE;
       route->dirty = self->dirty = TRUE;
     }
   g_mutex_unlock (&self->lock);
@@ -176,18 +193,9 @@ evbus_spool_doubt_route (EvbusSpool      *self,
                          EvbusSpoolRoute *route)
 {
   g_mutex_lock (&self->lock);
-  route->doubtful = TRUE;
-  g_mutex_unlock (&self->lock);
-}
-
-static void
-set_key_locked (EvbusSpool      *self,
-                EvbusSpoolRoute *route,
-                const char      *key)
-{
-  g_ref_string_release (route->key);
-  route->key = g_ref_string_new (key);
+  route->now.orphan = route->now.doubtful = TRUE;
   route->dirty = self->dirty = TRUE;
+  g_mutex_unlock (&self->lock);
 }
 
 void
@@ -198,22 +206,28 @@ evbus_spool_rename_route (EvbusSpool      *self,
   g_mutex_lock (&self->lock);
   if (route->now.orphan || !g_str_equal (route->key, key))
     {
-      set_key_locked (self, route, key);
-      route->now.orphan = route->doubtful = FALSE;
+      g_ref_string_release (route->key);
+      route->key = g_ref_string_new (key);
+      route->dirty = self->dirty = TRUE;
+      route->now.orphan = route->now.doubtful = FALSE;
     }
   g_mutex_unlock (&self->lock);
 }
 
+typedef struct {
+  EvbusSpoolRoute *orphan;
+  const char      *key;
+} Naming;
+
+/* In this transaction alone, so that no other one writes a name that is refused. */
 static void
-set_orphans_key (EvbusSpool      *self,
-                 EvbusSpoolRoute *orphan,
-                 const char      *key,
-                 gboolean         doubtful)
+stage_name (EvbusSpool *self,
+            gpointer    data)
 {
-  g_mutex_lock (&self->lock);
-  set_key_locked (self, orphan, key);
-  orphan->doubtful = doubtful;
-  g_mutex_unlock (&self->lock);
+  Naming *naming = data;
+
+  evbus_spool_stage_route (self, naming->orphan);
+  naming->orphan->change_key = g_ref_string_new (naming->key);
 }
 
 gboolean
@@ -222,23 +236,17 @@ evbus_spool_name_orphan (EvbusSpool       *self,
                          const char       *key,
                          GError          **error)
 {
-  g_autofree char *old = g_strdup (orphan->key);
-  gboolean doubtful = orphan->doubtful;
+  Naming naming = { orphan, key };
 
   if (orphan->forgotten)
     {
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the route \"%s\" is forgotten", self->path, old);
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the route \"%s\" is forgotten", self->path,
+                   orphan->key);
       return FALSE;
     }
 
-  set_orphans_key (self, orphan, key, FALSE);
-  evbus_spool_begin (self);
-  evbus_spool_stage_route (self, orphan);
-  if (!evbus_spool_commit (self, error))
-    {
-      set_orphans_key (self, orphan, old, doubtful);
-      return FALSE;
-    }
+  if (!evbus_spool_change (self, stage_name, &naming, error))
+    return FALSE;
   evbus_spool_tell (self);
   return TRUE;
 }
@@ -274,6 +282,14 @@ evbus_spool_route_is_orphan (EvbusSpoolRoute *route)
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
 
   return route->now.orphan;
+}
+
+gboolean
+evbus_spool_route_is_doubtful (EvbusSpoolRoute *route)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&route->spool->lock);
+
+  return route->now.doubtful;
 }
 
 void

@@ -25,6 +25,9 @@ enum {
  * a route has those of pending events. */
 enum { UNROUTED, REPEATED, BOOT, BOOT_TIME, WALL_TIME, STEADY_TIME, N_TOTALS };
 
+/* The column `orphan`. To who knows no doubt every number but 0 is an orphan's. */
+enum { IN_USE, ORPHANED, DOUBTFUL };
+
 static void
 cursor_to_numbers (const EvbusSpoolCursor *cursor,
                    gint64                  id,
@@ -32,7 +35,7 @@ cursor_to_numbers (const EvbusSpoolCursor *cursor,
 {
   const EvbusLedger *ledger = &cursor->ledger;
   const gint64 values[N_NUMBERS] = {
-    id, cursor->orphan, cursor->position, cursor->last, ledger->accepted, ledger->delivered, ledger->dead,
+    id, cursor->orphan ? (cursor->doubtful ? DOUBTFUL : ORPHANED) : IN_USE, cursor->position, cursor->last, ledger->accepted, ledger->delivered, ledger->dead,
     ledger->expired, ledger->dropped, ledger->queued, ledger->retried, cursor->weight,
     cursor->dead_weight, ledger->duplicates,
   };
@@ -150,7 +153,8 @@ read_row (sqlite3_stmt      *row,
   if (*key == NULL || !read_array (row, 5, cursor->pending) || !read_array (row, 6, cursor->skipped))
     return FALSE;
 
-  cursor->orphan = n[ORPHAN] != 0;
+  cursor->orphan = n[ORPHAN] != IN_USE;
+  cursor->doubtful = n[ORPHAN] == DOUBTFUL;
   cursor->position = n[POSITION];
   cursor->last = n[LAST];
   cursor->ledger.accepted = n[ACCEPTED];

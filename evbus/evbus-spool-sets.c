@@ -175,7 +175,7 @@ evbus_spool_write_set (EvbusSpool     *self,
   for (guint i = 0; i < set->n_routes; i++)
     {
       gint64 id = GINT64_TO_LE (set->routes[i]->id);
-      g_autofree char *key = evbus_spool_route_dup_key (set->routes[i]);
+      const char *key = set->routes[i]->stored_key;
       guint32 length = GUINT32_TO_LE ((guint32) strlen (key));
 
       g_byte_array_append (blob, (guint8 *) &id, sizeof id);

@@ -30,6 +30,7 @@ typedef struct {
 /* How far a route is, and what it has done: one row of the table `route`. */
 typedef struct {
   gboolean    orphan;
+  gboolean    doubtful;  /* of an orphan: it is in doubt whose it is */
   gint64      position;
   gint64      last;      /* the newest event stored for the route */
   GArray     *pending;   /* gint64, ascending */
@@ -60,7 +61,6 @@ struct _EvbusSpoolRoute
   gint64            id;
   GRefString       *key;         /* lock */
   gboolean          forgotten;   /* lock, written by the Writer */
-  gboolean          doubtful;    /* lock: an orphan since the start, as it is in doubt whose it is */
   GPtrArray        *sets;        /* lock, written by the Writer: EvbusSpoolSet */
   EvbusSpoolCursor  now;         /* lock */
   guint64           n_skipped;   /* lock: events over the budget, since the spool was opened */
@@ -75,6 +75,7 @@ struct _EvbusSpoolRoute
   guint64           change_weight;
   gint64            change_dead_weight;
   gint64            change_last;
+  GRefString       *change_key;  /* Writer: that the transaction under way gives to an orphan; nullable */
 };
 
 /* A dead letter on its way to the disk. */

@@ -38,6 +38,7 @@ clear_staged (EvbusSpool *self)
       route->change_weight = 0;
       route->change_dead_weight = 0;
       route->change_last = 0;
+      evbus_spool_keep_key (&route->change_key, NULL);
       route->staged = FALSE;
     }
   g_ptr_array_set_size (self->staged_sets, 0);
@@ -197,9 +198,11 @@ snapshot_locked (EvbusSpoolRoute *route,
                  gboolean         alone)
 {
   gboolean moved = route->dirty && !alone;
+  GRefString *key = alone && route->written_key != NULL ? route->written_key : route->key;
 
-  evbus_spool_keep_key (&route->stored_key, alone && route->written_key != NULL ? route->written_key : route->key);
+  evbus_spool_keep_key (&route->stored_key, route->change_key != NULL ? route->change_key : key);
   evbus_spool_cursor_copy (&route->stored, alone ? &route->written : &route->now);
+  route->stored.doubtful &= route->change_key == NULL;
   evbus_ledger_add (&route->stored.ledger, &route->change);
   route->stored.weight += route->change_weight;
   route->stored.dead_weight += route->change_dead_weight;
@@ -339,6 +342,17 @@ write_commit (EvbusSpool  *self,
   return written;
 }
 
+/* Whether the database may need more space than was allocated for it. */
+static gboolean
+grows (EvbusSpool *self)
+{
+  gboolean named = FALSE;
+
+  for (guint i = 0; i < self->staged_routes->len; i++)
+    named |= ((EvbusSpoolRoute *) self->staged_routes->pdata[i])->change_key != NULL;
+  return named || self->staged_sets->len > 0;
+}
+
 /* Everything but the events, which are there already, and the end. */
 static gboolean
 write_rest (EvbusSpool  *self,
@@ -369,7 +383,7 @@ write_rest (EvbusSpool  *self,
   weight = self->weight + self->weight_added;
   weight -= MIN (weight, self->weight_removed);
   return evbus_spool_write_total (self, weight, error) &&
-         (self->staged_sets->len == 0 || evbus_spool_allocate (self, error)) &&
+         (!grows (self) || evbus_spool_allocate (self, error)) &&
          write_commit (self, error);
 }
 
@@ -389,6 +403,11 @@ apply_locked (EvbusSpool *self)
       EvbusSpoolRoute *route = self->staged_routes->pdata[i];
 
       evbus_spool_keep_key (&route->written_key, route->stored_key);
+      if (route->change_key != NULL)
+        {
+          evbus_spool_keep_key (&route->key, route->change_key);
+          route->now.doubtful = FALSE;
+        }
       evbus_ledger_add (&route->now.ledger, &route->change);
       route->now.weight += route->change_weight;
       route->now.dead_weight += route->change_dead_weight;

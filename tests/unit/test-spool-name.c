@@ -10,6 +10,8 @@
 
 #include "spool-test.h"
 
+#include "evbus-spool-store-private.h"
+
 #define PAGE 4096
 #define FRAME (24 + PAGE)
 #define OLD "at:hook * 0123"
@@ -94,6 +96,53 @@ save (const char *directory,
   g_assert_no_error (error);
 }
 
+/* A spool of its own with those files, as a start would find them. */
+static void
+open_files (Fixture    *found,
+            const char *db,
+            gsize       db_size,
+            const char *wal,
+            gsize       wal_size)
+{
+  found->directory = g_dir_make_tmp ("evbus-name-XXXXXX", NULL);
+  save (found->directory, "spool.db", db, db_size);
+  save (found->directory, "spool.db-wal", wal, wal_size);
+  spool_test_open (found);
+}
+
+/* What is there if the process is killed now. */
+static void
+open_now (Fixture *fixture,
+          Fixture *found)
+{
+  g_autofree char *db = NULL;
+  g_autofree char *wal = NULL;
+  gsize db_size, wal_size;
+
+  load (fixture->directory, "spool.db", &db, &db_size);
+  load (fixture->directory, "spool.db-wal", &wal, &wal_size);
+  open_files (found, db, db_size, wal, wal_size);
+}
+
+static void
+drop (Fixture *found)
+{
+  evbus_spool_unref (found->spool);
+  spool_test_remove (found->directory);
+  g_free (found->directory);
+}
+
+static void
+assert_on_disk (Fixture    *fixture,
+                const char *key)
+{
+  Fixture found;
+
+  open_now (fixture, &found);
+  g_assert_cmpstr (check (&found), ==, key);
+  drop (&found);
+}
+
 /* The process is killed, or the power cut, in the midst of it. */
 static void
 test_cut (Fixture       *fixture,
@@ -114,19 +163,15 @@ test_cut (Fixture       *fixture,
 
   for (gsize size = size_before; size <= size_after; size += FRAME)
     {
-      Fixture cut = { .directory = g_dir_make_tmp ("evbus-name-XXXXXX", NULL) };
+      Fixture cut;
       const char *key;
 
-      save (cut.directory, "spool.db", db, db_size);
-      save (cut.directory, "spool.db-wal", after, size);
-      spool_test_open (&cut);
+      open_files (&cut, db, db_size, after, size);
       key = check (&cut);
       g_assert_true (g_str_equal (key, OLD) || g_str_equal (key, NEW));
       n_old += g_str_equal (key, OLD);
       n_new += g_str_equal (key, NEW);
-      evbus_spool_unref (cut.spool);
-      spool_test_remove (cut.directory);
-      g_free (cut.directory);
+      drop (&cut);
     }
   g_assert_cmpuint (n_old, >, 1);
   g_assert_cmpuint (n_new, ==, 1);
@@ -171,27 +216,98 @@ test_recovered (Fixture       *fixture,
   g_assert_cmpstr (check (fixture), ==, NEW);
 }
 
-/* Then it is refused, and nothing has changed. */
+static void
+limit_files (rlim_t bytes)
+{
+  struct rlimit limit;
+
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &limit), ==, 0);
+  limit.rlim_cur = MIN (bytes, limit.rlim_max);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &limit), ==, 0);
+}
+
+static void
+assert_refused (Fixture         *fixture,
+                EvbusSpoolRoute *orphan)
+{
+  g_autoptr(GError) error = NULL;
+
+  g_assert_false (evbus_spool_name_orphan (fixture->spool, orphan, NEW, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL);
+  g_assert_cmpstr (evbus_spool_route_get_key (orphan), ==, OLD);
+}
+
+/* Not even what is kept for that is enough: it is refused, and nothing has changed. */
 static void
 test_full (Fixture       *fixture,
            gconstpointer  data)
 {
   EvbusSpoolRoute *orphan = fill (fixture);
-  g_autoptr(GError) error = NULL;
-  struct rlimit old, none;
 
-  signal (SIGXFSZ, SIG_IGN);
-  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &old), ==, 0);
-  none = old;
-  none.rlim_cur = PAGE;
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &none), ==, 0);
-  g_assert_false (evbus_spool_name_orphan (fixture->spool, orphan, NEW, &error));
-  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &old), ==, 0);
-  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL);
-  g_assert_cmpstr (check (fixture), ==, OLD);
+  evbus_spool_doubt_route (fixture->spool, orphan);
+  evbus_spool_maintain (fixture->spool);
+  limit_files (PAGE);
+  assert_refused (fixture, orphan);
+  limit_files (RLIM_INFINITY);
+  assert_on_disk (fixture, OLD);
   spool_test_reopen (fixture);
+  orphan = spool_test_get_route (fixture->spool, 0);
   g_assert_cmpstr (check (fixture), ==, OLD);
-  name (fixture, spool_test_get_route (fixture->spool, 0));
+  g_assert_true (evbus_spool_route_is_doubtful (orphan));
+  name (fixture, orphan);
+  g_assert_false (evbus_spool_route_is_doubtful (orphan));
+}
+
+/* It adds no event, and so it is not refused where there is space for it; and what is answered is
+ * what is stored. */
+static void
+test_reserve (Fixture       *fixture,
+              gconstpointer  data)
+{
+  EvbusSpoolRoute *orphan = fill (fixture);
+  gboolean named;
+
+  /* It is full, and is not looked at again. */
+  evbus_spool_release_reserve (fixture->directory);
+  evbus_spool_set_full (fixture->spool, TRUE);
+  fixture->spool->next_try = G_MAXINT64;
+  named = evbus_spool_name_orphan (fixture->spool, orphan, NEW, NULL);
+  assert_on_disk (fixture, named ? NEW : OLD);
+  g_assert_true (named);
+}
+
+/* It is too much, and what is settled is not: that is stored, and no name with it. */
+static void
+test_settled (Fixture       *fixture,
+              gconstpointer  data)
+{
+  EvbusSpoolRoute *routes[2] = { evbus_spool_adopt_route (fixture->spool, OLD) };
+  gint64 last;
+  Fixture found;
+
+  for (guint i = 0; i < 40; i++)
+    {
+      g_autofree char *key = g_strdup_printf ("name:%u", i);
+
+      routes[1] = evbus_spool_adopt_route (fixture->spool, key);
+      /* So that each set stands in a page of its own. */
+      spool_test_append (fixture->spool, routes, 2, i, i, PAGE * 3 / 4, &last);
+      g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+    }
+  evbus_spool_orphan_route (fixture->spool, routes[0]);
+  while (evbus_spool_maintain (fixture->spool) || evbus_spool_is_dirty (fixture->spool))
+    ;
+  evbus_spool_empty_wal (fixture->spool);
+  spool_test_deliver (fixture->spool, routes[1], 1, last, NULL, 0);
+
+  limit_files (20 * FRAME);
+  assert_refused (fixture, routes[0]);
+  limit_files (RLIM_INFINITY);
+  open_now (fixture, &found);
+  g_assert_cmpstr (evbus_spool_route_get_key (spool_test_get_route (found.spool, 0)), ==, OLD);
+  spool_test_assert_ledger (spool_test_get_route (found.spool, 40), "1 1 0 0 0 0");
+  drop (&found);
 }
 
 /* What is forgotten in the meantime gets none. */
@@ -223,6 +339,8 @@ main (int    argc,
   ADD ("recovered", NULL, test_recovered);
   ADD ("recovered/renamed", "renamed", test_recovered);
   ADD ("full", NULL, test_full);
+  ADD ("full/reserve", NULL, test_reserve);
+  ADD ("full/settled", NULL, test_settled);
   ADD ("forgotten", NULL, test_forgotten);
   return g_test_run ();
 }
