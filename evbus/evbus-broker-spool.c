@@ -80,34 +80,21 @@ evbus_broker_set_spool_budget (EvbusBroker *self,
   g_mutex_unlock (&self->lock);
 }
 
-/* The routes of the spool that belong to routes which stay as they are. */
+/* Routes by the part of the spool that they have. */
 static GHashTable *
-list_taken (GPtrArray *routes)
+list_by_part (GPtrArray *routes)
 {
-  GHashTable *taken = g_hash_table_new (NULL, NULL);
+  GHashTable *by_part = g_hash_table_new (NULL, NULL);
 
-  for (guint i = 0; i < routes->len; i++)
+  for (guint i = 0; routes != NULL && i < routes->len; i++)
     {
       EvbusRoute *route = routes->pdata[i];
 
       if (route->spool_route != NULL)
-        g_hash_table_add (taken, route->spool_route);
+        g_hash_table_insert (by_part, route->spool_route, route);
     }
 
-  return taken;
-}
-
-static EvbusRoute *
-find_by_spool_route (GPtrArray       *routes,
-                     EvbusSpoolRoute *spool_route)
-{
-  for (guint i = 0; routes != NULL && i < routes->len; i++)
-    {
-      if (((EvbusRoute *) routes->pdata[i])->spool_route == spool_route)
-        return routes->pdata[i];
-    }
-
-  return NULL;
+  return by_part;
 }
 
 void
@@ -137,23 +124,27 @@ evbus_broker_claim_added_locked (EvbusBroker  *self,
 {
   g_autoptr(GPtrArray) specs = g_ptr_array_new ();
   g_autoptr(GHashTable) taken = NULL;
+  g_autoptr(GHashTable) leaving = NULL;
+  g_autoptr(GHashTable) held = NULL;
   g_autofree EvbusSpoolRoute **claims = NULL;
 
   if (self->spool == NULL)
     return TRUE;
 
-  taken = list_taken (routes);
+  taken = list_by_part (routes);
+  leaving = list_by_part (removed);
+  held = evbus_queue_list_held_locked (self->queue);
   claims = g_new0 (EvbusSpoolRoute *, added->len + 1);
   for (guint i = 0; i < added->len; i++)
     g_ptr_array_add (specs, ((EvbusRoute *) added->pdata[i])->spec);
 
-  if (!evbus_claim_routes_locked (self->spool, self->queue, specs, taken, claims, doubts, error))
+  if (!evbus_claim_routes_locked (self->spool, held, specs, taken, claims, doubts, error))
     return FALSE;
   for (guint i = 0; i < added->len; i++)
     {
-      EvbusRoute *predecessor = find_by_spool_route (removed, claims[i]);
+      EvbusRoute *predecessor = g_hash_table_lookup (leaving, claims[i]);
 
-      evbus_route_bind_spool_locked (added->pdata[i], self->spool, self->spooler, claims[i]);
+      evbus_route_bind_spool_locked (added->pdata[i], self->spool, self->spooler, claims[i], held);
       if (predecessor != NULL)
         predecessors->pdata[i] = predecessor;
     }
@@ -193,11 +184,13 @@ evbus_broker_orphan_locked (EvbusBroker *self,
                             GPtrArray   *removed,
                             GPtrArray   *added)
 {
+  g_autoptr(GHashTable) going_on = list_by_part (added);
+
   for (guint i = 0; self->spool != NULL && i < removed->len; i++)
     {
       EvbusRoute *route = removed->pdata[i];
 
-      if (find_by_spool_route (added, route->spool_route) == NULL)
+      if (!g_hash_table_contains (going_on, route->spool_route))
         evbus_spool_orphan_route (self->spool, route->spool_route);
     }
   tell_note (self);
@@ -208,10 +201,11 @@ static void
 orphan_unclaimed (EvbusBroker *self)
 {
   g_autoptr(GPtrArray) all = evbus_spool_list_routes (self->spool);
+  g_autoptr(GHashTable) taken = list_by_part (self->routes);
 
   for (guint i = 0; i < all->len; i++)
     {
-      if (find_by_spool_route (self->routes, all->pdata[i]) == NULL)
+      if (!g_hash_table_contains (taken, all->pdata[i]))
         evbus_spool_orphan_route (self->spool, all->pdata[i]);
     }
 }

@@ -15,14 +15,14 @@ G_BEGIN_DECLS
  * A route is known by its name (`delivery: {name: …}`), or else by provider and
  * pattern; entries that are equal in both are told apart by a digest of their
  * settings. @taken: routes of the spool that others have (a set); @claims: (out,
- * as long as @specs). New ones are made, and changed ones renamed. Under the lock of @queue, which
- * knows what is accepted and not stored yet.
+ * as long as @specs). New ones are made, and changed ones renamed. @held: by
+ * evbus_queue_list_held_locked(), under whose lock this is: it takes as long as there are routes.
  *
  * %EVBUS_ERROR_INVALID_CONFIG, with nothing changed, where that leaves a doubt
  * about whose backlog it is. With @doubts (nullable; char * are added, for a person) what is in
  * doubt begins anew instead, and nobody gets that backlog. */
 gboolean evbus_claim_routes_locked (EvbusSpool       *spool,
-                                    EvbusQueue       *queue,
+                                    GHashTable       *held,
                                     GPtrArray        *specs,
                                     GHashTable       *taken,
                                     EvbusSpoolRoute **claims,

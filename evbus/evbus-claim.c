@@ -9,17 +9,38 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
+/* What there is at one place. */
+typedef struct {
+  GPtrArray *parts;     /* routes of the spool that nobody has, but for those in doubt */
+  GPtrArray *doubtful;  /* these: orphans of which nobody knows whose they are */
+  GArray    *entries;   /* guint: which of the specs have no part by their keys */
+  guint64    n_held;    /* events and dead letters of @parts, and … */
+  guint64    n_doubted; /* … of @doubtful */
+  gboolean   said;      /* that the entries begin anew because of a doubt */
+} Place;
+
 typedef struct {
   EvbusSpool       *spool;
-  EvbusQueue       *queue;
+  GHashTable       *held;
   GPtrArray        *specs;
   EvbusSpoolRoute **claims;
   GPtrArray        *places;    /* char *, in step with @specs */
   GPtrArray        *keys;      /* likewise */
-  GHashTable       *free;      /* routes of the spool that nobody has; a set */
+  GHashTable       *free;      /* routes of the spool that nobody has, by key */
+  GHashTable       *at;        /* Place by place */
   GPtrArray        *doubts;    /* char *: what begins anew because of a doubt; NULL: it is refused */
-  GHashTable       *doubtful;  /* places of those; a set */
 } Claim;
+
+static void
+place_free (gpointer data)
+{
+  Place *place = data;
+
+  g_ptr_array_unref (place->parts);
+  g_ptr_array_unref (place->doubtful);
+  g_array_unref (place->entries);
+  g_free (place);
+}
 
 /* "name:NAME", or "at:PROVIDER PATTERN DIGEST", with " 2" behind it for the second of
  * equal entries. Provider names have no blank, and in the pattern it is escaped, so
@@ -34,23 +55,42 @@ make_place (EvbusRouteSpec *spec)
   return g_strdup_printf ("at:%s %s ", spec->provider, pattern);
 }
 
-/* Which of equal entries is the second does not matter: they are equal. */
+/* That of a key; NULL: it is a name. */
+static char *
+find_place (const char *key)
+{
+  const char *end = g_str_has_prefix (key, "at:") ? strchr (key, ' ') : NULL;
+
+  end = end != NULL ? strchr (end + 1, ' ') : NULL;
+  return end != NULL ? g_strndup (key, (gsize) (end + 1 - key)) : NULL;
+}
+
+/* Which of equal entries is the second does not matter: they are equal. (It is not the `ordinal` of
+ * the spec, which counts those of one configuration: a route that was added beside it may be equal, too.)
+ * @numbers: the last one that was given to equal ones, by place and digest. */
 static char *
 make_key (EvbusRouteSpec *spec,
           const char     *place,
-          GHashTable     *seen)
+          GHashTable     *seen,
+          GHashTable     *numbers)
 {
+  g_autofree char *first = NULL;
   char *key;
+  guint n;
 
   if (spec->delivery.name != NULL)
     return g_strconcat ("name:", spec->delivery.name, NULL);
 
-  key = g_strconcat (place, spec->digest, NULL);
-  for (guint n = 2; g_hash_table_contains (seen, key); n++)
+  first = g_strconcat (place, spec->digest, NULL);
+  key = g_strdup (first);
+  n = GPOINTER_TO_UINT (g_hash_table_lookup (numbers, first));
+  while (g_hash_table_contains (seen, key))
     {
       g_free (key);
-      key = g_strdup_printf ("%s%s %u", place, spec->digest, n);
+      n = MAX (n, 1) + 1;
+      key = g_strdup_printf ("%s %u", first, n);
     }
+  g_hash_table_insert (numbers, g_steal_pointer (&first), GUINT_TO_POINTER (n));
   return key;
 }
 
@@ -60,6 +100,7 @@ make_keys (Claim       *claim,
            GError     **error)
 {
   g_autoptr(GHashTable) seen = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr(GHashTable) numbers = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   GHashTableIter iter;
   gpointer route;
 
@@ -72,7 +113,7 @@ make_keys (Claim       *claim,
     {
       EvbusRouteSpec *spec = claim->specs->pdata[i];
       char *place = make_place (spec);
-      char *key = make_key (spec, place, seen);
+      char *key = make_key (spec, place, seen, numbers);
 
       g_ptr_array_add (claim->places, place);
       g_ptr_array_add (claim->keys, key);
@@ -91,60 +132,85 @@ make_keys (Claim       *claim,
 static void
 claim_by_key (Claim *claim)
 {
-  GHashTableIter iter;
-  gpointer route;
-
   for (guint i = 0; i < claim->specs->len; i++)
     {
-      g_hash_table_iter_init (&iter, claim->free);
-      while (claim->claims[i] == NULL && g_hash_table_iter_next (&iter, &route, NULL))
-        {
-          if (strcmp (evbus_spool_route_get_key (route), claim->keys->pdata[i]) == 0)
-            {
-              claim->claims[i] = route;
-              g_hash_table_iter_remove (&iter);
-            }
-        }
+      claim->claims[i] = g_hash_table_lookup (claim->free, claim->keys->pdata[i]);
+      if (claim->claims[i] != NULL)
+        g_hash_table_remove (claim->free, claim->keys->pdata[i]);
     }
 }
 
-/* The routes of the spool that nobody has at a place; how many of them hold
- * something. */
-static GPtrArray *
-find_at_place (Claim      *claim,
-               const char *place,
-               guint64    *n_held)
+static guint64
+count_held (Claim           *claim,
+            EvbusSpoolRoute *part)
 {
-  GPtrArray *found = g_ptr_array_new ();
-  GHashTableIter iter;
-  gpointer route;
+  guint64 *n = g_hash_table_lookup (claim->held, part);
+  EvbusLedger ledger;
 
-  *n_held = 0;
+  if (n != NULL)
+    return *n;
+  evbus_spool_route_get_ledger (part, &ledger, NULL);
+  return ledger.queued + ledger.dead;
+}
+
+/* Takes over @name. */
+static Place *
+get_place (Claim *claim,
+           char  *name)
+{
+  Place *place = g_hash_table_lookup (claim->at, name);
+
+  if (place != NULL)
+    {
+      g_free (name);
+      return place;
+    }
+  place = g_new0 (Place, 1);
+  place->parts = g_ptr_array_new ();
+  place->doubtful = g_ptr_array_new ();
+  place->entries = g_array_new (FALSE, FALSE, sizeof (guint));
+  g_hash_table_insert (claim->at, name, place);
+  return place;
+}
+
+static void
+add_part (Claim           *claim,
+          const char      *key,
+          EvbusSpoolRoute *part)
+{
+  char *name = find_place (key);
+  Place *place;
+
+  if (name == NULL)
+    return;
+  place = get_place (claim, name);
+  if (evbus_spool_route_is_doubtful (part))
+    {
+      g_ptr_array_add (place->doubtful, part);
+      place->n_doubted += count_held (claim, part);
+    }
+  else
+    {
+      g_ptr_array_add (place->parts, part);
+      place->n_held += count_held (claim, part);
+    }
+}
+
+/* What is left once each has what it has by its key. */
+static void
+find_places (Claim *claim)
+{
+  GHashTableIter iter;
+  gpointer key, part;
+
   g_hash_table_iter_init (&iter, claim->free);
-  while (g_hash_table_iter_next (&iter, &route, NULL))
-    {
-      if (!g_str_has_prefix (evbus_spool_route_get_key (route), place))
-        continue;
-      g_ptr_array_add (found, route);
-      *n_held += evbus_queue_count_held_locked (claim->queue, route);
-    }
-
-  return found;
-}
-
-static guint
-count_unclaimed_at (Claim      *claim,
-                    const char *place)
-{
-  guint n = 0;
-
+  while (g_hash_table_iter_next (&iter, &key, &part))
+    add_part (claim, key, part);
   for (guint i = 0; i < claim->specs->len; i++)
     {
-      if (claim->claims[i] == NULL && strcmp (claim->places->pdata[i], place) == 0)
-        n++;
+      if (claim->claims[i] == NULL)
+        g_array_append_val (get_place (claim, g_strdup (claim->places->pdata[i]))->entries, i);
     }
-
-  return n;
 }
 
 static void
@@ -171,39 +237,37 @@ compare_keys (gconstpointer a,
 /* The entries of a place that all begin anew, and what is left there, which nobody gets. */
 static void
 accept_doubt (Claim      *claim,
-              const char *place,
-              GPtrArray  *found)
+              const char *where,
+              Place      *place)
 {
-  g_autofree char *name = evbus_claim_describe (place);
+  g_autofree char *name = evbus_claim_describe (where);
   g_autoptr(GString) text = g_string_new (NULL);
-  const char *before = "";
 
-  if (!g_hash_table_add (claim->doubtful, (gpointer) place))
+  if (place->said)
     return;
 
+  place->said = TRUE;
   g_string_append_printf (text, "%s: it is in doubt which of the stored parts belong to which entry of the "
                           "configuration. These entries begin anew: ", name);
-  for (guint i = 0; i < claim->specs->len; i++)
+  for (guint i = 0; i < place->entries->len; i++)
     {
-      EvbusRouteSpec *spec = claim->specs->pdata[i];
+      EvbusRouteSpec *spec = claim->specs->pdata[g_array_index (place->entries, guint, i)];
 
-      if (claim->claims[i] != NULL || strcmp (claim->places->pdata[i], place) != 0)
-        continue;
-      g_string_append_printf (text, "%s%s", before, spec->where != NULL ? spec->where : name);
-      before = ", ";
+      g_string_append_printf (text, "%s%s", i > 0 ? ", " : "", spec->where != NULL ? spec->where : name);
     }
   g_string_append (text, ". These parts are orphans now, and keep what they have:");
-  g_ptr_array_sort (found, compare_keys);
-  for (guint i = 0; i < found->len; i++)
+  g_ptr_array_sort (place->parts, compare_keys);
+  for (guint i = 0; i < place->parts->len; i++)
     {
+      EvbusSpoolRoute *part = place->parts->pdata[i];
       EvbusLedger ledger;
 
-      evbus_spool_route_get_ledger (found->pdata[i], &ledger, NULL);
+      evbus_spool_route_get_ledger (part, &ledger, NULL);
       if (ledger.queued + ledger.dead == 0)
         continue;
-      evbus_spool_doubt_route (claim->spool, found->pdata[i]);
+      evbus_spool_doubt_route (claim->spool, part);
       g_string_append_printf (text, "\n  %s (%" G_GUINT64_FORMAT " queued, %" G_GUINT64_FORMAT " dead)",
-                              evbus_spool_route_get_key (found->pdata[i]), ledger.queued, ledger.dead);
+                              evbus_spool_route_get_key (part), ledger.queued, ledger.dead);
     }
   g_string_append (text, "\nTo have an entry go on with one of them: evbusctl name-orphan 'KEY' NAME, then that name in "
                    "the entry, delivery: {name: NAME}, and a reload");
@@ -211,32 +275,36 @@ accept_doubt (Claim      *claim,
 }
 
 /* What has changed its settings, or has a name now, is the same route, if there is only
- * one that it can be. */
+ * one that it can be. What is in doubt already is not asked any more; but whoever gives a name
+ * to an entry by a reload, beside it, may mean that. */
 static gboolean
 claim_by_place (Claim   *claim,
                 guint    index,
                 GError **error)
 {
-  const char *place = claim->places->pdata[index];
-  g_autoptr(GPtrArray) found = NULL;
-  guint64 n_held;
+  EvbusRouteSpec *spec = claim->specs->pdata[index];
+  const char *where = claim->places->pdata[index];
+  Place *place = g_hash_table_lookup (claim->at, where);
 
-  found = find_at_place (claim, place, &n_held);
-  if (found->len == 1 && count_unclaimed_at (claim, place) == 1)
+  if (claim->doubts == NULL && spec->delivery.name != NULL && place->n_doubted > 0)
     {
-      claim->claims[index] = found->pdata[0];
-      g_hash_table_remove (claim->free, found->pdata[0]);
+      refuse_doubt (spec, place->n_held + place->n_doubted, error);
+      return FALSE;
+    }
+  if (place->parts->len == 1 && place->entries->len == 1)
+    {
+      claim->claims[index] = place->parts->pdata[0];
       return TRUE;
     }
-  if (n_held == 0)
+  if (place->n_held == 0)
     return TRUE;
   if (claim->doubts == NULL)
     {
-      refuse_doubt (claim->specs->pdata[index], n_held, error);
+      refuse_doubt (spec, place->n_held, error);
       return FALSE;
     }
 
-  accept_doubt (claim, place, found);
+  accept_doubt (claim, where, place);
   return TRUE;
 }
 
@@ -249,13 +317,13 @@ find_free (Claim      *claim,
   for (guint i = 0; i < all->len; i++)
     {
       if (!g_hash_table_contains (taken, all->pdata[i]))
-        g_hash_table_add (claim->free, all->pdata[i]);
+        g_hash_table_insert (claim->free, (gpointer) evbus_spool_route_get_key (all->pdata[i]), all->pdata[i]);
     }
 }
 
 gboolean
 evbus_claim_routes_locked (EvbusSpool       *spool,
-                           EvbusQueue       *queue,
+                           GHashTable       *held,
                            GPtrArray        *specs,
                            GHashTable       *taken,
                            EvbusSpoolRoute **claims,
@@ -264,16 +332,16 @@ evbus_claim_routes_locked (EvbusSpool       *spool,
 {
   g_autoptr(GPtrArray) places = g_ptr_array_new_with_free_func (g_free);
   g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr(GHashTable) free_routes = g_hash_table_new (NULL, NULL);
-  g_autoptr(GHashTable) doubtful = g_hash_table_new (g_str_hash, g_str_equal);
-  Claim claim = { spool, queue, specs, claims, places, keys, free_routes, doubts, doubtful };
+  g_autoptr(GHashTable) free_routes = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr(GHashTable) at = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, place_free);
+  Claim claim = { spool, held, specs, claims, places, keys, free_routes, at, doubts };
 
   if (!make_keys (&claim, taken, error))
     return FALSE;
 
-  memset (claims, 0, specs->len * sizeof *claims);
   find_free (&claim, taken);
   claim_by_key (&claim);
+  find_places (&claim);
   for (guint i = 0; i < specs->len; i++)
     {
       if (claims[i] == NULL && !claim_by_place (&claim, i, error))
@@ -283,7 +351,7 @@ evbus_claim_routes_locked (EvbusSpool       *spool,
   for (guint i = 0; i < specs->len; i++)
     {
       if (claims[i] == NULL)
-        claims[i] = evbus_spool_adopt_route (spool, keys->pdata[i]);
+        claims[i] = evbus_spool_add_route (spool, keys->pdata[i]);
       else
         evbus_spool_rename_route (spool, claims[i], keys->pdata[i]);
     }

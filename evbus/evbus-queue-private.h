@@ -185,14 +185,15 @@ void        evbus_queue_adopt       (EvbusQueue       *self,
 void        evbus_queue_retire      (EvbusQueue       *self,
                                      EvbusRoute       *route);
 
-/* The route goes on with that part of the spool; while another one has it still,
- * once that has retired. Returns whether there is, or may be, something in it. */
+/* The parts of the spool that routes have, also such as are about to end: events and dead letters of each,
+ * with those that are accepted and not stored yet (guint64 by EvbusSpoolRoute, transfer full). */
+GHashTable *evbus_queue_list_held_locked (EvbusQueue   *self);
+/* The route goes on with that part of the spool; while another one has it still (it is in @held, of
+ * before), once that has retired. Returns whether there is, or may be, something in it. */
 gboolean    evbus_queue_bind_locked (EvbusQueue        *self,
                                      EvbusRoute        *route,
-                                     EvbusSpoolRoute   *spool_route);
-/* Events and dead letters of that route, with those that are accepted and not stored yet. */
-guint64     evbus_queue_count_held_locked (EvbusQueue      *self,
-                                           EvbusSpoolRoute *spool_route);
+                                     EvbusSpoolRoute   *spool_route,
+                                     GHashTable        *held);
 /* A dead event of @weight of that route goes back to its queue. Returns the one
  * to which it is to be handed, a reference; NULL: there is none. */
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,

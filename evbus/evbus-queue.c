@@ -487,11 +487,12 @@ evbus_queue_retire (EvbusQueue *self,
 gboolean
 evbus_queue_bind_locked (EvbusQueue      *self,
                          EvbusRoute      *route,
-                         EvbusSpoolRoute *spool_route)
+                         EvbusSpoolRoute *spool_route,
+                         GHashTable      *held)
 {
   EvbusLedger ledger = { 0 };
   guint64 weight = 0;
-  gboolean shared = find_holder_locked (self, spool_route) != NULL;
+  gboolean shared = g_hash_table_contains (held, spool_route);
 
   route->spool_route = spool_route;
   if (!shared)
@@ -502,22 +503,24 @@ evbus_queue_bind_locked (EvbusQueue      *self,
   return shared || ledger.queued > 0;
 }
 
-guint64
-evbus_queue_count_held_locked (EvbusQueue      *self,
-                               EvbusSpoolRoute *spool_route)
+GHashTable *
+evbus_queue_list_held_locked (EvbusQueue *self)
 {
-  EvbusLedger ledger = { 0 };
+  GHashTable *held = g_hash_table_new_full (NULL, NULL, NULL, g_free);
 
-  if (find_holder_locked (self, spool_route) == NULL)
-    evbus_spool_route_get_ledger (spool_route, &ledger, NULL);
   for (guint i = 0; i < self->routes->len; i++)
     {
       EvbusRoute *route = self->routes->pdata[i];
+      guint64 *n;
 
-      if (route->spool_route == spool_route)
-        evbus_ledger_add (&ledger, &route->ledger);
+      if (route->spool_route == NULL)
+        continue;
+      n = g_hash_table_lookup (held, route->spool_route);
+      if (n == NULL)
+        g_hash_table_insert (held, route->spool_route, n = g_new0 (guint64, 1));
+      *n += route->ledger.queued + route->ledger.dead;
     }
-  return ledger.queued + ledger.dead;
+  return held;
 }
 
 gboolean

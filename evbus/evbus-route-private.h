@@ -137,11 +137,13 @@ void        evbus_route_settle       (EvbusRoute        *self,
                                       const EvbusLeft   *left);
 
 /* evbus-route-backlog.c. Under the queue's lock: binds it to its part of the spool; before an
- * event can come. Another route may have that part still, which closes first. */
+ * event can come. Another route may have that part still (it is in @held, see
+ * evbus_queue_bind_locked()), which closes first. */
 void        evbus_route_bind_spool_locked (EvbusRoute      *self,
                                            EvbusSpool      *spool,
                                            struct _EvbusSpooler *spooler,
-                                           EvbusSpoolRoute *spool_route);
+                                           EvbusSpoolRoute *spool_route,
+                                           GHashTable      *held);
 /* TRUE: the chunk, which is in the spool, is not taken into memory now. */
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);

@@ -19,6 +19,7 @@ def configuration(left='', right=''):
 
 OLD = configuration()
 CHANGED = configuration(', batch: 2', ', batch: 2')
+EDITED = configuration(', batch: 3', ', batch: 2')
 NAMED = configuration(', batch: 2, name: left', ', batch: 2, name: right')
 
 
@@ -112,8 +113,14 @@ def test_from_doubt_to_delivered(service, client, evbusctl):
     assert not service.orphans() and [route['name'] for route in client.routes()] == ['left', 'right']
 
 
-def test_the_names_outlive_a_kill(service, client, evbusctl):
+def test_doubt_and_names_outlive_a_stop_and_a_kill(service, client, evbusctl):
     daemon = service.start(CHANGED)
+    daemon.stop()
+    wait_for(lambda: client.owner() is None, 'the name to be free')
+    # Edited once more: that is nobody else's, and the doubt is as it was.
+    daemon = service.start(EDITED)
+    assert 'These entries begin anew' not in daemon.log()
+    assert 'it is in doubt which entries of the configuration 2 of its orphans' in evbusctl('status').stdout
     for n, name in ((30, 'left'), (10, 'right')):
         assert evbusctl('name-orphan', service.orphans()[n]['key'], name).returncode == 0
     os.kill(daemon.process.pid, signal.SIGKILL)

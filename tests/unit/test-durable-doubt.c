@@ -11,6 +11,9 @@
 #define BOTH "hook: [{'d*': {name: durable}}, {'d*': {name: other}}]\n"
 #define MINE "hook: [{'d*': {name: durable, delivery: {batch: 2}}}, {'d*': {name: other, delivery: {batch: 2}}}, " \
              "{'x*': {name: other, delivery: {name: mine}}}]\n"
+/* The entry of `durable` is changed once more. */
+#define EDITED "hook: [{'d*': {name: durable, delivery: {batch: 3}}}, {'d*': {name: other, delivery: {batch: 2}}}, " \
+               "{'x*': {name: other, delivery: {name: mine}}}]\n"
 #define NAMED "hook: [{'d*': {name: durable, delivery: {batch: 2, name: left}}}, " \
               "{'d*': {name: other, delivery: {batch: 2, name: right}}}, {'x*': {name: other, delivery: {name: mine}}}]\n"
 
@@ -284,6 +287,66 @@ test_restart (Doubt         *self,
   g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*in doubt*", NULL, NULL), ==, 0);
 }
 
+/* It is known through restarts, until each has a name. */
+static void
+test_remembered (Doubt         *self,
+                 gconstpointer  data)
+{
+  g_autofree char *left = find_orphan (self, 80);
+  g_autofree char *right = find_orphan (self, 30);
+
+  put_meanwhile (self);
+  end (self);
+  evbus_test_clear_logs ();
+  begin (self, MINE);
+  assert_note (self, "in doubt.* 2 of its orphans.*name-orphan");
+  name (self, left, "left");
+  assert_note (self, "in doubt.* 1 of its orphans");
+  end (self);
+  begin (self, MINE);
+  assert_note (self, "in doubt.* 1 of its orphans");
+  name (self, right, "right");
+  end (self);
+  begin (self, MINE);
+  assert_note (self, NULL);
+  g_assert_cmpuint (count_orphans (self), ==, 2);
+  g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*in doubt*", NULL, NULL), ==, 0);
+  evbus_test_apply (self->base.broker, NAMED);
+  assert_all_delivered (self);
+}
+
+/* What an entry has since is its own, also if it is changed: by a start, and by a reload. */
+static void
+test_edited (Doubt         *self,
+             gconstpointer  data)
+{
+  g_autoptr(EvbusRoute) before = route_at (self, 0);
+  g_autoptr(EvbusRoute) after = NULL;
+
+  evbus_route_pause (before);
+  durable_put (&self->base, 10);
+  evbus_test_wait_ledger (self->base.broker, "accepted=180 delivered=60 queued=120");
+  end (self);
+  evbus_test_clear_logs ();
+  begin (self, EDITED);
+  evbus_test_wait_ledger (self->base.broker, "accepted=180 delivered=70 queued=110");
+  g_assert_cmpuint (evbus_test_count_logs (G_LOG_LEVEL_WARNING, "*in doubt*", NULL, NULL), ==, 0);
+  assert_note (self, "in doubt.* 2 of its orphans");
+
+  after = route_at (self, 0);
+  evbus_route_pause (after);
+  durable_put (&self->base, 5);
+  evbus_test_wait_ledger (self->base.broker, "accepted=190 delivered=75 queued=115");
+  evbus_test_apply (self->base.broker, MINE);
+  g_clear_object (&after);
+  after = route_at (self, 0);
+  evbus_route_resume (after);   /* it is paused as the one was whose place it has */
+  evbus_test_wait_ledger (self->base.broker, "accepted=190 delivered=80 queued=110");
+  g_assert_cmpuint (evbus_test_hook_length (self->base.hook), ==, 15);
+  assert_took (self->base.hook, 0, 80, 15);
+  g_assert_cmpuint (count_orphans (self), ==, 2);
+}
+
 /* One start after the other leaves them where they are; the file from before resolves it, too. */
 static void
 test_old_file (Doubt         *self,
@@ -294,6 +357,7 @@ test_old_file (Doubt         *self,
   begin (self, MINE);
   evbus_test_assert_ledger (self->base.broker, "accepted=180 delivered=70 queued=110");
   g_assert_cmpuint (count_orphans (self), ==, 2);
+  assert_note (self, "in doubt.* 2 of its orphans");
   evbus_test_apply (self->base.broker, BOTH);
   assert_all_delivered (self);
 }
@@ -407,6 +471,8 @@ main (int    argc,
 #define ADD(name, test) g_test_add ("/durable/doubt/" name, Doubt, NULL, set_up, test, tear_down)
   ADD ("named", test_named);
   ADD ("restart", test_restart);
+  ADD ("remembered", test_remembered);
+  ADD ("edited", test_edited);
   ADD ("old-file", test_old_file);
   ADD ("meanwhile", test_meanwhile);
   ADD ("refusals", test_refusals);
