@@ -5,6 +5,7 @@
 #include "kafka-client.h"
 
 #include <glib-unix.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -15,8 +16,14 @@
  * a broker that restarts is back. Past that, waiting is the route's. */
 #define DOWN_US (G_USEC_PER_SEC)
 
+/* Where one name is given, and it refuses: its next address is tried after some 100 ms. */
+#define REFUSED_US (G_USEC_PER_SEC / 4)
+
 /* How often it is looked whether a broker has told of its cluster: nothing says so. */
 #define LOOK_MS 10
+
+/* A broker that lets nobody in is said to do so every 30 s, as long as it does. */
+#define REFUSAL_US (60 * G_USEC_PER_SEC)
 
 /* So long it is waited for librdkafka's threads. One of them may be in the resolver, which
  * cannot be told to stop. */
@@ -27,15 +34,20 @@
 
 struct _KafkaClient
 {
-  rd_kafka_t       *rk;
-  rd_kafka_queue_t *queue;
-  int               fd;        /* an eventfd: librdkafka's threads write, the route's reads */
-  GSource          *source;
-  GHashTable       *topics;    /* name → rd_kafka_topic_t */
-  char             *where;     /* kafka://HOST:PORT,… */
-  char             *last;      /* what the library said last of a broker, or NULL */
-  gint64            down;      /* since when no broker can be reached, or 0 */
-  GError           *failure;   /* what is not mended by waiting, or NULL */
+  rd_kafka_t          *rk;
+  rd_kafka_queue_t    *queue;
+  int                  fd;        /* an eventfd: librdkafka's threads write, the route's reads */
+  GSource             *source;
+  GHashTable          *topics;    /* name → rd_kafka_topic_t */
+  char                *where;     /* kafka://HOST:PORT,… */
+  gboolean             several;   /* of these */
+  gboolean             answered;  /* one has, since this was made */
+  char                *last;      /* what the library said last of a broker, or NULL */
+  rd_kafka_resp_err_t  refused;   /* why a broker did not let us in, in a code … */
+  char                *refusal;   /* … and a text, or NULL */
+  gint64               refused_at;
+  gint64               down;      /* since when no broker can be reached, or 0 */
+  GError              *failure;   /* what is not mended by waiting, or NULL */
 };
 
 /* ---- what the library has to say ---- */
@@ -74,6 +86,12 @@ take_error (KafkaClient      *self,
     case KAFKA_DOWN:
       if (self->down == 0)
         self->down = g_get_monotonic_time ();
+      return;
+    case KAFKA_REFUSED:
+      self->refused = code;
+      g_free (self->refusal);
+      self->refusal = g_strdup (text);
+      self->refused_at = g_get_monotonic_time ();
       return;
     case KAFKA_BROKEN:
       break;
@@ -147,19 +165,37 @@ serve_idle (int          fd,
 /* ---- waiting ---- */
 
 static gboolean
+is_down (KafkaClient *self,
+         gint64       patience)
+{
+  return self->down != 0 && g_get_monotonic_time () - self->down > patience;
+}
+
+static gboolean
+is_refused (KafkaClient *self)
+{
+  return self->refusal != NULL && g_get_monotonic_time () - self->refused_at < REFUSAL_US;
+}
+
+static gboolean
 check (KafkaClient   *self,
        GCancellable  *cancellable,
        GError       **error)
 {
-  const char *last = self->last != NULL ? self->last : "the brokers have not answered yet";
+  const char *last = kafka_client_get_last (self);
+  gint64 patience = is_refused (self) && !self->several ? REFUSED_US : DOWN_US;
+
+  if (self->failure == NULL && !is_down (self, patience) && !g_cancellable_is_cancelled (cancellable))
+    return TRUE;
 
   if (self->failure != NULL)
     g_propagate_error (error, g_error_copy (self->failure));
-  else if (g_cancellable_is_cancelled (cancellable) ||
-           (self->down != 0 && g_get_monotonic_time () - self->down > DOWN_US))
-    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", self->where, last);
+  /* A broker that lets nobody in is the route's failure where there is no other. */
+  else if (is_refused (self) && (self->down != 0 || !self->answered))
+    g_propagate_error (error, kafka_errors_new (self->where, self->refused, self->refusal));
   else
-    return TRUE;
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: %s", self->where,
+                 last != NULL ? last : "the brokers have not answered yet");
   return FALSE;
 }
 
@@ -223,6 +259,7 @@ wait_connected (KafkaClient   *self,
   while (!is_connected (self))
     if (!wait_for_event (self, LOOK_MS, NULL, NULL, cancellable, error))
       return FALSE;
+  self->answered = TRUE;
   self->down = 0;
   return TRUE;
 }
@@ -241,6 +278,7 @@ make (KafkaClient   *self,
     return FALSE;
   servers = kafka_properties_get (conf, "bootstrap.servers");
   self->where = g_strconcat ("kafka://", servers, NULL);
+  self->several = strchr (servers, ',') != NULL;
   kafka_properties_warn (conf, ctx);
 
   self->rk = rd_kafka_new (RD_KAFKA_PRODUCER, conf, text, sizeof text);
@@ -338,6 +376,7 @@ kafka_client_close (KafkaClient *self)
     close (self->fd);
   g_free (self->where);
   g_free (self->last);
+  g_free (self->refusal);
   g_clear_error (&self->failure);
   g_free (self);
 }
@@ -357,11 +396,11 @@ kafka_client_get_where (KafkaClient *self)
   return self->where;
 }
 
-/* What the library said last of a broker, or NULL. */
+/* What the library said last of a broker, or NULL: that one lets nobody in tells more than all else. */
 const char *
 kafka_client_get_last (KafkaClient *self)
 {
-  return self->last;
+  return is_refused (self) ? self->refusal : self->last;
 }
 
 rd_kafka_t *

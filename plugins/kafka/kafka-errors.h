@@ -12,6 +12,7 @@ G_BEGIN_DECLS
 typedef enum {
   KAFKA_PASSES,     /* it is tried again */
   KAFKA_DOWN,       /* no broker can be reached */
+  KAFKA_REFUSED,    /* by one broker; broken if there is no other */
   KAFKA_BROKEN,
   KAFKA_ADDRESS,    /* broken or poison, by whose the topic is */
   KAFKA_POISON,     /* which the brokers say of all messages that were sent together */

@@ -217,20 +217,6 @@ set_security (rd_kafka_conf_t  *conf,
               evbus_context_get_boolean (ctx, "connection.ssl_check_hostname") ? "https" : "none", error);
 }
 
-/* kafka-python takes a version as a text or as a list of numbers; librdkafka asks the
- * broker, and needs it only where a broker cannot be asked. */
-static gboolean
-set_version (rd_kafka_conf_t  *conf,
-             EvbusContext     *ctx,
-             GError          **error)
-{
-  g_autoptr(GVariant) value = evbus_context_get_option (ctx, "connection.api_version");
-  g_autofree char *text = value != NULL ? dup_text (value, ".") : NULL;
-
-  return text == NULL || !g_str_has_prefix (text, "0.") ||
-         set (conf, "connection.api_version", "broker.version.fallback", text, error);
-}
-
 /* What the library says of a file that is not there names no file. */
 static gboolean
 check_files (EvbusContext  *ctx,
@@ -265,7 +251,7 @@ set_options (rd_kafka_conf_t  *conf,
                                        properties[i].separator, error))
         return FALSE;
     }
-  return check_files (ctx, error) && set_security (conf, ctx, error) && set_version (conf, ctx, error);
+  return check_files (ctx, error) && set_security (conf, ctx, error);
 }
 
 static gboolean

@@ -5,7 +5,7 @@ client, kafka-python. What that means for the proofs:
 - The cluster's memory is all it has, which kill -9 would lose. So "killed" is a broker
   that drops its connections and takes none until it is started again.
 - It has no TLS and no SASL. Those proofs are of the client alone: kafka_front.py has a
-  broker's side of them.
+  broker's side of them, PLAIN and SCRAM. There is no GSSAPI.
 - It knows no limit for a message. "Too large" is what the client finds to be.
 - What it does about a sequence number that comes twice is not what a broker does:
   nothing here proves that something arrives exactly once."""
@@ -91,8 +91,12 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        options = self.tls_options('') if 'SSL' in data['connection'].get('security_protocol', '') else self.options('')
-        return {**data, 'connection': {**data['connection'], **options['connection']}}
+        """How it proves who it is, and that by TLS, stays as the profile has it."""
+        if 'sasl_mechanism' not in data['connection']:
+            return {**data, 'connection': {**data['connection'], **self.bench_options['connection']}}
+        own = self.tls_options('')['connection']
+        places = 'bootstrap_servers', 'sasl_plain_password', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile'
+        return {**data, 'connection': {**data['connection'], **{name: own[name] for name in places}}}
 
     @property
     def bench_options(self):

@@ -3,13 +3,16 @@
 
 import contextlib
 import time
+import types
 
 import pytest
+import yaml
 from kafka.partitioner.default import DefaultPartitioner
 
-from adaptor import PASSWORD
-from adaptor_kafka import Adaptor
-from evbus_service import wait_for
+from adaptor import PASSWORD, WRONG_PASSWORD
+from adaptor_kafka import USER, Adaptor
+from evbus_service import source_root, wait_for
+from kafka_front import Front
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22
 INVALID, INVALID_SIZE, INVALID_TIME = 2, 4, 32
@@ -263,8 +266,9 @@ def test_a_user_who_may_not_be_idempotent(trial, adaptor):
     {'connection': {'acks': 1}}, {'connection': {'acks': 0}}, {'connection': {'acks': -1, 'compression_type': 'gzip'}},
     {'connection': {'linger_ms': 5, 'max_batch_size': '4KiB', 'request_timeout_ms': 5000, 'retry_backoff_ms': 50,
                     'connections_max_idle_ms': 60000, 'api_version': [2, 6, 0]}},
+    {'connection': {'api_version': [0, 11, 0]}},
     {'rdkafka': {'queue.buffering.max.messages': 10, 'client.id': 'x', 'socket.nagle.disable': False}},
-], ids=['leader', 'nobody', 'gzip', 'numbers', 'queue'])
+], ids=['leader', 'nobody', 'gzip', 'numbers', 'old', 'queue'])
 def test_settings(trial, adaptor, options):
     trial.start(plain(adaptor, topic=trial.destination, **options))
     trial.put(500)
@@ -357,3 +361,66 @@ def test_a_cluster_of_three(trial, adaptor, certificates):
         assert_all_there(trial)
     finally:
         cluster.stop()
+
+
+class Pair(Adaptor):
+    n_brokers = 2
+
+
+def test_a_broker_that_lets_nobody_in_is_not_the_cluster(trial, adaptor, certificates):
+    """One of two has a certificate for nobody; what it does not lead arrives."""
+    stranger = types.SimpleNamespace(ca=certificates.ca, server=certificates.client, server_key=certificates.client_key)
+    cluster = Pair(adaptor.folder / 'two', certificates)
+    with contextlib.ExitStack() as stack:
+        stack.callback(cluster.stop)
+        cluster.start()
+        fronts = [Front(port, 'localhost', {USER: PASSWORD}, shown)
+                  for port, shown in zip(cluster.ports, (stranger, certificates), strict=True)]
+        cluster.fronts += fronts
+        for front in fronts:
+            front.addresses = {old: new for other in fronts for old, new in other.addresses.items()}
+        options = cluster.tls_options(trial.destination)
+        options['connection']['bootstrap_servers'] = [f'localhost:{front.port}' for front in fronts]
+        options['rdkafka'] = {'message.timeout.ms': 500}
+        trial.adaptor = cluster
+        cluster.prepare(trial.destination)
+        cluster.command('leader', trial.destination, 0, 1)
+        trial.start(options, prepare=False)
+        trial.put(10)
+        trial.wait_state('retrying', 'certificate')
+        cluster.command('leader', trial.destination, 0, 2)
+        trial.wait_delivered()
+        assert 'broken' not in trial.daemon.log()
+        # The other one is gone, and nobody is left who lets it in.
+        cluster.command('down', 2)
+        trial.put(10)
+        trial.wait_state('broken', 'certificate')
+        cluster.command('up', 2)
+        trial.wait_delivered()
+        trial.assert_nothing_lost()
+        assert not fronts[0].spoken
+
+
+@pytest.mark.parametrize('mechanism', ['SCRAM-SHA-256', 'SCRAM-SHA-512'])
+def test_a_password_that_is_not_sent(trial, adaptor, mechanism):
+    wrong, right = (adaptor.options(trial.destination, password=password) for password in (WRONG_PASSWORD, PASSWORD))
+    for options in wrong, right:
+        options['connection']['sasl_mechanism'] = mechanism
+    trial.start(wrong)
+    trial.put(10)
+    trial.wait_state('broken', adaptor.wrong_password)
+    trial.wait_state('broken', 'SCRAM with Kafka 4 needs librdkafka 2.6.1')
+    trial.wait_ledger(accepted=10, queued=10)
+    trial.reconfigure(right)
+    trial.wait_delivered()
+    trial.assert_received_once()
+    assert adaptor.fronts[0].spoken[-1] == mechanism
+
+
+def test_the_example_profile_speaks_its_own_mechanism(adaptor):
+    """The common proof of it changes who is spoken to, and no more."""
+    connection = yaml.safe_load((source_root() / 'data/profiles/kafka.yaml').read_text())['kafka']['order*']['connection']
+    local = adaptor.localize({'connection': connection})['connection']
+    assert connection['sasl_mechanism'] == 'SCRAM-SHA-512'
+    assert {name for name in local if local[name] != connection.get(name)} == {
+        'bootstrap_servers', 'sasl_plain_password', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile'}
