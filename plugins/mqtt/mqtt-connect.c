@@ -53,8 +53,8 @@ wait_for_answer (MqttLink       *self,
 
       if (left <= 0)
         {
-          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the server does not answer in time",
-                       self->options->place);
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TRANSIENT, "%s: the server does not answer in time; raise "
+                       "'connect_timeout' if it may be as slow as that", self->options->place);
           return FALSE;
         }
       if (!mqtt_link_pump (self, left / 1000 + 1, wake, error))
@@ -86,7 +86,7 @@ mqtt_connect (const MqttOptions  *options,
               GError            **error)
 {
   GList *addresses = look_up (options, cancellable, error);
-  gint64 timeout = options->timeout / MAX (g_list_length (addresses), 1);
+  gint64 timeout = options->connect_timeout / MAX (g_list_length (addresses), 1);
   GPollFD wake = { .fd = -1 };
   gboolean woken = g_cancellable_make_pollfd (cancellable, &wake);
   MqttLink *self = NULL;

@@ -108,7 +108,7 @@ read_connection (MqttOptions  *self,
   self->v5 = g_strcmp0 (evbus_context_get_string (ctx, "protocol_version"), "5") == 0;
   self->keepalive = get_seconds (ctx, "keepalive");
   self->clean_session = evbus_context_get_boolean (ctx, "clean_session");
-  self->timeout = evbus_context_get_timeout (ctx);
+  self->connect_timeout = MIN (evbus_context_get_int (ctx, "connect_timeout"), evbus_context_get_timeout (ctx));
 
   self->will_topic = dup_string (ctx, "will.topic");
   self->will_payload = dup_string (ctx, "will.payload");

@@ -31,7 +31,7 @@ typedef struct {
   gboolean       v5;
   guint          keepalive;          /* seconds, 0: none */
   gboolean       clean_session;
-  gint64         timeout;            /* microseconds: while connecting */
+  gint64         connect_timeout;    /* microseconds */
 
   gboolean       tls;
   gboolean       verify;

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -318,6 +319,26 @@ def test_a_lost_line_is_found_by_pings(trial, adaptor, proxy):
     trial.put(1)
     trial.wait_delivered()
     trial.assert_received_once()
+
+
+def test_a_host_that_does_not_answer(trial, adaptor):
+    """One that takes no connections, as behind a firewall that drops them, and one that says nothing."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(('127.0.0.1', 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        silent = stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+        options = {**adaptor.options(trial.destination), 'connect_timeout': '200ms'}
+        trial.start({**options, 'port': full.getsockname()[1]}, delivery={'timeout': '10m'})
+        trial.put(3)
+        trial.wait_state('retrying', "'connect_timeout'")
+        trial.reconfigure({**options, 'port': silent.getsockname()[1]}, delivery={'timeout': '10m'})
+        trial.wait_state('retrying', f"{silent.getsockname()[1]}: the server does not answer in time")
+        trial.reconfigure(options)
+        trial.wait_delivered()
+        trial.assert_received_once()
 
 
 # ---- codes ----
