@@ -42,6 +42,8 @@ class Adaptor(ProviderServer):
     start_deadline = 180
     # It keeps some thousands a second, a half or a quarter of that beside other programs.
     quick_batch = 32
+    # Of the server, and what its configuration says of them.
+    plugins = settings = ''
 
     def __init__(self, folder, certificates):
         super().__init__(folder, certificates)
@@ -56,7 +58,9 @@ class Adaptor(ProviderServer):
             self.port, self.tls_port = free_port(), free_port()
             config = self.folder / 'rabbitmq.conf'
             config.write_text(CONFIG.format(port=self.port, tls_port=self.tls_port, certificates=self.certificates,
-                                            user=USER, password=PASSWORD, max_message=MAX_MESSAGE))
+                                            user=USER, password=PASSWORD, max_message=MAX_MESSAGE) + self.settings)
+            plugins = self.folder / 'plugins'
+            plugins.write_text(f'[{self.plugins}].\n')
             self.environment = {
                 'HOME': str(self.folder),
                 'ERL_EPMD_ADDRESS': '127.0.0.1',
@@ -65,7 +69,7 @@ class Adaptor(ProviderServer):
                 'RABBITMQ_DIST_PORT': str(free_port()),
                 'RABBITMQ_CONFIG_FILE': str(config),
                 'RABBITMQ_CONF_ENV_FILE': '/dev/null',
-                'RABBITMQ_ENABLED_PLUGINS_FILE': '/dev/null',
+                'RABBITMQ_ENABLED_PLUGINS_FILE': str(plugins),
                 'RABBITMQ_MNESIA_BASE': str(self.folder / 'mnesia'),
                 'RABBITMQ_LOG_BASE': str(self.folder / 'log'),
                 # Schedulers that spin cost the tests beside it a core.
