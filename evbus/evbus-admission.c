@@ -542,7 +542,7 @@ evbus_admission_decide_locked (EvbusQueue  *self,
 
   if (put->has_id)
     evbus_known_ids_add (&self->known_ids, put->events[0]->id,
-                         !self->durable || put->events[0]->set->n_routes == 0, 0);
+                         !self->durable || put->events[0]->set->n_routes == 0, put->events[0]->set->n_routes == 1, 0);
   evbus_queue_push_locked (self, put);
   evbus_admission_release_locked (self, put);   /* of the unrouted ones */
 

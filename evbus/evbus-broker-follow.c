@@ -19,7 +19,7 @@ evbus_broker_install_follow (EvbusBrokerClass *klass)
    * @follower: what the put had as its option `follow`
    * @id: the event's id
    * @route: (nullable): the route's name or "PROVIDER 'PATTERN'", or %NULL if this is about
-   *   the event as a whole
+   *   the event as a whole, or (%EVBUS_FATE_SETTLED) about routes that it may have had, too
    * @fate: what became of it there
    * @reason: (nullable): why it was given up, for a person
    * @left: how many of the event's routes are still to be told of
@@ -27,7 +27,8 @@ evbus_broker_install_follow (EvbusBrokerClass *klass)
    * A route has settled an event that was put with the option `follow`. It is emitted for
    * each of the event's routes, and once for an event that matches none; the last one has
    * 0 @left. It can come before the put's own answer. If the event's id is put again with
-   * that option, who did so last is the one who is told, also of what was settled before.
+   * that option, who did so last is the one who is told, also of what was settled before,
+   * and of a dead letter that was replayed to its route since.
    *
    * Since: 1.0
    */

@@ -217,6 +217,7 @@ evbus_broker_use_spool_locked (EvbusBroker  *self,
                                GError      **error)
 {
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GArray) replayed = g_array_new (FALSE, FALSE, sizeof (gboolean));
   g_autoptr(GPtrArray) ids = NULL;
 
   if (self->opened_spool == NULL || self->spool != NULL)
@@ -236,8 +237,8 @@ evbus_broker_use_spool_locked (EvbusBroker  *self,
 
   orphan_unclaimed (self);
   evbus_spooler_load_figures (self->spooler);
-  ids = evbus_spool_load_known_ids (self->spool, seqs);
-  evbus_queue_load_known_ids (self->queue, ids, seqs, done);
+  ids = evbus_spool_load_known_ids (self->spool, seqs, replayed);
+  evbus_queue_load_known_ids (self->queue, ids, seqs, replayed, done);
   evbus_listener_set_spooler (self->listener, self->spooler);
   evbus_notifier_totals_moved (self->notifier);
   return TRUE;

@@ -98,14 +98,18 @@ next_numbers (EvbusDeadWork  *self,
 
 static void
 hand_over (EvbusBroker        *broker,
+           EvbusSpool         *spool,
            EvbusSpoolDeadStep *step)
 {
   for (guint i = 0; i < step->events->len; i++)
     {
       EvbusEvent *event = step->events->pdata[i];
-      g_autoptr(EvbusRoute) route = evbus_queue_replay (broker->queue, step->routes->pdata[i], event->weight);
+      g_autoptr(EvbusRoute) route = NULL;
       EvbusChunk *chunk;
 
+      evbus_queue_follow_replayed (broker->queue, spool, step->routes->pdata[i], event,
+                                   g_array_index (step->old_seqs, gint64, i));
+      route = evbus_queue_replay (broker->queue, step->routes->pdata[i], event->weight);
       if (route == NULL)
         continue;
       chunk = evbus_chunk_new (NULL, 1);
@@ -144,10 +148,12 @@ move_some_locked (EvbusBroker    *broker,
                   GError        **error)
 {
   g_autoptr(GArray) found = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GArray) old_seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
   g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   EvbusSpoolDeadStep step = {
     .replay = self->kind == EVBUS_DEAD_REPLAY, .only = self->route, .routes = routes, .events = events,
+    .old_seqs = old_seqs,
   };
   const gint64 *numbers;
   guint n = 0;
@@ -165,7 +171,7 @@ move_some_locked (EvbusBroker    *broker,
   self->n_done += step.n_done;
   if (self->missing == 0)
     self->missing = step.missing;
-  hand_over (broker, &step);
+  hand_over (broker, self->spool, &step);
   for (guint i = 0; !step.replay && i < routes->len; i++)
     evbus_queue_lose_dead (broker->queue, routes->pdata[i], 1, G_STRUCT_OFFSET (EvbusLedger, dropped));
   return check_step (&step, error);

@@ -23,6 +23,8 @@ G_BEGIN_DECLS
 typedef struct {
   gpointer   key;       /* the route, or its part of the spool; never followed, only compared */
   char      *label;
+  gint64     seq;       /* of the event there, or of its letter that was replayed; 0: not in the spool, or not yet */
+  gboolean   told;      /* the follower has heard of it, once: not what becomes of a dead letter that is replayed */
   gboolean   settled;
   EvbusFate  fate;      /* once it is; this and the next */
   char      *reason;    /* why it gave the event up, or NULL */
@@ -30,9 +32,9 @@ typedef struct {
 
 typedef struct _EvbusFollow {
   char          *id;
-  gint64         seq;        /* in the spool; 0: not there, or not yet */
   gboolean       stored;     /* it is accepted for good: in the spool, where there is one */
   gboolean       known;      /* the producer gave the id */
+  gboolean       unsure;     /* it may have had other routes, and whether these have delivered it is not known */
   char          *follower;   /* or NULL */
   GQueue         puts;       /* EvbusPut that wait for it; a reference of each */
   GList          idle_link;  /* in the list of those for which nobody waits, if it is there */
@@ -84,7 +86,13 @@ EvbusFollow *evbus_follows_add          (EvbusFollows     *self,
 void         evbus_follow_set_route     (EvbusFollow      *follow,
                                          guint             index,
                                          gpointer          key,
+                                         gint64            seq,
                                          const char       *label);
+/* The number of the event at that route, known by either key; 0: it has none, or the event is not
+ * followed there. */
+gint64       evbus_follow_get_seq       (EvbusFollow      *follow,
+                                         gpointer          key,
+                                         gpointer          other_key);
 
 /* Lets @put hear of it what it wants to. FALSE: it need not wait, and is to be
  * answered with its refusal, if there is one. */
@@ -113,6 +121,12 @@ void         evbus_follows_settle       (EvbusFollows     *self,
                                          gpointer          other_key,
                                          EvbusFate         fate,
                                          const char       *reason);
+/* A dead letter of that route went back to it, under the number @seq: whoever joins from now on
+ * waits for that. FALSE: the event is not followed there. */
+gboolean     evbus_follows_replay       (EvbusFollows     *self,
+                                         EvbusFollow      *follow,
+                                         gpointer          key,
+                                         gint64            seq);
 /* Tells a follower of an event as a whole. */
 void         evbus_follows_tell         (EvbusFollows     *self,
                                          const char       *follower,

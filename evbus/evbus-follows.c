@@ -98,12 +98,24 @@ forget (EvbusFollows *self,
   g_hash_table_remove (self->by_id, follow->id);
 }
 
+/* Of how many the follower is still to hear. */
+static guint
+count_untold (EvbusFollow *follow)
+{
+  guint n = follow->unsure ? 1 : 0;
+
+  for (guint i = 0; i < follow->n_routes; i++)
+    n += !follow->routes[i].told;
+
+  return n;
+}
+
 /* What @follow was looked at for is over: whether it stays. */
 static void
 put_aside (EvbusFollows *self,
            EvbusFollow  *follow)
 {
-  if (follow->puts.length > 0 || (follow->follower != NULL && follow->n_left > 0))
+  if (follow->puts.length > 0 || (follow->follower != NULL && follow->n_left > 0 && count_untold (follow) > 0))
     return;
   if (follow->known)
     set_idle (self, follow, TRUE);
@@ -193,10 +205,26 @@ void
 evbus_follow_set_route (EvbusFollow *follow,
                         guint        index,
                         gpointer     key,
+                        gint64       seq,
                         const char  *label)
 {
   follow->routes[index].key = key;
+  follow->routes[index].seq = seq;
   follow->routes[index].label = g_strdup (label);
+}
+
+gint64
+evbus_follow_get_seq (EvbusFollow *follow,
+                      gpointer     key,
+                      gpointer     other_key)
+{
+  for (guint i = 0; i < follow->n_routes; i++)
+    {
+      if (follow->routes[i].key == key || follow->routes[i].key == other_key)
+        return follow->routes[i].seq;
+    }
+
+  return 0;
 }
 
 static void
@@ -265,6 +293,14 @@ new_undelivered (EvbusFollow         *follow,
                       what[route->fate], route->label, route->reason != NULL ? route->reason : reason);
 }
 
+static GError *
+new_unsure (EvbusFollow *follow)
+{
+  return g_error_new (EVBUS_ERROR, EVBUS_ERROR_UNDELIVERED,
+                      "event '%s' was put before; it was delivered by the routes that had it still, and whether "
+                      "another one gave it up before is not known; see evbusctl dead and the ledgers", follow->id);
+}
+
 char *
 evbus_follow_describe_left (EvbusFollow *follow)
 {
@@ -287,17 +323,20 @@ set_follower (EvbusFollows *self,
               EvbusFollow  *follow,
               const char   *follower)
 {
-  guint left = follow->n_routes;
+  guint left = follow->n_routes + (follow->unsure ? 1 : 0);
 
   g_free (follow->follower);
   follow->follower = g_strdup (follower);
   for (guint i = 0; i < follow->n_routes; i++)
     {
-      const EvbusFollowed *route = &follow->routes[i];
+      EvbusFollowed *route = &follow->routes[i];
 
+      route->told = route->settled;
       if (route->settled)
         tell (self, follower, follow->id, route->label, route->fate, route->reason, --left);
     }
+  if (follow->unsure && follow->n_left == 0)
+    evbus_follows_tell (self, follower, follow->id, EVBUS_FATE_SETTLED);
 }
 
 gboolean
@@ -324,6 +363,10 @@ evbus_follows_join (EvbusFollows *self,
       put->state = follow->stored ? EVBUS_PUT_FOLLOWS : EVBUS_PUT_ACCEPTED;
       put->has_receipt = TRUE;
       self->n_used++;
+    }
+  else if (put->to_be_delivered && follow->unsure)
+    {
+      put->refusal = new_unsure (follow);
     }
 
   put_aside (self, follow);
@@ -353,7 +396,8 @@ evbus_follows_stored (EvbusFollows *self,
 {
   GList *next;
 
-  follow->seq = seq;
+  for (guint i = 0; i < follow->n_routes; i++)
+    follow->routes[i].seq = seq;
   follow->stored = TRUE;
   for (GList *link = follow->puts.head; link != NULL; link = next)
     {
@@ -396,9 +440,12 @@ static void
 finish (EvbusFollows *self,
         EvbusFollow  *follow)
 {
-  gboolean delivered = find_failure (follow) == NULL;
+  gboolean delivered = find_failure (follow) == NULL && !follow->unsure;
+  g_autoptr(GError) error = follow->unsure ? new_unsure (follow) : NULL;
 
-  answer_all (self, follow, NULL);
+  answer_all (self, follow, error);
+  if (follow->unsure && follow->follower != NULL)
+    evbus_follows_tell (self, follow->follower, follow->id, EVBUS_FATE_SETTLED);
   if (delivered && follow->known)
     evbus_known_ids_set_delivered (self->known_ids, follow->id);
   if (delivered)
@@ -419,7 +466,6 @@ evbus_follows_settle (EvbusFollows *self,
 
   for (guint i = 0; i < follow->n_routes && route == NULL; i++)
     {
-      /* Once: what becomes of a dead letter that is replayed is another story. */
       if (!follow->routes[i].settled && (follow->routes[i].key == key || follow->routes[i].key == other_key))
         route = &follow->routes[i];
     }
@@ -430,8 +476,11 @@ evbus_follows_settle (EvbusFollows *self,
   route->fate = fate;
   route->reason = reason != NULL ? g_utf8_make_valid (reason, -1) : NULL;
   follow->n_left--;
-  if (follow->follower != NULL)
-    tell (self, follow->follower, follow->id, route->label, fate, route->reason, follow->n_left);
+  if (follow->follower != NULL && !route->told)
+    {
+      route->told = TRUE;
+      tell (self, follow->follower, follow->id, route->label, fate, route->reason, count_untold (follow));
+    }
   if (is_failure (route))
     {
       g_autoptr(GError) error = new_undelivered (follow, route);
@@ -442,6 +491,31 @@ evbus_follows_settle (EvbusFollows *self,
     finish (self, follow);
   else
     put_aside (self, follow);
+}
+
+gboolean
+evbus_follows_replay (EvbusFollows *self,
+                      EvbusFollow  *follow,
+                      gpointer      key,
+                      gint64        seq)
+{
+  for (guint i = 0; i < follow->n_routes; i++)
+    {
+      EvbusFollowed *route = &follow->routes[i];
+
+      if (route->key != key)
+        continue;
+      route->seq = seq;
+      if (route->settled)
+        {
+          route->settled = FALSE;
+          g_clear_pointer (&route->reason, g_free);
+          follow->n_left++;
+        }
+      return TRUE;
+    }
+
+  return FALSE;
 }
 
 void

@@ -28,6 +28,11 @@ forget (EvbusKnownIds *self,
 
   g_hash_table_remove (self->ids, entry->id);
   g_queue_unlink (&self->by_age, &entry->link);
+  if (entry->known.replayed != NULL)
+    {
+      self->n_replayed -= entry->known.replayed->len;
+      g_array_unref (entry->known.replayed);
+    }
   while ((repeat = g_queue_pop_head (&entry->repeats)) != NULL)
     self->free_repeat (repeat);
   g_free (entry);
@@ -66,16 +71,22 @@ evbus_known_ids_find (EvbusKnownIds *self,
 static void
 make_room (EvbusKnownIds *self)
 {
-  Entry *oldest = g_queue_peek_head (&self->by_age);
+  Entry *oldest;
 
-  if (self->by_age.length >= self->max && oldest->known.settled)
-    forget (self, oldest);
+  while (self->by_age.length + self->n_replayed >= self->max)
+    {
+      oldest = g_queue_peek_head (&self->by_age);
+      if (!oldest->known.settled)
+        break;
+      forget (self, oldest);
+    }
 }
 
 void
 evbus_known_ids_add (EvbusKnownIds *self,
                      const char    *id,
                      gboolean       settled,
+                     gboolean       alone,
                      gint64         seq)
 {
   gsize size = strlen (id) + 1;
@@ -86,6 +97,7 @@ evbus_known_ids_add (EvbusKnownIds *self,
   entry = g_malloc0 (sizeof *entry + size);
   memcpy (entry->id, id, size);
   entry->known.settled = settled;
+  entry->known.alone = alone;
   entry->known.seq = seq;
   entry->link.data = entry;
   g_queue_init (&entry->repeats);
@@ -101,6 +113,53 @@ evbus_known_ids_set_delivered (EvbusKnownIds *self,
 
   if (entry != NULL)
     entry->known.delivered = TRUE;
+}
+
+static gint64 *
+find_replayed (const EvbusKnownId *known,
+               gint64              seq)
+{
+  for (guint i = 0; known->replayed != NULL && i < known->replayed->len; i++)
+    {
+      gint64 *at = &g_array_index (known->replayed, gint64, i);
+
+      if (*at == seq)
+        return at;
+    }
+
+  return NULL;
+}
+
+/* Only the event itself is of several routes, any of which may have a dead letter. */
+gboolean
+evbus_known_ids_replay (EvbusKnownIds *self,
+                        const char    *id,
+                        gint64         old,
+                        gint64         seq)
+{
+  Entry *entry = find (self, id);
+  gint64 *at;
+
+  if (entry == NULL || entry->known.seq == 0 || seq < entry->known.seq)
+    return FALSE;
+  at = find_replayed (&entry->known, old);
+  if (at != NULL)
+    {
+      *at = seq;
+      return TRUE;
+    }
+  if (old != 0 && old != entry->known.seq)
+    return FALSE;
+
+  make_room (self);
+  entry = find (self, id);
+  if (entry == NULL)
+    return FALSE;
+  if (entry->known.replayed == NULL)
+    entry->known.replayed = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_array_append_val (entry->known.replayed, seq);
+  self->n_replayed++;
+  return TRUE;
 }
 
 void

@@ -176,7 +176,8 @@ evbus_producer_put_nowait (EvbusProducer  *self,
  * the message says with its id. Before it was accepted these errors are those of a
  * put that waits for space. Who puts the same id again joins what is still under
  * way. Of an event that was settled before anybody waited for it, only what stands among
- * the newest 256 dead letters is known: else it counts as delivered.
+ * the newest 256 dead letters is known: else it counts as delivered, if nothing in the spool
+ * was ever lost. A dead letter that was replayed to its own route is waited for.
  *
  * At most 65,536 copies of events (an event counts once a route) and puts that wait for them
  * are followed at a time: more are %EVBUS_ERROR_QUEUE_FULL.

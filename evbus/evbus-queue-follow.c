@@ -20,13 +20,12 @@ follow_locked (EvbusQueue    *self,
 {
   EvbusFollow *follow = evbus_follows_add (&self->follows, event->id, event->known_id, stored, set->n_routes);
 
-  follow->seq = event->seq;
   for (guint i = 0; i < set->n_routes; i++)
     {
       EvbusRoute *route = set->routes[i];
 
       evbus_follow_set_route (follow, i, route->spool_route != NULL ? (gpointer) route->spool_route : route,
-                              route->spec->delivery.name != NULL ? route->spec->delivery.name : route->label);
+                              event->seq, route->spec->delivery.name != NULL ? route->spec->delivery.name : route->label);
     }
   event->followed = TRUE;
   return follow;
@@ -232,7 +231,7 @@ report_locked (EvbusQueue *self,
 
   /* Of the same id there may be one that was dead and is put once more. */
   follow = evbus_follows_find (&self->follows, event->id);
-  if (follow != NULL && follow->stored && follow->seq == event->seq)
+  if (follow != NULL && follow->stored && evbus_follow_get_seq (follow, key, other_key) == event->seq)
     evbus_follows_settle (&self->follows, follow, key, other_key, fate, reason);
 }
 
@@ -304,10 +303,11 @@ drop_all_locked (EvbusQueue *self,
   for (GList *link = follows; link != NULL; link = link->next)
     {
       EvbusFollow *follow = link->data;
-      gboolean found = follow->seq == 0 || follow->seq > until;
+      gint64 seq = evbus_follow_get_seq (follow, spool_route, spool_route);
+      gboolean found = seq == 0 || seq > until;
 
       for (guint j = 0; present != NULL && j < present->len && !found; j++)
-        found = g_array_index (present, gint64, j) == follow->seq;
+        found = g_array_index (present, gint64, j) == seq;
       if (!found)
         evbus_follows_settle (&self->follows, follow, spool_route, spool_route, EVBUS_FATE_DROPPED, reason);
     }

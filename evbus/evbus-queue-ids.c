@@ -14,7 +14,8 @@
 static GHashTable *
 add_ids_locked (EvbusQueue *self,
                 GPtrArray  *ids,
-                GArray     *seqs)
+                GArray     *seqs,
+                GArray     *replayed)
 {
   GHashTable *repeated = NULL;
 
@@ -23,9 +24,11 @@ add_ids_locked (EvbusQueue *self,
       char *id = ids->pdata[i];
       gint64 *seq = &g_array_index (seqs, gint64, i);
 
+      if (g_array_index (replayed, gboolean, i))
+        continue;
       if (evbus_known_ids_find (&self->known_ids, id) == NULL)
         {
-          evbus_known_ids_add (&self->known_ids, id, TRUE, *seq);
+          evbus_known_ids_add (&self->known_ids, id, TRUE, FALSE, *seq);
           continue;
         }
       if (repeated == NULL)
@@ -34,6 +37,20 @@ add_ids_locked (EvbusQueue *self,
     }
 
   return repeated;
+}
+
+/* Of an event whose own row was trimmed nothing is known any more. */
+static void
+add_replayed_locked (EvbusQueue *self,
+                     GPtrArray  *ids,
+                     GArray     *seqs,
+                     GArray     *replayed)
+{
+  for (guint i = 0; i < ids->len; i++)
+    {
+      if (g_array_index (replayed, gboolean, i))
+        evbus_known_ids_replay (&self->known_ids, ids->pdata[i], 0, g_array_index (seqs, gint64, i));
+    }
 }
 
 /* Takes an event back that was not put again after all. */
@@ -144,18 +161,19 @@ void
 evbus_queue_load_known_ids (EvbusQueue *self,
                             GPtrArray  *ids,
                             GArray     *seqs,
+                            GArray     *replayed,
                             GQueue     *done)
 {
   g_autoptr(GHashTable) repeated = NULL;
   GQueue answers = G_QUEUE_INIT;
 
   evbus_queue_lock (self);
-  repeated = add_ids_locked (self, ids, seqs);
+  repeated = add_ids_locked (self, ids, seqs, replayed);
   if (repeated != NULL)
-    {
-      drop_all_repeats_locked (self, repeated, &answers);
-      evbus_waiting_ask_again_locked (self, done);
-    }
+    drop_all_repeats_locked (self, repeated, &answers);
+  add_replayed_locked (self, ids, seqs, replayed);
+  if (repeated != NULL)
+    evbus_waiting_ask_again_locked (self, done);
   for (GList *link = answers.head; link != NULL; link = link->next)
     answer_later_locked (self, link->data, done);
   evbus_queue_unlock (self);

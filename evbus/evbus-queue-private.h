@@ -223,11 +223,12 @@ gboolean    evbus_queue_has_spool_route (EvbusQueue    *self,
 /* A reference of each. */
 GPtrArray  *evbus_queue_dup_routes  (EvbusQueue        *self);
 /* evbus-queue-ids.c, before the listener is started: ids (char *) that are in the
- * spool from before, with their events' @seqs (gint64) in step. A put that waits for the
- * start and repeats one goes into @done, as above. */
+ * spool from before, with their events' @seqs (gint64) and @replayed (gboolean) in step. A
+ * put that waits for the start and repeats one goes into @done, as above. */
 void        evbus_queue_load_known_ids (EvbusQueue     *self,
                                      GPtrArray         *ids,
                                      GArray            *seqs,
+                                     GArray            *replayed,
                                      GQueue            *done);
 
 /* evbus-queue-follow.c. EvbusNews, of which the notifier was told (change 0); the caller
@@ -248,6 +249,13 @@ void        evbus_queue_drop_followed (EvbusQueue      *self,
                                      GArray            *present,
                                      const char        *reason,
                                      GQueue            *answers);
+/* On the listener's thread, before the event is handed to its route: a dead letter went back to it,
+ * under a new number. Whoever puts its id again waits for that. */
+void        evbus_queue_follow_replayed (EvbusQueue    *self,
+                                     EvbusSpool        *spool,
+                                     EvbusSpoolRoute   *spool_route,
+                                     EvbusEvent        *event,
+                                     gint64             old_seq);
 /* On the listener's thread: what became of events in the spool that were put again, for some
  * milliseconds. TRUE: there may be more of them. */
 gboolean    evbus_queue_look_up     (EvbusQueue        *self,

@@ -203,6 +203,23 @@ take_dead (EvbusSpool          *self,
   return FALSE;
 }
 
+/* A producer may ask for the event by its id. Of several routes each may replay its letter, so the
+ * number of the put stays known beside theirs. */
+static void
+follow_replayed (EvbusSpool *self,
+                 gint64      old,
+                 gint64      seq)
+{
+  sqlite3 *db = self->sql->db;
+  gint64 before = sqlite3_total_changes (db);
+
+  if (!evbus_sql_call (self->sql, EVBUS_SQL_MOVE_REPLAYED_ID, &self->failure, "ii", old, seq) ||
+      sqlite3_total_changes (db) != before)
+    return;
+  evbus_sql_call (self->sql, EVBUS_SQL_ADD_REPLAYED_ID, &self->failure, "ii", old, seq);
+  self->n_known += sqlite3_total_changes (db) - before;
+}
+
 /* Not a new copy, as what is appended else, but one that was dead. Its age begins
  * anew: else one that died of it would do so again at once. */
 static void
@@ -210,7 +227,8 @@ replay (EvbusSpool      *self,
         EvbusSpoolRoute *route,
         EvbusEvent      *event)
 {
-  EvbusSpoolSet *set = evbus_spool_get_set (self, &route, 1);
+  EvbusSpoolSet *set = evbus_spool_get_set (self, &route, 1, FALSE);
+  gint64 old = event->seq;
 
   event->since = 0;
   event->seq = ++self->seq;
@@ -219,6 +237,8 @@ replay (EvbusSpool      *self,
   else if (self->failure == NULL)
     g_set_error (&self->failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED,
                  "%s: too many routes have events; forget orphaned ones", self->path);
+  if (self->failure == NULL)
+    follow_replayed (self, old, event->seq);
   evbus_spool_stage_route (self, route);
   route->change.accepted--;
   route->change.dead--;
@@ -263,6 +283,7 @@ move_some (EvbusSpool *self,
           drop (self, route);
           continue;
         }
+      g_array_append_val (step->old_seqs, event->seq);
       replay (self, route, event);
       g_ptr_array_add (step->events, event);
     }

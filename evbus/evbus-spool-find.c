@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* What became of an event whose put is repeated, by its number: from the sets of
- * routes, from how far these are, and from the dead letters. */
+/* What became of an event whose put is repeated, by its numbers: from the sets of
+ * routes, from how far these are, and from the dead letters. It has more than one where dead
+ * letters of it were replayed. */
 
 #include "evbus-spool-store-private.h"
 
@@ -28,25 +29,32 @@ has_event (EvbusSpool     *self,
   return found;
 }
 
-/* The dead letter of the event in @record: whether that is it, and why. */
-static gboolean
-is_death (const guint8  *record,
-          gsize          size,
-          gint64         seq,
-          char         **reason)
+/* Whether a dead letter of the event is in @record, and (nullable) why it is one: its number, or 0. */
+static gint64
+get_death (const guint8 *record,
+           gsize         size,
+           const GArray *seqs,
+           char        **reason)
 {
   EvbusRecordInfo info;
 
-  if (evbus_record_check (record, size, &info) == 0 || info.seq != seq)
-    return FALSE;
-  *reason = info.reason != NULL ? g_strndup (info.reason, info.reason_length) : NULL;
-  return TRUE;
+  if (evbus_record_check (record, size, &info) == 0)
+    return 0;
+  for (guint i = 0; i < seqs->len; i++)
+    {
+      if (g_array_index (seqs, gint64, i) != info.seq)
+        continue;
+      if (reason != NULL)
+        *reason = info.reason != NULL ? g_strndup (info.reason, info.reason_length) : NULL;
+      return info.seq;
+    }
+  return 0;
 }
 
 static gboolean
 is_dying (EvbusSpool       *self,
           EvbusSpoolRoute  *route,
-          gint64            seq,
+          const GArray     *seqs,
           char            **reason)
 {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
@@ -55,18 +63,49 @@ is_dying (EvbusSpool       *self,
     {
       EvbusSpoolDying *dying = self->deaths->pdata[i];
 
-      if (dying->route == route && is_death (dying->record->data, dying->record->len, seq, reason))
+      if (dying->route == route && get_death (dying->record->data, dying->record->len, seqs, reason) != 0)
         return TRUE;
     }
   return FALSE;
 }
 
-/* The id of the route that gave the event up, of @route if it is not NULL; 0: none of
- * the newest dead letters is it. @all: (out): whether there are no others. */
-static gint64
+static EvbusSpoolRoute *
+find_route (EvbusSpool *self,
+            gint64      id)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  return evbus_spool_find_route (self, id);
+}
+
+/* A route counts once: with what it was given last. */
+static void
+add_holder (GArray          *holders,
+            EvbusSpoolRoute *route,
+            gint64           seq)
+{
+  const EvbusSpoolHolder holder = { route, seq };
+
+  for (guint i = 0; i < holders->len; i++)
+    {
+      EvbusSpoolHolder *at = &g_array_index (holders, EvbusSpoolHolder, i);
+
+      if (at->route != route)
+        continue;
+      at->seq = MAX (at->seq, seq);
+      return;
+    }
+  g_array_append_val (holders, holder);
+}
+
+/* Goes through the newest dead letters. Those of the event that are @route's: whether there is one,
+ * and why; or, if that is NULL, their routes become holders. @all: (out): whether all
+ * letters were gone through. */
+static gboolean
 find_dead (EvbusSpool       *self,
            EvbusSpoolRoute  *route,
-           gint64            seq,
+           const GArray     *seqs,
+           GArray           *holders,
            gboolean         *all,
            char            **reason)
 {
@@ -77,24 +116,29 @@ find_dead (EvbusSpool       *self,
 
   *all = FALSE;
   if (rows == NULL)
-    return 0;
+    return FALSE;
   sqlite3_bind_int64 (rows, 1, EVBUS_SPOOL_STEP_LETTERS);
   while (weight < EVBUS_SPOOL_STEP_BYTES && (row = evbus_sql_step (self->sql, rows, NULL)) > 0)
     {
       gint64 id = sqlite3_column_int64 (rows, 0);
       gsize size = sqlite3_column_bytes (rows, 1);
+      gint64 seq = route == NULL || route->id == id ? get_death (sqlite3_column_blob (rows, 1), size, seqs, reason) : 0;
+      EvbusSpoolRoute *of = seq != 0 ? find_route (self, id) : NULL;
 
       n++;
       weight += size;
-      if ((route == NULL || id == route->id) && is_death (sqlite3_column_blob (rows, 1), size, seq, reason))
+      if (of == NULL)
+        continue;
+      if (route != NULL)
         {
           sqlite3_reset (rows);
-          return id;
+          return TRUE;
         }
+      add_holder (holders, of, seq);
     }
   sqlite3_reset (rows);
   *all = row == 0 && n < EVBUS_SPOOL_STEP_LETTERS;
-  return 0;
+  return FALSE;
 }
 
 static gboolean
@@ -103,55 +147,57 @@ has_lost (const EvbusLedger *ledger)
   return ledger->expired > 0 || ledger->dropped > 0;
 }
 
-/* The route of the dead letter. Without one the event was delivered for certain, if that
- * became of all events. */
-static void
-find_dead_route (EvbusSpool *self,
-                 gint64      seq,
-                 GPtrArray  *routes,
-                 gboolean   *delivered)
+/* Of routes that have settled it, and that nothing names any more. Those that are no holders by now
+ * have delivered it for certain, if that became of all events. */
+static gboolean
+find_dead_routes (EvbusSpool   *self,
+                  const GArray *seqs,
+                  GArray       *holders)
 {
-  g_autofree char *reason = NULL;
-  gint64 id = find_dead (self, NULL, seq, delivered, &reason);
-  EvbusSpoolRoute *route;
+  gboolean sure;
+
+  find_dead (self, NULL, seqs, holders, &sure, NULL);
 
   g_mutex_lock (&self->lock);
-  route = id != 0 ? evbus_spool_find_route (self, id) : NULL;
   /* Its routes may be forgotten by now. */
-  *delivered &= !has_lost (&self->rest) && !has_lost (&self->rest_change);
+  sure &= !has_lost (&self->rest) && !has_lost (&self->rest_change);
   for (guint i = 0; i < self->routes->len; i++)
-    *delivered &= !has_lost (&((EvbusSpoolRoute *) self->routes->pdata[i])->now.ledger);
+    sure &= !has_lost (&((EvbusSpoolRoute *) self->routes->pdata[i])->now.ledger);
   g_mutex_unlock (&self->lock);
 
-  if (route != NULL)
-    g_ptr_array_add (routes, route);
+  return sure;
 }
 
 gboolean
-evbus_spool_find_routes (EvbusSpool  *self,
-                         gint64       seq,
-                         GPtrArray   *routes,
-                         gboolean    *delivered,
-                         GError     **error)
+evbus_spool_find_routes (EvbusSpool    *self,
+                         const GArray  *seqs,
+                         GArray        *holders,
+                         gboolean      *sure,
+                         GError       **error)
 {
   GHashTableIter iter;
   EvbusSpoolSet *set;
 
-  *delivered = FALSE;
+  *sure = FALSE;
   g_hash_table_iter_init (&iter, self->sets_by_id);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
     {
-      int found = set->last >= seq ? has_event (self, set, seq, error) : 0;
+      for (guint i = 0; i < seqs->len; i++)
+        {
+          gint64 seq = g_array_index (seqs, gint64, i);
+          int found = set->last >= seq ? has_event (self, set, seq, error) : 0;
 
-      if (found < 0)
-        return FALSE;
-      for (guint i = 0; found > 0 && i < set->n_routes; i++)
-        g_ptr_array_add (routes, set->routes[i]);
+          if (found < 0)
+            return FALSE;
+          for (guint j = 0; found > 0 && j < set->n_routes; j++)
+            add_holder (holders, set->routes[j], seq);
+          /* The set of the put, which is there as long as one of its routes has the event. */
+          *sure |= found > 0 && i == 0 && !set->partial;
+        }
     }
 
-  /* All have settled it; it may be dead at one of them. */
-  if (routes->len == 0)
-    find_dead_route (self, seq, routes, delivered);
+  if (!*sure)
+    *sure = find_dead_routes (self, seqs, holders);
   return TRUE;
 }
 
@@ -170,24 +216,25 @@ is_skipped (const EvbusSpoolCursor *cursor,
 }
 
 gboolean
-evbus_spool_find_fate (EvbusSpool       *self,
-                       EvbusSpoolRoute  *route,
-                       gint64            seq,
-                       EvbusFate        *fate,
-                       char            **reason)
+evbus_spool_find_fate (EvbusSpool              *self,
+                       const EvbusSpoolHolder  *holder,
+                       const GArray            *seqs,
+                       EvbusFate               *fate,
+                       char                   **reason)
 {
+  EvbusSpoolRoute *route = holder->route;
   gboolean needed, skipped, lost, all = FALSE;
 
   *reason = NULL;
   g_mutex_lock (&self->lock);
-  needed = evbus_spool_cursor_needs (&route->now, seq);
-  skipped = is_skipped (&route->now, seq);
+  needed = evbus_spool_cursor_needs (&route->now, holder->seq);
+  skipped = is_skipped (&route->now, holder->seq);
   lost = has_lost (&route->now.ledger);
   g_mutex_unlock (&self->lock);
   if (needed)
     return FALSE;
 
-  if (is_dying (self, route, seq, reason) || find_dead (self, route, seq, &all, reason) != 0)
+  if (is_dying (self, route, seqs, reason) || find_dead (self, route, seqs, NULL, &all, reason))
     *fate = EVBUS_FATE_DEAD;
   else if (skipped)
     *fate = EVBUS_FATE_EXPIRED;

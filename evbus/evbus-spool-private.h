@@ -198,25 +198,36 @@ gboolean     evbus_spool_has_settled   (EvbusSpool      *self);
 guint64      evbus_spool_get_weight    (EvbusSpool      *self);
 
 /* The ids that producers gave, oldest first (GPtrArray of char *, transfer
- * full): at most %EVBUS_KNOWN_IDS. @seqs: (out): of their events (gint64), in step. */
+ * full): at most %EVBUS_KNOWN_IDS. @seqs: (out): of their events (gint64), in step, and so
+ * is @replayed (gboolean): the number is not that of the put, but of a dead letter of that
+ * event which went back to its route. */
 GPtrArray   *evbus_spool_load_known_ids (EvbusSpool     *self,
-                                        GArray          *seqs);
+                                        GArray          *seqs,
+                                        GArray          *replayed);
 
-/* evbus-spool-find.c. Writer, outside of a transaction. The routes (EvbusSpoolRoute) for
- * which event @seq was stored, as far as that can be told still. @delivered: (out): there
- * is none, and all have delivered it for certain. FALSE: error. */
+/* evbus-spool-find.c. Writer, outside of a transaction. Which route has, or had, an event
+ * under which of its numbers. */
+typedef struct {
+  EvbusSpoolRoute *route;
+  gint64           seq;
+} EvbusSpoolHolder;
+
+/* @holders: (out): the routes (EvbusSpoolHolder) for which the event was stored, as far as
+ * that can be told still, each once. @seqs: its numbers (gint64), that of the put first, then
+ * those of its dead letters that were replayed. @sure: (out): there are no others but such
+ * that have delivered it for certain. FALSE: error. */
 gboolean     evbus_spool_find_routes    (EvbusSpool      *self,
-                                         gint64           seq,
-                                         GPtrArray       *routes,
-                                         gboolean        *delivered,
+                                         const GArray    *seqs,
+                                         GArray          *holders,
+                                         gboolean        *sure,
                                          GError         **error);
 /* What became of it at one of them. FALSE: the route has it still. @reason: (out)
  * (transfer full) (nullable). */
-gboolean     evbus_spool_find_fate      (EvbusSpool      *self,
-                                         EvbusSpoolRoute *route,
-                                         gint64           seq,
-                                         EvbusFate       *fate,
-                                         char           **reason);
+gboolean     evbus_spool_find_fate      (EvbusSpool             *self,
+                                         const EvbusSpoolHolder *holder,
+                                         const GArray           *seqs,
+                                         EvbusFate              *fate,
+                                         char                  **reason);
 
 /* ---- Routes: from any thread */
 
@@ -323,7 +334,8 @@ typedef struct {
   gboolean         replay;   /* else they are dropped */
   EvbusSpoolRoute *only;     /* others are as good as not there; NULL: of any route */
   GPtrArray       *routes;   /* EvbusSpoolRoute, one for each that is done; of a drop it may be NULL; and … */
-  GPtrArray       *events;   /* … of a replay, in step: EvbusEvent with its new seq, to be handed to it */
+  GPtrArray       *events;   /* … of a replay, in step: EvbusEvent with its new seq, to be handed to it, and … */
+  GArray          *old_seqs; /* … gint64: the one that it had */
 
   /* Out. */
   guint            n_seen;   /* how many of the numbers were gone through; the rest is for a next step */
@@ -335,7 +347,7 @@ typedef struct {
 
 /* Writer. Replays dead letters: each goes back to its route's queue (ledger: dead to
  * queued), as the newest event of that route, under its old id, its age beginning
- * anew. Or drops them (ledger: dead to dropped). Commits; FALSE: nothing was done,
+ * anew; an id that is known leads to both numbers from now on. Or drops them (ledger: dead to dropped). Commits; FALSE: nothing was done,
  * whatever @step says. */
 gboolean     evbus_spool_step_dead     (EvbusSpool          *self,
                                         const gint64        *numbers,

@@ -248,11 +248,17 @@ read_known_ids (Salvage  *self,
 
   while (rows != NULL && self->failure == NULL && evbus_sql_step (from, rows, NULL) > 0)
     {
+      /* As a blob it says something else. */
+      gboolean replayed = sqlite3_column_type (rows, 1) == SQLITE_BLOB;
       const char *id = (const char *) sqlite3_column_text (rows, 1);
+      gint64 seq = sqlite3_column_int64 (rows, 0);
 
-      if (id != NULL && g_utf8_validate (id, -1, NULL))
-        evbus_sql_call (self->to->sql, EVBUS_SQL_PUT_KNOWN_ID, &self->failure, "is",
-                        sqlite3_column_int64 (rows, 0), id);
+      if (id == NULL || !g_utf8_validate (id, -1, NULL))
+        continue;
+      if (replayed)
+        evbus_sql_call (self->to->sql, EVBUS_SQL_PUT_KNOWN_ID, &self->failure, "ib", seq, id, strlen (id));
+      else
+        evbus_sql_call (self->to->sql, EVBUS_SQL_PUT_KNOWN_ID, &self->failure, "is", seq, id);
     }
 }
 

@@ -34,16 +34,20 @@ compare_ids (gconstpointer a,
   return (left->id > right->id) - (left->id < right->id);
 }
 
-/* The routes, which are sorted, as a key. */
+/* The routes, which are sorted, as a key. No route has the number 0. */
 static GBytes *
 make_key (EvbusSpoolRoute **routes,
-          guint             n_routes)
+          guint             n_routes,
+          gboolean          partial)
 {
-  gint64 *ids = g_new (gint64, n_routes);
+  guint n = 0;
+  gint64 *ids = g_new (gint64, n_routes + 1);
 
+  if (partial)
+    ids[n++] = 0;
   for (guint i = 0; i < n_routes; i++)
-    ids[i] = routes[i]->id;
-  return g_bytes_new_take (ids, n_routes * sizeof *ids);
+    ids[n++] = routes[i]->id;
+  return g_bytes_new_take (ids, n * sizeof *ids);
 }
 
 /* @routes: sorted. */
@@ -52,17 +56,19 @@ add_set (EvbusSpool       *self,
          guint32           id,
          gint64            first,
          EvbusSpoolRoute **routes,
-         guint             n_routes)
+         guint             n_routes,
+         gboolean          partial)
 {
   EvbusSpoolSet *set = g_new0 (EvbusSpoolSet, 1);
 
   set->id = id;
   set->first = first;
   set->n_routes = n_routes;
+  set->partial = partial;
   set->routes = g_memdup2 (routes, n_routes * sizeof *routes);
   set->empty = TRUE;
   g_hash_table_insert (self->sets_by_id, GUINT_TO_POINTER (id), set);
-  g_hash_table_insert (self->sets_by_routes, make_key (routes, n_routes), set);
+  g_hash_table_insert (self->sets_by_routes, make_key (routes, n_routes, partial), set);
 
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < n_routes; i++)
@@ -76,7 +82,7 @@ static void
 remove_set (EvbusSpool    *self,
             EvbusSpoolSet *set)
 {
-  g_autoptr(GBytes) key = make_key (set->routes, set->n_routes);
+  g_autoptr(GBytes) key = make_key (set->routes, set->n_routes, set->partial);
 
   if (g_hash_table_lookup (self->sets_by_routes, key) == set)
     g_hash_table_remove (self->sets_by_routes, key);
@@ -143,35 +149,42 @@ make_room (EvbusSpool *self,
 EvbusSpoolSet *
 evbus_spool_get_set (EvbusSpool       *self,
                      EvbusSpoolRoute **routes,
-                     guint             n_routes)
+                     guint             n_routes,
+                     gboolean          partial)
 {
   g_autofree EvbusSpoolRoute **sorted = g_memdup2 (routes, n_routes * sizeof *routes);
   g_autoptr(GBytes) key = NULL;
   EvbusSpoolSet *set;
 
   qsort (sorted, n_routes, sizeof *sorted, compare_ids);
-  key = make_key (sorted, n_routes);
+  key = make_key (sorted, n_routes, partial);
   set = g_hash_table_lookup (self->sets_by_routes, key);
   if (set != NULL || !make_room (self, n_routes))
     return set;
-  return add_set (self, get_free_id (self), 0, sorted, n_routes);
+  return add_set (self, get_free_id (self), 0, sorted, n_routes, partial);
 }
 
 /* Magic, length, CRC32 of what follows, number of the set, of the routes; the first event
  * (i64); for each route its id (i64), the length of its key (u32), its key. All numbers u32
  * where nothing else is said, little-endian. The keys are there for a recovery; so is a
- * second one, before the first event of the set. */
+ * second one, before the first event of the set. A partial one begins with a route 0, without
+ * a key, which is as unknown as those that are forgotten. */
 gboolean
 evbus_spool_write_set (EvbusSpool     *self,
                        EvbusSpoolSet  *set,
                        GError        **error)
 {
+  static const guint8 none[12] = { 0 };
+
   g_autoptr(GByteArray) blob = g_byte_array_new ();
-  guint32 head[5] = { GUINT32_TO_LE (EVBUS_SPOOL_SET_MAGIC), 0, 0, GUINT32_TO_LE (set->id), GUINT32_TO_LE (set->n_routes) };
+  guint32 head[5] = { GUINT32_TO_LE (EVBUS_SPOOL_SET_MAGIC), 0, 0, GUINT32_TO_LE (set->id),
+                      GUINT32_TO_LE (set->n_routes + (set->partial ? 1 : 0)) };
   gint64 first = GINT64_TO_LE (set->first);
 
   g_byte_array_append (blob, (guint8 *) head, sizeof head);
   g_byte_array_append (blob, (guint8 *) &first, sizeof first);
+  if (set->partial)
+    g_byte_array_append (blob, none, sizeof none);
   for (guint i = 0; i < set->n_routes; i++)
     {
       gint64 id = GINT64_TO_LE (set->routes[i]->id);
@@ -271,7 +284,7 @@ evbus_spool_add_stored_set (EvbusSpool *self,
       if (route != NULL && !g_ptr_array_find (routes, route, NULL))
         g_ptr_array_add (routes, route);
     }
-  set = add_set (self, id, first, (EvbusSpoolRoute **) routes->pdata, routes->len);
+  set = add_set (self, id, first, (EvbusSpoolRoute **) routes->pdata, routes->len, routes->len < route_ids->len);
   set->stored = TRUE;
   set->empty = FALSE;
   set->deletable = TRUE;
@@ -407,7 +420,7 @@ evbus_spool_forget_sets (EvbusSpool      *self,
   for (guint i = 0; i < sets->len; i++)
     {
       EvbusSpoolSet *set = sets->pdata[i];
-      g_autoptr(GBytes) old_key = make_key (set->routes, set->n_routes);
+      g_autoptr(GBytes) old_key = make_key (set->routes, set->n_routes, set->partial);
       guint kept = 0;
 
       if (g_hash_table_lookup (self->sets_by_routes, old_key) == set)
@@ -423,6 +436,7 @@ evbus_spool_forget_sets (EvbusSpool      *self,
       g_ptr_array_remove (route->sets, set);
       g_mutex_unlock (&self->lock);
 
+      set->partial = TRUE;
       /* Not a set of its new routes for what is to come: its row names the old
        * ones. It is removed when its events are gone. */
       set->deletable = TRUE;

@@ -47,6 +47,8 @@ typedef struct {
   EvbusSpoolRoute **routes;        /* lock, written by the Writer; by id */
   gint64            first;         /* Writer: no event before this one is of this set: its number may have been another one's */
   gint64            last;          /* lock, written by the Writer: the newest event that is committed */
+  gboolean          partial;       /* Writer: its events may have had other routes, too: such that are forgotten, or
+                                    * have a row of their own */
   gboolean          stored;        /* Writer: its row is on disk */
   gboolean          deletable;     /* Writer: there may be events to be deleted */
   gboolean          empty;         /* Writer: there are no events */
@@ -113,7 +115,7 @@ struct _EvbusSpool
   gint64              last_route_id;    /* the last one given to a route */
   GPtrArray          *forgotten;        /* EvbusSpoolRoute, kept for those who still know them */
   GHashTable         *sets_by_id;
-  GHashTable         *sets_by_routes;   /* GBytes of the routes' ids → EvbusSpoolSet */
+  GHashTable         *sets_by_routes;   /* GBytes of the routes' ids, after a 0 if it is partial → EvbusSpoolSet */
   GArray             *last_routes;      /* of the last append, as they were given */
   EvbusSpoolSet      *last_set;
   guint64             n_known;          /* rows of known_id */
@@ -281,10 +283,12 @@ void             evbus_spool_add_stored_set   (EvbusSpool            *self,
                                                guint32                id,
                                                gint64                 first,
                                                GArray                *route_ids);
-/* The set of exactly those routes, or NULL if there is no room for one more. */
+/* The set of exactly those routes, or NULL if there is no room for one more. @partial: its events
+ * have others, too. */
 EvbusSpoolSet   *evbus_spool_get_set          (EvbusSpool            *self,
                                                EvbusSpoolRoute      **routes,
-                                               guint                  n_routes);
+                                               guint                  n_routes,
+                                               gboolean               partial);
 gboolean         evbus_spool_write_set        (EvbusSpool            *self,
                                                EvbusSpoolSet         *set,
                                                GError               **error);

@@ -118,7 +118,7 @@ find_set (EvbusSpool       *self,
   if (self->last_set == NULL || self->last_routes->len != n_routes ||
       memcmp (self->last_routes->data, routes, bytes) != 0)
     {
-      self->last_set = evbus_spool_get_set (self, routes, n_routes);
+      self->last_set = evbus_spool_get_set (self, routes, n_routes, FALSE);
       g_array_set_size (self->last_routes, 0);
       g_array_append_vals (self->last_routes, routes, n_routes);
     }
@@ -133,7 +133,7 @@ store_for_each (EvbusSpool       *self,
 {
   for (guint i = 0; i < n_routes && self->failure == NULL; i++)
     {
-      EvbusSpoolSet *set = evbus_spool_get_set (self, routes + i, 1);
+      EvbusSpoolSet *set = evbus_spool_get_set (self, routes + i, 1, TRUE);
 
       if (set != NULL)
         evbus_spool_store_event (self, set, event);

@@ -503,37 +503,52 @@ evbus_spool_get_directory (EvbusSpool *self)
   return self->directory;
 }
 
+static void
+reverse (GPtrArray *ids,
+         GArray    *seqs,
+         GArray    *replayed)
+{
+  for (guint i = 0, j = ids->len; i + 1 < j; i++)
+    {
+      gpointer id = ids->pdata[--j];
+      gint64 seq = g_array_index (seqs, gint64, j);
+      gboolean was = g_array_index (replayed, gboolean, j);
+
+      ids->pdata[j] = ids->pdata[i];
+      ids->pdata[i] = id;
+      g_array_index (seqs, gint64, j) = g_array_index (seqs, gint64, i);
+      g_array_index (seqs, gint64, i) = seq;
+      g_array_index (replayed, gboolean, j) = g_array_index (replayed, gboolean, i);
+      g_array_index (replayed, gboolean, i) = was;
+    }
+}
+
 GPtrArray *
 evbus_spool_load_known_ids (EvbusSpool *self,
-                            GArray     *seqs)
+                            GArray     *seqs,
+                            GArray     *replayed)
 {
-  GPtrArray *newest = g_ptr_array_new_with_free_func (g_free);
+  GPtrArray *ids = g_ptr_array_new_with_free_func (g_free);
   sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_LOAD_KNOWN_IDS, NULL);
 
   if (rows == NULL)
-    return newest;
+    return ids;
   sqlite3_bind_int64 (rows, 1, EVBUS_KNOWN_IDS);
   while (evbus_sql_step (self->sql, rows, NULL) > 0)
     {
+      gboolean is_replayed = sqlite3_column_type (rows, 0) == SQLITE_BLOB;
       const char *id = (const char *) sqlite3_column_text (rows, 0);
       gint64 seq = sqlite3_column_int64 (rows, 1);
 
       /* It was valid when it was stored. */
       if (id == NULL || !g_utf8_validate (id, -1, NULL))
         continue;
-      g_ptr_array_add (newest, g_strdup (id));
+      g_ptr_array_add (ids, g_strdup (id));
       g_array_append_val (seqs, seq);
+      g_array_append_val (replayed, is_replayed);
     }
 
-  for (guint i = 0; i < newest->len / 2; i++)
-    {
-      gpointer other = newest->pdata[newest->len - 1 - i];
-      gint64 other_seq = g_array_index (seqs, gint64, newest->len - 1 - i);
-
-      newest->pdata[newest->len - 1 - i] = newest->pdata[i];
-      newest->pdata[i] = other;
-      g_array_index (seqs, gint64, newest->len - 1 - i) = g_array_index (seqs, gint64, i);
-      g_array_index (seqs, gint64, i) = other_seq;
-    }
-  return newest;
+  /* The newest came first. */
+  reverse (ids, seqs, replayed);
+  return ids;
 }

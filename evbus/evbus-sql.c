@@ -39,6 +39,9 @@ static const char *const texts[] = {
   /* All columns there are: fewer in a file of an older format. */
   [EVBUS_SQL_LOAD_ROUTES] = "SELECT * FROM route ORDER BY route_id",
   [EVBUS_SQL_PUT_KNOWN_ID] = "INSERT OR REPLACE INTO known_id (seq, id) VALUES (?1, ?2)",
+  [EVBUS_SQL_MOVE_REPLAYED_ID] = "UPDATE known_id SET seq = ?2 WHERE seq = ?1 AND typeof(id) = 'blob'",
+  [EVBUS_SQL_ADD_REPLAYED_ID] =
+    "INSERT INTO known_id (seq, id) SELECT ?2, CAST(id AS BLOB) FROM known_id WHERE seq = ?1 AND typeof(id) = 'text'",
   [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id, seq FROM known_id ORDER BY seq DESC LIMIT ?1",
   [EVBUS_SQL_LOAD_KNOWN_ID_ROWS] = "SELECT seq, id FROM known_id ORDER BY seq",
   [EVBUS_SQL_COUNT_KNOWN_IDS] = "SELECT count(*) FROM known_id",

@@ -11,6 +11,7 @@
 #include "evbus-test.h"
 
 #include <glib/gstdio.h>
+#include <string.h>
 
 typedef struct {
   char *directory;             /* NULL: memory only */
@@ -97,6 +98,14 @@ follow_end (Fixture *fixture)
   g_clear_object (&fixture->route_a);
   g_clear_object (&fixture->route_b);
   g_clear_object (&fixture->broker);
+}
+
+static inline void
+follow_restart (Fixture     *fixture,
+                const Setup *setup)
+{
+  follow_end (fixture);
+  follow_begin (fixture, setup);
 }
 
 static inline void
@@ -217,4 +226,54 @@ static inline void
 follow_wait_held (EvbusTestHook *hook)
 {
   evbus_test_wait_until (evbus_test_hook_read (hook, &hook->n_waiting) == 1);
+}
+
+/* Those of a. How many: none before they are written, which is soon. */
+static inline guint64
+follow_drop_letters (Fixture *fixture)
+{
+  g_autoptr(GAsyncResult) dropped = NULL;
+  g_autoptr(GError) error = NULL;
+  guint64 n = 0;
+
+  evbus_broker_drop_dead_async (fixture->broker, "hook 'a*'", NULL, 0, NULL, NULL, NULL, NULL,
+                                evbus_test_store_result, &dropped);
+  evbus_test_wait_until (dropped != NULL);
+  evbus_broker_drop_dead_finish (fixture->broker, dropped, &n, &error);
+  g_assert_no_error (error);
+  return n;
+}
+
+static inline void
+follow_drop_letter (Fixture *fixture)
+{
+  guint64 n = 0;
+
+  evbus_test_wait_until ((n = follow_drop_letters (fixture)) > 0);
+  g_assert_cmpuint (n, ==, 1);
+}
+
+/* Whether a put that waits for @id by now knows who has the event. */
+static inline gboolean
+follow_is_looked_up (Fixture    *fixture,
+                     const char *id)
+{
+  g_autofree char *options = g_strdup_printf ("{'id': <'%s'>, 'wait': <'delivered'>, 'timeout': <uint32 5>}", id);
+  g_autoptr(GAsyncResult) result = NULL;
+  g_autoptr(GError) error = NULL;
+
+  follow_put (fixture, "ab", options, NULL, &result);
+  g_assert_null (follow_finish (fixture, &result, &error));
+  g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_TIMED_OUT);
+  return strstr (error->message, "has it still") != NULL;
+}
+
+/* The put @result waits: its event was looked up in the spool, and a route has it still. */
+static inline void
+follow_assert_found (Fixture       *fixture,
+                     GAsyncResult **result,
+                     const char    *id)
+{
+  evbus_test_wait_until (follow_is_looked_up (fixture, id));
+  g_assert_null (*result);
 }

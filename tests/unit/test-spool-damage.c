@@ -334,13 +334,14 @@ test_flipped_known_id (void)
   Image image = { 0 };
   Fixture fixture = { 0 };
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GArray) replayed = g_array_new (FALSE, FALSE, sizeof (gboolean));
   g_autoptr(GPtrArray) ids = NULL;
 
   make_image (&image, TRUE);
   /* The first row ends its page, with the last character of its id. */
   find_root (&image, "CREATE TABLE known_id")[4095] ^= 0x80;
   open_image (&fixture, &image);
-  ids = evbus_spool_load_known_ids (fixture.spool, seqs);
+  ids = evbus_spool_load_known_ids (fixture.spool, seqs, replayed);
   g_assert_cmpuint (ids->len, ==, N_EVENTS / N_KNOWN - 1);
   g_assert_cmpuint (seqs->len, ==, ids->len);
   for (guint i = 0; i < ids->len; i++)

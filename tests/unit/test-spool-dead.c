@@ -111,7 +111,8 @@ take_out (Fixture     *fixture,
 {
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
   g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
-  EvbusSpoolDeadStep step = { .replay = event != NULL, .routes = routes, .events = events };
+  g_autoptr(GArray) old_seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  EvbusSpoolDeadStep step = { .replay = event != NULL, .routes = routes, .events = events, .old_seqs = old_seqs };
   g_autoptr(GError) error = NULL;
 
   g_assert_true (evbus_spool_step_dead (fixture->spool, &number, 1, &step, &error));
@@ -119,6 +120,7 @@ take_out (Fixture     *fixture,
   g_assert_cmpuint (step.n_seen, ==, 1);
   g_assert_cmpint (step.missing, ==, step.n_done == 1 ? 0 : number);
   g_assert_cmpuint (events->len, ==, event != NULL ? step.n_done : 0);
+  g_assert_cmpuint (old_seqs->len, ==, events->len);
   if (events->len == 1)
     *event = evbus_event_ref (events->pdata[0]);
   return step.n_done == 1;

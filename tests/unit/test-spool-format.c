@@ -169,7 +169,8 @@ static void
 check_rest (Fixture *fixture)
 {
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
-  g_autoptr(GPtrArray) ids = evbus_spool_load_known_ids (fixture->spool, seqs);
+  g_autoptr(GArray) replayed = g_array_new (FALSE, FALSE, sizeof (gboolean));
+  g_autoptr(GPtrArray) ids = evbus_spool_load_known_ids (fixture->spool, seqs, replayed);
   g_autoptr(GPtrArray) dead = evbus_spool_list_dead (fixture->spool, "alpha", 0, 10, NULL);
   EvbusSpoolDead *one;
 

@@ -300,6 +300,7 @@ test_known_ids (Fixture       *fixture,
   const guint n = EVBUS_KNOWN_IDS + 10000;
   EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
   g_autoptr(GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
+  g_autoptr(GArray) replayed = g_array_new (FALSE, FALSE, sizeof (gboolean));
   g_autoptr(GPtrArray) ids = NULL;
   g_autofree char *last = g_strdup_printf ("id-%u", n - 1);
   g_autofree char *first = g_strdup_printf ("id-%u", n - EVBUS_KNOWN_IDS);
@@ -322,7 +323,7 @@ test_known_ids (Fixture       *fixture,
       g_assert_true (evbus_spool_commit (fixture->spool, NULL));
     }
   spool_test_reopen (fixture);
-  ids = evbus_spool_load_known_ids (fixture->spool, seqs);
+  ids = evbus_spool_load_known_ids (fixture->spool, seqs, replayed);
   g_assert_cmpuint (ids->len, ==, EVBUS_KNOWN_IDS);
   g_assert_cmpuint (seqs->len, ==, ids->len);
   g_assert_cmpint (g_array_index (seqs, gint64, 0), ==, n - EVBUS_KNOWN_IDS + 1);

@@ -370,8 +370,9 @@ handle_letter (Driver *self,
   g_autoptr (GPtrArray) letters = NULL;
   g_autoptr (GPtrArray) routes = g_ptr_array_new ();
   g_autoptr (GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  g_autoptr (GArray) old_seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr (GError) error = NULL;
-  EvbusSpoolDeadStep step = { .replay = chance (self, 50), .routes = routes, .events = events };
+  EvbusSpoolDeadStep step = { .replay = chance (self, 50), .routes = routes, .events = events, .old_seqs = old_seqs };
   EvbusSpoolDead *letter;
 
   letters = evbus_spool_list_dead (self->spool, evbus_spool_route_get_key (route->route), 0, 1, &error);
@@ -507,7 +508,8 @@ static void
 say_rest (Driver *self)
 {
   g_autoptr (GArray) seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
-  g_autoptr (GPtrArray) known = evbus_spool_load_known_ids (self->spool, seqs);
+  g_autoptr (GArray) replayed = g_array_new (FALSE, FALSE, sizeof (gboolean));
+  g_autoptr (GPtrArray) known = evbus_spool_load_known_ids (self->spool, seqs, replayed);
   g_autoptr (GPtrArray) letters = NULL;
   g_autoptr (GError) error = NULL;
   guint i;
@@ -523,7 +525,10 @@ say_rest (Driver *self)
       say (self, "letter %s %s", letter->route, letter->event->id);
     }
   for (i = 0; i < known->len; i++)
-    say (self, "known %s", (char *) known->pdata[i]);
+    {
+      if (!g_array_index (replayed, gboolean, i))
+        say (self, "known %s", (char *) known->pdata[i]);
+    }
   for (i = 0; i < N_ROUTES; i++)
     say_ledger (self, &self->routes[i]);
 }
