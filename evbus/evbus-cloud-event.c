@@ -11,12 +11,35 @@
 #include <string.h>
 
 #include "evbus-json.h"
+#include "evbus-uri-private.h"
 
 /* "SHOULD NOT exceed 20 characters": a longer name is not understood everywhere. */
 #define MAX_NAME 20
 
 /* What an event always brings along, and what its producer may therefore not set. */
 static const char * const taken[] = { "specversion", "id", "time", "datacontenttype", "data", "data_base64", NULL };
+
+typedef gboolean (* ValueFunc) (const char *value);
+
+/* The names of those whose values are not just any text. */
+static const struct {
+  const char *name;
+  ValueFunc   is_value;
+} typed[] = {
+  { "source", evbus_uri_is_reference },
+  { "dataschema", evbus_uri_is_uri },
+};
+
+/* An attribute is never empty. One of another type is no attribute of a CloudEvent, whatever its name. */
+static gboolean
+is_value (const char *name,
+          const char *value)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (typed); i++)
+    if (strcmp (typed[i].name, name) == 0)
+      return typed[i].is_value (value);
+  return *value != '\0';
+}
 
 static const char *
 get_attribute (EvbusEvent *event,
@@ -26,7 +49,7 @@ get_attribute (EvbusEvent *event,
   GVariant *attributes = evbus_event_get_attributes (event);
   const char *value;
 
-  if (attributes != NULL && g_variant_lookup (attributes, name, "&s", &value) && *value != '\0')
+  if (attributes != NULL && g_variant_lookup (attributes, name, "&s", &value) && is_value (name, value))
     return value;
   return fallback;
 }
@@ -54,7 +77,8 @@ is_extension (const char *name)
  * `id` and `time` are the event's own, `type` is its routing key. An attribute
  * of the event whose name is one of an attribute of CloudEvents goes along as it
  * is: `subject`, `traceparent` or another extension, also `source` and `type` in place of
- * those above. Others, as `x-shop`, which CloudEvents has no place for, are left out.
+ * those above. Others, as `x-shop`, which CloudEvents has no place for, are left out, and so is a
+ * `source` that is no URI reference and a `dataschema` that is no URI.
  *
  * Since: 1.0
  */
@@ -84,7 +108,7 @@ evbus_cloud_event_foreach (EvbusEvent          *event,
     return;
   g_variant_iter_init (&iter, attributes);
   while (g_variant_iter_next (&iter, "{&s&s}", &name, &value))
-    if (is_extension (name) && *value != '\0')
+    if (is_extension (name) && is_value (name, value))
       func (name, value, user_data);
 }
 

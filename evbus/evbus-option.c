@@ -10,6 +10,7 @@
 #include "evbus-secret-private.h"
 #include "evbus-template.h"
 #include "evbus-units-private.h"
+#include "evbus-uri-private.h"
 
 /**
  * EvbusOption:
@@ -96,25 +97,11 @@ check_string (EvbusOption     *self,
   return g_variant_new_string (node->text);
 }
 
-/* RFC 3986, section 4.1, but for an empty one, which names nothing. GLib lets characters pass that a URI
- * has only with escapes, and takes what it finds no scheme in for a path, also where that has a colon in front. */
-static gboolean
-is_uri_reference (const char *text)
-{
-  static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._~:/?#[]@!$&'()*+,;=%";
-  g_autofree char *scheme = NULL;
-
-  if (*text == '\0' || text[strspn (text, allowed)] != '\0' ||
-      !g_uri_split (text, G_URI_FLAGS_NONE, &scheme, NULL, NULL, NULL, NULL, NULL, NULL, NULL))
-    return FALSE;
-  return scheme != NULL || text[strcspn (text, ":/?#")] != ':';
-}
-
 static GVariant *
 check_uri (EvbusOption     *self,
            const EvbusNode *node)
 {
-  return node->text != NULL && is_uri_reference (node->text) ? check_string (self, node) : NULL;
+  return node->text != NULL && evbus_uri_is_reference (node->text) ? check_string (self, node) : NULL;
 }
 
 static GVariant *

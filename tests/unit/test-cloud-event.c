@@ -4,6 +4,7 @@
 
 /* Events as CloudEvents 1.0: attributes, and the JSON format. */
 
+#include <string.h>
 
 #include "evbus-cloud-event.h"
 #include "evbus-error.h"
@@ -86,6 +87,70 @@ test_json (void)
 }
 
 static void
+find_value (const char *name,
+            const char *value,
+            gpointer    user_data)
+{
+  gpointer *wanted = user_data;
+
+  if (strcmp (name, wanted[0]) == 0)
+    wanted[1] = g_strdup (value);
+}
+
+/* The value with which the attribute @name goes out of an event that has @value there. */
+static char *
+send_attribute (const char *name,
+                const char *value)
+{
+  g_autofree char *attributes = g_strdup_printf ("{'%s': '%s'}", name, value);
+  g_autoptr(EvbusEvent) event = new_event ("text/plain", "x", attributes);
+  gpointer wanted[] = { (gpointer) name, NULL };
+
+  evbus_cloud_event_foreach (event, "/mycontext", find_value, wanted);
+  return wanted[1];
+}
+
+/* RFC 3986: what is no URI is no attribute of that type. */
+static void
+test_uris (void)
+{
+  static const char * const uris[] = {
+    "https://github.com/cloudevents", "mailto:cncf-wg-serverless@lists.cncf.io", "urn:uuid:6e8bc430", "a:", "a+1.-:x",
+    "https://u:p@[::1]:80/a;b=c/%20?q=1#f", "https://example.com/a%FF?b/c?d#e/f?g", "http:///a", "file:/a:b",
+  };
+  static const char * const references[] = {
+    "/sensors/tn-1234567/alerts", "cloudevents/spec/pull/123", "1-555-123-4567", "//shop", "?a", "#a", "./1:a", "a/b:c",
+    "/a%2Fb", "@",
+  };
+  static const char * const neither[] = {
+    "", "my shop", "sh\303\266p", "/a[1]", "/a%", "/a%2", "/a%zz", "1:a", ":a", "/a#b#c", "a\\tb", "<a>", "a|b", "/a?b=`c`",
+    "https://exa mple.com", "https://example.com:port/", "http://[::1/", "http://a[b@c/", "/a?[", "/a#]", "https://a/^",
+  };
+  static const struct {
+    const char * const *values;
+    guint               n;
+    gboolean            reference;
+    gboolean            uri;
+  } cases[] = {
+    { uris, G_N_ELEMENTS (uris), TRUE, TRUE },
+    { references, G_N_ELEMENTS (references), TRUE, FALSE },
+    { neither, G_N_ELEMENTS (neither), FALSE, FALSE },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    for (guint k = 0; k < cases[i].n; k++)
+      {
+        const char *value = cases[i].values[k];
+        g_autofree char *source = send_attribute ("source", value);
+        g_autofree char *schema = send_attribute ("dataschema", value);
+
+        g_test_message ("%s", value);
+        g_assert_cmpstr (source, ==, cases[i].reference ? value : "/mycontext");
+        g_assert_cmpstr (schema, ==, cases[i].uri ? value : NULL);
+      }
+}
+
+static void
 test_no_json (void)
 {
   g_autoptr(EvbusEvent) event = new_event ("application/json", "{\"a\"", NULL);
@@ -159,6 +224,7 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/cloud-event/json", test_json);
+  g_test_add_func ("/cloud-event/uris", test_uris);
   g_test_add_func ("/cloud-event/no-json", test_no_json);
   g_test_add_func ("/cloud-event/time", test_time);
   g_test_add_func ("/cloud-event/is-json", test_is_json);

@@ -2,8 +2,10 @@
 """What goes out as a CloudEvent is one."""
 
 import base64
+import datetime
 import json
 import pathlib
+import re
 
 import jsonschema
 import pytest
@@ -24,11 +26,59 @@ EXAMPLES = [
 GIVEN = ('specversion', 'type', 'id', 'time', 'datacontenttype', 'data', 'data_base64')
 
 
+# What each format of the schemas has to let pass, and to refuse.
+FORMATS = {
+    'uri-reference': (['/shop', '//shop', 'urn:shop:1', '1-555-123-4567'], ['my shop', 'shöp', '/a[1]', '1:shop', '/%zz']),
+    'uri': (['https://example.com/a#b', 'urn:shop:1'], ['/shop', 'a b', 'https://exa mple.com']),
+    'date-time': (['2018-04-05T17:31:00Z', '2018-04-05T17:31:00.123456+01:00'],
+                  ['2018-04-05', '2018-13-05T17:31:00Z', '2018-04-05T17:31:00', '2018-04-05 17:31:00Z']),
+}
+formats = jsonschema.FormatChecker(['uri', 'uri-reference'])
+
+
+@formats.checks('date-time', ValueError)
+def is_time(value):
+    datetime.datetime.fromisoformat(value.replace('Z', '+00:00'))
+    return re.fullmatch(r'[-\d]{10}T[:\d]{8}(\.\d+)?(Z|[+-]\d\d:\d\d)', value)
+
+
+def formats_in(schema):
+    """All that a schema names anywhere."""
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+    own = {schema['format']} if isinstance(schema, dict) and isinstance(schema.get('format'), str) else set()
+    return own.union(*map(formats_in, inner))
+
+
+class Validator:
+    """The specification's own schema, and the stricter one."""
+
+    def __init__(self):
+        folder = pathlib.Path(__file__).parent / 'cloudevents'
+        self.schemas = [json.loads((folder / name).read_text()) for name in ('cloudevents.json', 'stricter.json')]
+        for schema in self.schemas:
+            jsonschema.Draft7Validator.check_schema(schema)
+
+    def validate(self, event):
+        for schema in self.schemas:
+            jsonschema.Draft7Validator(schema, format_checker=formats).validate(event)
+
+
 @pytest.fixture
 def validator():
-    schema = json.loads((pathlib.Path(__file__).parent / 'cloudevent.schema.json').read_text())
-    jsonschema.Draft7Validator.check_schema(schema)
-    return jsonschema.Draft7Validator(schema)
+    return Validator()
+
+
+def test_the_formats_are_checked(validator):
+    """A checker that is not installed would let everything pass."""
+    for schema in validator.schemas:
+        assert formats_in(schema) <= set(FORMATS)
+    for name, (good, bad) in FORMATS.items():
+        assert [value for value in good + bad if formats.conforms(value, name)] == good
+    event = {'specversion': '1.0', 'id': '1', 'type': 'a', 'source': '/shop'}
+    validator.validate(event)
+    for wrong in ({'source': 'my shop'}, {'dataschema': 'a b'}, {'time': 'noon'}):
+        with pytest.raises(jsonschema.ValidationError):
+            validator.validate({**event, **wrong})
 
 
 def as_json(event, mode):
@@ -51,7 +101,8 @@ def test_cloudevents(trial, adaptor, validator, mode):
         return
     trial.start({**adaptor.options(trial.destination), 'cloudevents': mode, 'cloudevents_source': '/shop'})
     trial.put(1)
-    trial.put_bytes(b'\0\xff', traceparent=PARENT, subject='42', source='/other')
+    trial.put_bytes(b'\0\xff', traceparent=PARENT, subject='42', source='/other', dataschema='urn:shop:1')
+    trial.put_bytes(b'no URIs', source='my shop', dataschema='v1', subject='43')
     trial.wait_delivered()
     events = [as_json(event, mode) for event in trial.received()]
     for event, (event_id, data) in zip(events, trial.sent, strict=True):
@@ -61,7 +112,8 @@ def test_cloudevents(trial, adaptor, validator, mode):
         assert received == data or received == json.loads(data)
     assert events[0]['source'] == '/shop' and events[0]['datacontenttype'] == 'application/json'
     assert (events[1]['source'], events[1]['traceparent'], events[1]['subject']) == ('/other', PARENT, '42')
-    assert events[1]['datacontenttype'] == 'application/octet-stream'
+    assert events[1]['datacontenttype'] == 'application/octet-stream' and events[1]['dataschema'] == 'urn:shop:1'
+    assert events[2]['source'] == '/shop' and 'dataschema' not in events[2] and events[2]['subject'] == '43'
 
 
 def bytes_of(event):
