@@ -31,6 +31,8 @@ class Provider:
     name = None
     # Whether each event has a place for its id without CloudEvents.
     carries_id = True
+    # The step of conformance.c in which one event fails among good ones, and the options for it.
+    fails_in = None
     # A port that a proxy can stand before.
     port = None
 

@@ -13,6 +13,7 @@ from adaptor import Provider, Received
 
 class Adaptor(Provider):
     name = 'file'
+    fails_in = 'spoilt', {}
 
     def path(self, destination):
         return self.folder / f'{destination}.jsonl'

@@ -8,6 +8,7 @@ from adaptor import Provider, Received
 
 class Adaptor(Provider):
     name = 'internal'
+    fails_in = 'full', {'max_events': 10}
 
     def options(self, destination, port=None):
         return {'max_events': 4096}

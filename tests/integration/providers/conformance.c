@@ -10,6 +10,10 @@
  *             NUMBER" of each, and what is in a mailbox then, as "got …"
  * close N     N times, brokers are stopped and routes removed in the middle of it
  * leak N      N times from the beginning to the end; then nothing is left over
+ * spoilt N    the same with one among them that can never be delivered: it is dead, and
+ *             the others have come, once each
+ * full N      the same into a mailbox that has no room for all of them, until it is emptied:
+ *             what it has taken does not come again
  * large       puts an event that is refused for its size; what it took is given back then
  * hang        puts and stops when a line is read, while a call into the ingress hangs
  */
@@ -108,6 +112,59 @@ deliver (guint n)
       print_mailbox (get_route (broker, r));
     }
   evbus_test_stop (broker);
+}
+
+static gboolean
+take_all (EvbusRoute *route,
+          guint       n)
+{
+  print_mailbox (route);
+  return evbus_test_figure (route, "delivered") == n;
+}
+
+static void
+spoil (guint n)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  EvbusRoute *route = get_route (broker, 0);
+  /* Neither JSON nor UTF-8, which a put looks for in application/json alone. */
+  g_autoptr(GBytes) body = g_bytes_new_static ("{\xff", 2);
+  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u dead=1", n + 1, n);
+  g_autoptr(GError) error = NULL;
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autofree char *id = NULL;
+
+      put_one (broker, route, i, TRUE);
+      if (i == n / 2)
+        id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (broker), "order.created", body, "application/ld+json",
+                                              evbus_route_get_profile (route), &error);
+      g_assert_no_error (error);
+    }
+  evbus_test_wait_until (evbus_test_figure (route, "delivered") == n && evbus_test_figure (route, "dead") == 1);
+  assert_no_fault (route);
+  g_assert_cmpuint (evbus_test_figure (route, "retried"), ==, 0);
+  evbus_test_stop (broker);
+  evbus_test_assert_ledger (broker, ledger);
+}
+
+static void
+fill (guint n)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  EvbusRoute *route = get_route (broker, 0);
+  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u", n, n);
+
+  for (guint i = 0; i < n; i++)
+    put_one (broker, route, i, TRUE);
+  evbus_test_wait_until (evbus_test_figure (route, "retried") > 0);
+  g_assert_cmpuint (evbus_test_figure (route, "delivered"), <, n);
+  assert_no_fault (route);
+  evbus_test_wait_until (take_all (route, n));
+  print_mailbox (route);
+  evbus_test_stop (broker);
+  evbus_test_assert_ledger (broker, ledger);
 }
 
 /* A thread of a route that is left is one that hangs. Those of GLib's pools come and go. */
@@ -313,6 +370,10 @@ main (int    argc,
     close_in_the_middle (n);
   else if (g_str_equal (step, "leak"))
     leave_nothing (n);
+  else if (g_str_equal (step, "spoilt"))
+    spoil (n);
+  else if (g_str_equal (step, "full"))
+    fill (n);
   else if (g_str_equal (step, "large"))
     give_back ();
   else if (g_str_equal (step, "hang"))

@@ -9,6 +9,7 @@ import pytest
 from evbus_service import build_root
 
 N = 500
+FEW = 100
 DEADLINE = 150
 # What the allocators keep for themselves grows too.
 PLAIN_HEAP = {'GLIBC_TUNABLES': 'glibc.malloc.tcache_count=0', 'G_SLICE': 'always-malloc'}
@@ -69,3 +70,14 @@ def test_close_while_publishing(adaptor, conformance, destination):
 def test_nothing_leaks(adaptor, conformance, destination):
     adaptor.prepare(destination)
     end(conformance('leak', 30, default=adaptor.options(destination)))
+
+
+def test_an_event_that_fails_among_good_ones(adaptor, conformance, destination):
+    """Of servers, test_delivery.py shows it."""
+    if adaptor.fails_in is None:
+        return
+    step, options = adaptor.fails_in
+    # All are there before the first batch is made.
+    delivery = {'batch': {'linger': '200ms'}, 'timeout': '300ms', 'retry': {'min': '20ms', 'max': '100ms'}}
+    adaptor.output = end(conformance(step, FEW, **{destination: {**adaptor.options(destination), **options, 'delivery': delivery}}))
+    assert [event.body.decode() for event in adaptor.read(destination)] == [str(n) for n in range(FEW)]
