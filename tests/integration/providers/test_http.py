@@ -357,3 +357,48 @@ def test_nobody_is_there(trial):
     reason = trial.wait_state('retrying')
     assert reason.startswith(place + ': Failed to connect') and 'secret' not in reason
     assert trial.wait_ledger(accepted=1, queued=1)['duplicates'] == 0
+
+
+# ---- a request an event: test_faults.py and test_delivery.py have batches ----
+
+SINGLE = {'batch': 'event', 'in_flight': 4}
+ROUND_TRIP = 0.05
+
+
+@pytest.mark.parametrize('how', ['reset', 'silence', 'replies'])
+def test_a_line_that_is_cut_under_single_requests(trial, adaptor, proxy, how):
+    """One of four: what was on its way there comes again, in good time."""
+    options = {**adaptor.options(trial.destination, port=proxy.port), **SINGLE, 'timeout': '500ms'}
+    trial.start(options, delivery={'batch': 100, 'timeout': '2s'})
+    trial.put(16)
+    trial.wait_delivered()
+    proxy.latency = 0.02
+    for after in 1, 9000:
+        cuts = proxy.cuts
+        proxy.cut(after, how)
+        trial.put(60)
+        trial.wait_delivered()
+        wait_for(lambda: proxy.cuts == cuts + 1, 'the line to be cut')
+    # What was cut before its answer came comes again; on a line that was idle libcurl may do that itself.
+    assert how == 'reset' or trial.route()['ledger']['retried'] > 0
+    # Several at once keep no order.
+    assert {event.id: event.body for event in trial.received()} == dict(trial.sent)
+
+
+def test_single_requests_use_a_slow_network_well(trial, adaptor, proxy):
+    """A round trip for each four events. The best of some runs counts: the rest is the load of this machine,
+    which is less of a round trip that takes longer."""
+    n, needed, shares = 32, 0.7, []
+    proxy.latency = ROUND_TRIP
+    trial.start({**adaptor.options(trial.destination, port=proxy.port), **SINGLE}, delivery={'batch': n})
+    trial.put(n)
+    trial.wait_delivered()
+    while not shares or max(shares) < needed and len(shares) < 6:
+        proxy.latency = ROUND_TRIP * (1 + len(shares))
+        proxy.began = None
+        trial.put(n)
+        trial.wait_delivered()
+        shares.append(n / SINGLE['in_flight'] * proxy.latency / (proxy.ended - proxy.began))
+    assert max(shares) >= needed, shares
+    assert trial.route()['ledger']['retried'] == 0
+    assert sorted((event.id, event.body) for event in trial.received()) == sorted(trial.sent)
