@@ -381,6 +381,30 @@ evbus_context_get_template (EvbusContext *self,
 }
 
 /**
+ * evbus_context_has_secret:
+ * @self: a context
+ * @name: the name of an option that has `Secret=true`
+ *
+ * Gets whether the profile refers to a secret in this option, as `{file: …}`, or in anything
+ * inside of it. What a reference stands for is a secret, also where its name does not sound like one.
+ *
+ * Returns: whether there is a reference
+ *
+ * Since: 1.0
+ */
+gboolean
+evbus_context_has_secret (EvbusContext *self,
+                          const char   *name)
+{
+  g_autoptr(GVariant) value = NULL;
+
+  g_return_val_if_fail (EVBUS_IS_CONTEXT (self) && name != NULL, FALSE);
+
+  value = is_secret (self->spec, name) ? evbus_schema_lookup (self->spec->data, name) : NULL;
+  return value != NULL && evbus_secret_has_reference (value);
+}
+
+/**
  * evbus_context_get_timeout:
  * @self: a context
  *

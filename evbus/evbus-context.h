@@ -43,6 +43,9 @@ EVBUS_AVAILABLE_IN_1_0
 EvbusTemplate *evbus_context_get_template  (EvbusContext *self,
                                             const char   *name);
 EVBUS_AVAILABLE_IN_1_0
+gboolean       evbus_context_has_secret    (EvbusContext *self,
+                                            const char   *name);
+EVBUS_AVAILABLE_IN_1_0
 gint64         evbus_context_get_timeout   (EvbusContext *self);
 EVBUS_AVAILABLE_IN_1_0
 char          *evbus_context_dup_client_id (EvbusContext *self);

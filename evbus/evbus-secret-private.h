@@ -32,6 +32,9 @@ gboolean  evbus_secret_check_member    (const char      *name,
 
 gboolean  evbus_secret_is_reference    (GVariant        *value);
 
+/* The same, or anything inside of it. */
+gboolean  evbus_secret_has_reference   (GVariant        *value);
+
 /* The text that @reference stands for, as a GVariant whose memory is cleared
  * when it is freed. It may wait: for a file, and for a person who unlocks the
  * keyring. EVBUS_ERROR_BROKEN names the reference. */

@@ -157,13 +157,22 @@ evbus_secret_check_reference (const char      *name,
 static gboolean
 sounds_secret (const char *key)
 {
-  static const char * const words[] = { "pass", "secret", "token", "authorization", "apikey", "api_key", NULL };
+  static const char * const words[] = {
+    "pass", "secret", "token", "authorization", "cookie", "apikey", "api_key", "api-key", NULL
+  };
   g_autofree char *lower = g_ascii_strdown (key, -1);
 
   for (gsize i = 0; words[i] != NULL; i++)
     if (strstr (lower, words[i]) != NULL)
       return TRUE;
   return FALSE;
+}
+
+/* As PEM has it, whatever the key is called. */
+static gboolean
+is_private_key (const char *text)
+{
+  return strstr (text, "PRIVATE KEY-----") != NULL;
 }
 
 static void
@@ -213,7 +222,7 @@ evbus_secret_check_member (const char      *name,
                            const EvbusNode *value,
                            EvbusReport     *report)
 {
-  if (value->text != NULL && (key == NULL || !sounds_secret (key)))
+  if (value->text != NULL && (key == NULL || !sounds_secret (key)) && !is_private_key (value->text))
     return TRUE;
   return evbus_secret_check_inline (name, value, report);
 }
@@ -253,6 +262,23 @@ evbus_secret_is_reference (GVariant *value)
     return FALSE;
   return sources[source].read != NULL ? g_variant_is_of_type (inner, G_VARIANT_TYPE_STRING)
                                       : are_attributes (inner);
+}
+
+gboolean
+evbus_secret_has_reference (GVariant *value)
+{
+  gsize n = g_variant_is_container (value) ? g_variant_n_children (value) : 0;
+
+  if (evbus_secret_is_reference (value))
+    return TRUE;
+  for (gsize i = 0; i < n; i++)
+    {
+      g_autoptr(GVariant) inner = g_variant_get_child_value (value, i);
+
+      if (evbus_secret_has_reference (inner))
+        return TRUE;
+    }
+  return FALSE;
 }
 
 /* Not g_file_get_contents(), which leaves copies of what it read behind and

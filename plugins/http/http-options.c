@@ -186,16 +186,17 @@ check_batch (HttpOptions  *self,
   return FALSE;
 }
 
-/* That the names of the profile's headers are those of secrets. */
+/* What a reference stands for, and headers whose names are those of secrets. */
 static gboolean
-has_secret_header (HttpOptions *self)
+has_secret (HttpOptions  *self,
+            EvbusContext *ctx)
 {
   static const char * const names[] = { "Authorization", "Cookie", "X-Api-Key", "Api-Key", "X-Auth-Token" };
 
   for (guint i = 0; i < G_N_ELEMENTS (names); i++)
     if (http_options_has_name (self, names[i]))
       return TRUE;
-  return FALSE;
+  return evbus_context_has_secret (ctx, "headers") || evbus_context_has_secret (ctx, "url");
 }
 
 static gboolean
@@ -219,7 +220,7 @@ check_authorization (HttpOptions   *self,
                            "'authorization.bearer' has a control character");
       return FALSE;
     }
-  if (!self->tls && (password != NULL || bearer != NULL || has_secret_header (self)))
+  if (!self->tls && (password != NULL || bearer != NULL || has_secret (self, ctx)))
     evbus_context_warn_unencrypted (ctx, self->host);
   if (self->tls && !evbus_context_get_boolean (ctx, "tls.verify"))
     evbus_context_warn_unverified (ctx, self->host);

@@ -346,6 +346,33 @@ test_tls (void)
     }
 }
 
+/* Whatever it is called; a mapping that looks like a reference is one in a secret option alone. */
+static void
+test_has_secret (void)
+{
+  static const struct {
+    const char *data;
+    const char *name;
+    gboolean    secret;
+  } cases[] = {
+    { "{'headers': <{'a': <'b'>, 'X-Hook': <{'env': <'EVBUS_TEST_HOOK'>}>}>}", "headers", TRUE },
+    { "{'headers': <{'a': <'b'>, 'X-Hook': <['x']>}>}", "headers", FALSE },
+    { "{'headers': <{'a': <[<{'env': <'EVBUS_TEST_HOOK'>}>]>}>}", "headers", TRUE },
+    { "{'whatever': <{'env': <'EVBUS_TEST_HOOK'>}>}", "whatever", FALSE },
+    { "{}", "headers", FALSE },
+  };
+
+  g_setenv ("EVBUS_TEST_HOOK", "hunter2", TRUE);
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autoptr(EvbusContext) ctx = make_context ("shape", cases[i].data, NULL);
+
+      g_assert_nonnull (ctx);
+      g_assert_cmpint (evbus_context_has_secret (ctx, cases[i].name), ==, cases[i].secret);
+    }
+  g_unsetenv ("EVBUS_TEST_HOOK");
+}
+
 static GString *last_warning;
 
 static GLogWriterOutput
@@ -428,6 +455,7 @@ main (int   argc,
   g_test_add_func ("/context/route", test_route);
   g_test_add_func ("/context/client-ids-of-equal-entries", test_client_ids_of_equal_entries);
   g_test_add_func ("/context/tls", test_tls);
+  g_test_add_func ("/context/has-secret", test_has_secret);
   g_test_add_func ("/context/unencrypted", test_unencrypted);
   g_test_add_func ("/context/unverified", test_unverified);
 

@@ -471,7 +471,9 @@ test_missing_and_warnings (void)
     "pika:\n"
     "  default: {connection: {password: hunter2}}\n"
     "shape:\n"
-    "  default: {headers: {X-Api-Token: hunter2, Content-Type: text/plain, Authorization: {env: TOKEN}}}\n");
+    "  default: {headers: {X-Api-Token: hunter2, Content-Type: text/plain, Authorization: {env: TOKEN}}}\n"
+    "  pem: {headers: {ssl.key.pem: '-----BEGIN PRIVATE KEY----- x', ssl.certificate.pem: '-----BEGIN CERTIFICATE----- x'}}\n"
+    "  keys: {headers: {X-Api-Key: hunter2}}\n");
   const char * const *missing = evbus_profiles_get_missing (profiles);
   const char * const *warnings = evbus_profiles_get_warnings (profiles);
   static const char * const expected[] = {
@@ -481,10 +483,14 @@ test_missing_and_warnings (void)
     "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
     "p.yaml:9:36: shape profile 'default': the secret 'headers.X-Api-Token' stands in the file; "
     "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
+    "p.yaml:10:32: shape profile 'pem': the secret 'headers.ssl.key.pem' stands in the file; "
+    "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
+    "p.yaml:11:31: shape profile 'keys': the secret 'headers.X-Api-Key' stands in the file; "
+    "better refer to it: {file: PATH}, {env: NAME}, {credential: NAME} or {keyring: {ATTRIBUTE: VALUE}}",
     NULL
   };
 
-  g_assert_cmpuint (evbus_profiles_get_n_routes (profiles), ==, 4);
+  g_assert_cmpuint (evbus_profiles_get_n_routes (profiles), ==, 6);
   g_assert_true (g_str_has_prefix (missing[0], "p.yaml:2:3: redis profile 'default': the provider 'redis' "
                                                "(Redis streams) is known, but its plugin is not installed; searched in /"));
   g_assert_true (g_str_has_prefix (missing[1], "p.yaml:4:3: carrier-pigeon profile 'coop': there is no plugin for the "

@@ -256,13 +256,21 @@ def test_a_proxy(trial, fake, adaptor):
     trial.daemon.wait_log('the password goes to 0.0.0.0 unencrypted')
 
 
-def test_a_key_in_a_header_is_warned_of(trial, fake, adaptor):
+@pytest.mark.parametrize('where, warned', [('api-key', True), ('reference', True), ('url', True), ('none', False)])
+def test_a_secret_beside_the_password_is_warned_of(trial, fake, adaptor, where, warned):
+    """By its name, or since it is given by a reference."""
     server = fake(lambda request: page(204))
-    trial.start({'url': f'http://0.0.0.0:{server.port}/', 'headers': {'x-api-key': adaptor.secret('hunter2')}})
+    url = f'http://0.0.0.0:{server.port}/'
+    trial.start({
+        'api-key': {'url': url, 'headers': {'x-api-key': 'hunter2'}},
+        'reference': {'url': url, 'headers': {'X-Hook': adaptor.secret('hunter2'), 'Region': 'eu'}},
+        'url': {'url': adaptor.secret(url + 'hunter2')},
+        'none': {'url': url + 'hunter2', 'headers': {'X-Hook': 'hunter2', 'Region': 'eu'}}}[where])
     trial.put(1)
     trial.wait_delivered()
-    assert server.requests[0].headers['x-api-key'] == 'hunter2'
-    trial.daemon.wait_log('the password goes to 0.0.0.0 unencrypted')
+    request = server.requests[0]
+    assert 'hunter2' in request.path + str(request.headers)
+    assert ('the password goes to 0.0.0.0 unencrypted' in trial.daemon.log()) == warned
 
 
 def test_a_proxy_that_repeats_its_password(trial, fake, adaptor):
