@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
   GPtrArray *errors;    /* one line each */
   GPtrArray *warnings;
-  char      *subject;   /* "kafka profile 'orders'", set before each line; or NULL */
+  char      *subject;   /* "file profile 'orders'", set before each line; or NULL */
   guint      left_out;  /* errors past the bound */
 } EvbusReport;
 

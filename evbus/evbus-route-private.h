@@ -26,7 +26,7 @@ struct _EvbusRoute
   GObject          parent_instance;
 
   EvbusRouteSpec  *spec;
-  char            *label;            /* "kafka 'orders-*'", for messages */
+  char            *label;            /* "file 'orders-*'", for messages */
   EvbusQueue      *queue;
   EvbusNotifier   *notifier;
   EvbusMailbox    *mailbox;

@@ -80,7 +80,7 @@ check_attributes (const char      *name,
   if (attributes->kind != EVBUS_NODE_MAPPING || attributes->keys->len == 0)
     {
       evbus_report_error (report, &attributes->place, "'%s.keyring' must be the attributes that the secret is "
-                          "stored under, as in {keyring: {service: amqp, user: evbus}}", name);
+                          "stored under, as in {keyring: {service: shop, user: evbus}}", name);
       return FALSE;
     }
   for (guint i = 0; i < attributes->keys->len; i++)
