@@ -100,7 +100,7 @@ check_key_names (GKeyFile    *file,
                  GError     **error)
 {
   static const char * const known[] = {
-    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Inline", "Template", "Help", NULL
+    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Inline", "Ignored", "Template", "Help", NULL
   };
   g_auto(GStrv) keys = g_key_file_get_keys (file, group, NULL, NULL);
 
@@ -145,6 +145,7 @@ read_group (EvbusOption  *self,
       || !read_flag (file, group, "Required", &self->required, error)
       || !read_flag (file, group, "Secret", &self->secret, error)
       || !read_flag (file, group, "Inline", &self->inlined, error)
+      || !read_flag (file, group, "Ignored", &self->ignored, error)
       || !read_flag (file, group, "Template", &self->template, error)
       || !read_bound (self, file, group, "Min", &self->min, error)
       || !read_bound (self, file, group, "Max", &self->max, error))

@@ -38,6 +38,7 @@ struct _EvbusOption
   gboolean          required;
   gboolean          secret;
   gboolean          inlined;       /* a secret that may stand in the file without a warning */
+  gboolean          ignored;   /* taken for the sake of files that have it, with a warning */
   gboolean          template;  /* each text in it is an EvbusTemplate */
 };
 

@@ -180,7 +180,9 @@ take_key (Level           *level,
     {
       if (value->kind == EVBUS_NODE_NULL)
         return;
-      if (option->required && value->text != NULL && *value->text == '\0')
+      if (option->ignored)
+        evbus_report_warning (level->schema->report, &key->place, "'%s': %s", name, option->help);
+      else if (option->required && value->text != NULL && *value->text == '\0')
         evbus_report_error (level->schema->report, &value->place, "'%s' must not be empty: %s", name, option->help);
       else
         result = evbus_option_check (option, value, level->schema->report);

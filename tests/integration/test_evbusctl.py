@@ -329,6 +329,26 @@ def test_a_source_that_makes_no_cloud_events(evbusctl, folder):
         assert "'cloudevents_source' must be a URI or a reference to one" in result.stderr
 
 
+@pytest.mark.parametrize('name, keys, typo', [
+    ('kafka', {'bootstrap_servers': 'localhost:9092', 'enable_idempotence': True, 'metadata_max_age_ms': 300000,
+               'transaction_timeout_ms': 60000}, 'enable_idempotense'),
+    ('pika', {'host': 'localhost', 'timeout': 5, 'reconnect_interval': 1.5, 'fail_fast': True, 'name': 'orders'}, 'tiemout'),
+])
+def test_what_clients_of_pop_evbus_take_and_changes_nothing(evbusctl, folder, name, keys, typo):
+    """Ignored, each with a warning that says why; a mistake is still one."""
+    if evbusctl('providers', '--markdown', name).returncode != 0:
+        return
+    (folder / 'p.yaml').write_text(json.dumps({name: {'default': {'connection': keys}}}))
+    result = evbusctl('check-config', 'p.yaml')
+    assert result.returncode == 0, result.stderr
+    told = re.findall(r"^p.yaml:1:\d+: \w+ profile 'default': 'connection.(\w+)': Ignored, since .", result.stderr, re.MULTILINE)
+    assert told == list(keys)[1:], result.stderr
+    (folder / 'p.yaml').write_text(json.dumps({name: {'default': {'connection': {**keys, typo: 1}}}}))
+    result = evbusctl('check-config', 'p.yaml')
+    assert result.returncode == 1
+    assert f"unknown key 'connection.{typo}'; did you mean" in result.stderr
+
+
 def test_an_unknown_provider(evbusctl, environment, folder):
     result = evbusctl('providers', 'fiel')
     assert result.returncode == 1
