@@ -4,7 +4,7 @@
 
 /* A publish that is under way gets more events: those that the plugin has confirmed are
  * booked, and others take their place. Otherwise nothing would be under way from the
- * confirmation of a batch's last event until the next batch is sent: with NATS on the
+ * confirmation of a batch's last event until the next batch is sent: with a server on the
  * same machine a quarter of the time, and with a far one a good part of a round trip. */
 
 #include "evbus-route-worker-private.h"
