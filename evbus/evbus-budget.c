@@ -21,7 +21,7 @@
 
 /* A part of the spool, and who has it. */
 typedef struct {
-  EvbusSpoolRoute *spool_route;
+  EvbusSpoolRoute *spool_route;  /* has a reference */
   EvbusRoute      *route;        /* NULL: nobody */
   gboolean         shared;       /* one closes, and the next one waits: neither is sure how far it is */
   guint64          queued;       /* bytes */
@@ -54,6 +54,14 @@ evbus_budget_clear (EvbusBudget *self)
   g_mutex_clear (&self->claiming);
 }
 
+static void
+share_clear (gpointer data)
+{
+  Share *share = data;
+
+  evbus_spool_route_unref (share->spool_route);
+}
+
 static GArray *
 list_shares (EvbusBudget *self,
              GPtrArray   *routes)
@@ -62,13 +70,14 @@ list_shares (EvbusBudget *self,
   g_autoptr(GPtrArray) stored = evbus_spool_list_routes (self->spool);
   g_autoptr(GHashTable) index = g_hash_table_new (NULL, NULL);
 
+  g_array_set_clear_func (shares, share_clear);
   g_array_set_size (shares, stored->len);
   for (guint i = 0; i < stored->len; i++)
     {
       Share *share = &g_array_index (shares, Share, i);
       EvbusLedger ledger;
 
-      share->spool_route = stored->pdata[i];
+      share->spool_route = evbus_spool_route_ref (stored->pdata[i]);
       evbus_spool_route_get_ledger (share->spool_route, &ledger, &share->queued);
       share->dead = evbus_spool_route_get_dead_weight (share->spool_route);
       g_hash_table_insert (index, share->spool_route, share);

@@ -31,7 +31,7 @@ gboolean evbus_claim_routes_locked (EvbusSpool       *spool,
 
 /* How a person calls the route of that key: by its name, or "PROVIDER 'PATTERN'". */
 char    *evbus_claim_describe   (const char       *key);
-/* The route of the spool that @text names, by its key or as above. Errors:
+/* The route of the spool that @text names, by its key or as above (transfer full). Errors:
  * %EVBUS_ERROR_NOT_FOUND; %EVBUS_ERROR_INVALID_ARGUMENT if several are called so. */
 EvbusSpoolRoute *
          evbus_claim_find       (EvbusSpool       *spool,

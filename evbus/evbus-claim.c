@@ -431,7 +431,7 @@ evbus_claim_find (EvbusSpool  *spool,
       g_autofree char *name = evbus_claim_describe (key);
 
       if (strcmp (key, text) == 0)
-        return routes->pdata[i];
+        return evbus_spool_route_ref (routes->pdata[i]);
       if (strcmp (name, text) != 0 || (found != NULL && is_spent (routes->pdata[i])))
         continue;
       n_found = found != NULL && is_spent (found) ? 1 : n_found + 1;
@@ -445,7 +445,7 @@ evbus_claim_find (EvbusSpool  *spool,
   if (n_found == 0)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
                  "the spool has no route \"%s\"; a route is called by its name, or PROVIDER 'PATTERN'", text);
-  return found;
+  return found != NULL ? evbus_spool_route_ref (found) : NULL;
 }
 
 gboolean

@@ -67,6 +67,7 @@ evbus_dead_work_free (EvbusDeadWork *self)
   g_free (self->key);
   g_free (self->name);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
+  g_clear_pointer (&self->route, evbus_spool_route_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
   g_free (self);
 }

@@ -494,7 +494,7 @@ evbus_queue_bind_locked (EvbusQueue      *self,
   guint64 weight = 0;
   gboolean shared = g_hash_table_contains (held, spool_route);
 
-  route->spool_route = spool_route;
+  route->spool_route = evbus_spool_route_ref (spool_route);
   if (!shared)
     {
       evbus_spool_route_get_ledger (spool_route, &ledger, &weight);

@@ -99,6 +99,7 @@ evbus_route_finalize (GObject *object)
   g_clear_object (&self->call);
   evbus_notifier_unref (self->notifier);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
+  g_clear_pointer (&self->spool_route, evbus_spool_route_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
   evbus_queue_unref (self->queue);
   evbus_route_spec_unref (self->spec);

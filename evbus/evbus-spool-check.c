@@ -37,6 +37,7 @@ static void
 checked_free (Checked *self)
 {
   evbus_spool_cursor_clear (&self->then);
+  evbus_spool_route_unref (self->route);
   g_free (self);
 }
 
@@ -46,7 +47,7 @@ add_route (EvbusSpoolCheck *self,
 {
   Checked *checked = g_new0 (Checked, 1);
 
-  checked->route = route;
+  checked->route = evbus_spool_route_ref (route);
   evbus_spool_cursor_init (&checked->then);
   evbus_spool_cursor_copy (&checked->then, &route->now);
   g_ptr_array_add (self->routes, checked);

@@ -467,19 +467,18 @@ static void
 retire_route (EvbusSpool      *self,
               EvbusSpoolRoute *route)
 {
-  g_autoptr(GMutexLocker) locker = NULL;
   gboolean was_doubtful;
   guint index;
 
   evbus_spool_forget_sets (self, route);
-  locker = g_mutex_locker_new (&self->lock);
-  if (g_ptr_array_find (self->routes, route, &index))
-    g_ptr_array_add (self->forgotten, g_ptr_array_steal_index (self->routes, index));
+  g_mutex_lock (&self->lock);
   route->now.ledger.dropped += route->now.ledger.queued + route->now.ledger.dead;
   route->now.ledger.queued = route->now.ledger.dead = 0;
   route->now.weight = 0;
   was_doubtful = route->now.doubtful;
-  g_clear_pointer (&locker, g_mutex_locker_free);
+  if (g_ptr_array_find (self->routes, route, &index))
+    g_ptr_array_remove_index (self->routes, index);
+  g_mutex_unlock (&self->lock);
 
   if (was_doubtful)
     evbus_spool_tell (self);

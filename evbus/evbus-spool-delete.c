@@ -178,7 +178,10 @@ delete_from_set (EvbusSpool     *self,
   set->empty = set->n_appended == 0 && ranges->len == 1 &&
                g_array_index (ranges, EvbusSpoolRange, 0).after == 0 &&
                g_array_index (ranges, EvbusSpoolRange, 0).to >= set->last;
-  return TRUE;
+  /* What damage has hidden is there still, and must not come to be in another set. */
+  if (!set->empty || !set->retired || self->sql->damaged)
+    return TRUE;
+  return evbus_spool_delete_set (self, set, error);
 }
 
 void

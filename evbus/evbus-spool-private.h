@@ -21,7 +21,7 @@
 G_BEGIN_DECLS
 
 typedef struct _EvbusSpool       EvbusSpool;
-typedef struct _EvbusSpoolRoute  EvbusSpoolRoute;    /* owned by the spool, lives as long */
+typedef struct _EvbusSpoolRoute  EvbusSpoolRoute;    /* counted; the spool has one until the route is forgotten */
 typedef struct _EvbusSpoolReader EvbusSpoolReader;
 
 /* Opens the spool in @directory, or makes it (folder 0700, files 0600). Blocks.
@@ -73,7 +73,12 @@ void         evbus_spool_close         (EvbusSpool   *self);
 /* ---- Routes: these change memory alone, under the spool's mutex, from any
  * thread; the rows are written with the next commit. */
 
-/* A new route of that key, which no other one has: it starts at the present. */
+/* Who keeps a route beyond the locks under which none is forgotten has a reference. One that is
+ * forgotten can still be asked and told anything, for as long as the spool is there. */
+EvbusSpoolRoute *evbus_spool_route_ref    (EvbusSpoolRoute  *route);
+void             evbus_spool_route_unref  (EvbusSpoolRoute  *route);
+
+/* A new route of that key (borrowed), which no other one has: it starts at the present. */
 EvbusSpoolRoute *evbus_spool_add_route    (EvbusSpool       *self,
                                            const char       *key);
 /* The route of that key, made if there is none yet. It is no orphan from now on. */
@@ -91,7 +96,7 @@ void             evbus_spool_orphan_route (EvbusSpool       *self,
  * until it has an owner, a name or nothing. */
 void             evbus_spool_doubt_route  (EvbusSpool       *self,
                                            EvbusSpoolRoute  *route);
-/* All routes that were stored, orphans too: a new array of borrowed ones. */
+/* All routes that were stored, orphans too: a new array that has references. */
 GPtrArray       *evbus_spool_list_routes  (EvbusSpool       *self);
 /* Writer. Forgets an orphan: its queued events and dead letters are dropped. Commits. */
 gboolean         evbus_spool_forget_route (EvbusSpool       *self,
@@ -300,6 +305,7 @@ gint64       evbus_spool_reader_get_position (EvbusSpoolReader *self);
 void         evbus_spool_reader_free      (EvbusSpoolReader *self);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpool, evbus_spool_unref)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpoolRoute, evbus_spool_route_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (EvbusSpoolReader, evbus_spool_reader_free)
 
 /* ---- Dead letters: from any thread, with a connection of its own; block. */

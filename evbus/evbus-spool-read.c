@@ -38,7 +38,7 @@ evbus_spool_reader_new (EvbusSpool       *spool,
     return NULL;
   self = g_new0 (EvbusSpoolReader, 1);
   self->spool = evbus_spool_ref (spool);
-  self->route = route;
+  self->route = evbus_spool_route_ref (route);
   self->sql = sql;
   evbus_spool_scan_init (&self->scan, sql);
   g_mutex_lock (&spool->lock);
@@ -95,6 +95,7 @@ evbus_spool_reader_free (EvbusSpoolReader *self)
   evbus_spool_scan_clear (&self->scan);
   evbus_sql_close (self->sql);
   g_array_unref (self->pending);
+  evbus_spool_route_unref (self->route);
   evbus_spool_unref (self->spool);
   g_free (self);
 }

@@ -74,6 +74,7 @@ evbus_spool_route_new (EvbusSpool *spool,
 {
   EvbusSpoolRoute *self = g_new0 (EvbusSpoolRoute, 1);
 
+  g_atomic_ref_count_init (&self->ref_count);
   self->spool = spool;
   self->id = id;
   self->key = g_ref_string_new (key);
@@ -85,9 +86,19 @@ evbus_spool_route_new (EvbusSpool *spool,
   return self;
 }
 
-void
-evbus_spool_route_free (EvbusSpoolRoute *self)
+EvbusSpoolRoute *
+evbus_spool_route_ref (EvbusSpoolRoute *self)
 {
+  g_atomic_ref_count_inc (&self->ref_count);
+  return self;
+}
+
+void
+evbus_spool_route_unref (EvbusSpoolRoute *self)
+{
+  if (!g_atomic_ref_count_dec (&self->ref_count))
+    return;
+
   evbus_spool_cursor_clear (&self->now);
   evbus_spool_cursor_clear (&self->stored);
   evbus_spool_cursor_clear (&self->written);
@@ -254,11 +265,11 @@ evbus_spool_name_orphan (EvbusSpool       *self,
 GPtrArray *
 evbus_spool_list_routes (EvbusSpool *self)
 {
-  GPtrArray *routes = g_ptr_array_new ();
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  GPtrArray *routes = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_unref);
 
-  g_mutex_lock (&self->lock);
-  g_ptr_array_extend (routes, self->routes, NULL, NULL);
-  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < self->routes->len; i++)
+    g_ptr_array_add (routes, evbus_spool_route_ref (self->routes->pdata[i]));
   return routes;
 }
 

@@ -55,6 +55,7 @@ static EvbusSpoolSet *
 add_set (EvbusSpool       *self,
          guint32           id,
          gint64            first,
+         gboolean          retired,
          EvbusSpoolRoute **routes,
          guint             n_routes,
          gboolean          partial)
@@ -67,8 +68,10 @@ add_set (EvbusSpool       *self,
   set->partial = partial;
   set->routes = g_memdup2 (routes, n_routes * sizeof *routes);
   set->empty = TRUE;
+  set->retired = retired;
   g_hash_table_insert (self->sets_by_id, GUINT_TO_POINTER (id), set);
-  g_hash_table_insert (self->sets_by_routes, make_key (routes, n_routes, partial), set);
+  if (!retired)
+    g_hash_table_insert (self->sets_by_routes, make_key (routes, n_routes, partial), set);
 
   g_mutex_lock (&self->lock);
   for (guint i = 0; i < n_routes; i++)
@@ -161,7 +164,7 @@ evbus_spool_get_set (EvbusSpool       *self,
   set = g_hash_table_lookup (self->sets_by_routes, key);
   if (set != NULL || !make_room (self, n_routes))
     return set;
-  return add_set (self, get_free_id (self), 0, sorted, n_routes, partial);
+  return add_set (self, get_free_id (self), 0, FALSE, sorted, n_routes, partial);
 }
 
 /* Magic, length, CRC32 of what follows, number of the set, of the routes; the first event
@@ -202,6 +205,32 @@ evbus_spool_write_set (EvbusSpool     *self,
   return evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET, error, "ib", (gint64) set->id, blob->data, (gsize) blob->len) &&
          evbus_sql_call (self->sql, EVBUS_SQL_PUT_SET_COPY, error, "ib", EVBUS_SPOOL_PLACE (set->id, 0), blob->data,
                          (gsize) blob->len);
+}
+
+/* Blank before they go: a recovery that finds neither table reads whatever is in the pages, and the
+ * number is soon another set's. */
+gboolean
+evbus_spool_delete_set (EvbusSpool     *self,
+                        EvbusSpoolSet  *set,
+                        GError        **error)
+{
+  gint64 copy = EVBUS_SPOOL_PLACE (set->id, 0);
+
+  if (!evbus_sql_call (self->sql, EVBUS_SQL_BLANK_SET, error, "i", (gint64) set->id) ||
+      !evbus_sql_call (self->sql, EVBUS_SQL_BLANK_SET_COPY, error, "i", copy) ||
+      !evbus_sql_call (self->sql, EVBUS_SQL_DELETE_SET, error, "i", (gint64) set->id) ||
+      !evbus_sql_call (self->sql, EVBUS_SQL_DELETE_EVENTS, error, "ii", copy - 1, copy))
+    return FALSE;
+  g_ptr_array_add (self->gone_sets, set);
+  return TRUE;
+}
+
+void
+evbus_spool_remove_gone_sets (EvbusSpool *self)
+{
+  for (guint i = 0; i < self->gone_sets->len; i++)
+    remove_set (self, self->gone_sets->pdata[i]);
+  g_ptr_array_set_size (self->gone_sets, 0);
 }
 
 static guint32
@@ -271,6 +300,7 @@ evbus_spool_add_stored_set (EvbusSpool *self,
 {
   g_autoptr(GPtrArray) routes = g_ptr_array_new ();
   EvbusSpoolSet *set = g_hash_table_lookup (self->sets_by_id, GUINT_TO_POINTER (id));
+  gboolean retired = FALSE;
 
   if (id == 0 || id > EVBUS_SPOOL_MAX_SET || (set != NULL && set->first >= first))
     return;
@@ -278,13 +308,16 @@ evbus_spool_add_stored_set (EvbusSpool *self,
     remove_set (self, set);
   for (guint i = 0; i < route_ids->len; i++)
     {
-      EvbusSpoolRoute *route = evbus_spool_find_route (self, g_array_index (route_ids, gint64, i));
+      gint64 route_id = g_array_index (route_ids, gint64, i);
+      EvbusSpoolRoute *route = evbus_spool_find_route (self, route_id);
 
-      /* Forgotten ones are not taken out of the rows. */
+      /* Forgotten ones are not taken out of the rows; 0 is none. */
+      retired |= route == NULL && route_id != 0;
       if (route != NULL && !g_ptr_array_find (routes, route, NULL))
         g_ptr_array_add (routes, route);
     }
-  set = add_set (self, id, first, (EvbusSpoolRoute **) routes->pdata, routes->len, routes->len < route_ids->len);
+  set = add_set (self, id, first, retired, (EvbusSpoolRoute **) routes->pdata, routes->len,
+                 routes->len < route_ids->len);
   set->stored = TRUE;
   set->empty = FALSE;
   set->deletable = TRUE;
@@ -439,7 +472,7 @@ evbus_spool_forget_sets (EvbusSpool      *self,
       set->partial = TRUE;
       /* Not a set of its new routes for what is to come: its row names the old
        * ones. It is removed when its events are gone. */
-      set->deletable = TRUE;
+      set->retired = set->deletable = TRUE;
       self->more_to_delete = TRUE;
     }
 }

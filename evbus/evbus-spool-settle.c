@@ -13,6 +13,7 @@
 void
 evbus_spool_dying_free (EvbusSpoolDying *dying)
 {
+  evbus_spool_route_unref (dying->route);
   g_byte_array_unref (dying->record);
   g_free (dying);
 }
@@ -38,7 +39,7 @@ encode_deaths (EvbusSpoolRoute       *route,
         .reason_length = strlen (deaths[i].reason),
       };
 
-      dying->route = route;
+      dying->route = evbus_spool_route_ref (route);
       dying->record = g_byte_array_new ();
       evbus_record_append (dying->record, deaths[i].event, &info);
       g_ptr_array_add (encoded, dying);

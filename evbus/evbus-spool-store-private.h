@@ -52,6 +52,7 @@ typedef struct {
   gboolean          stored;        /* Writer: its row is on disk */
   gboolean          deletable;     /* Writer: there may be events to be deleted */
   gboolean          empty;         /* Writer: there are no events */
+  gboolean          retired;       /* Writer: its row names a forgotten route: it gets no more events, and goes when it is empty */
   guint             n_appended;    /* Writer: in this transaction */
   guint64           weight;        /* Writer: of those */
   gint64            last_appended; /* Writer */
@@ -59,6 +60,7 @@ typedef struct {
 
 struct _EvbusSpoolRoute
 {
+  gatomicrefcount   ref_count;
   EvbusSpool       *spool;
   gint64            id;
   GRefString       *key;         /* lock */
@@ -82,7 +84,7 @@ struct _EvbusSpoolRoute
 
 /* A dead letter on its way to the disk. */
 typedef struct {
-  EvbusSpoolRoute *route;
+  EvbusSpoolRoute *route;       /* has a reference */
   GByteArray      *record;
 } EvbusSpoolDying;
 
@@ -113,7 +115,6 @@ struct _EvbusSpool
   EvbusSql           *sql;
   gint64              seq;              /* the last one given to an event */
   gint64              last_route_id;    /* the last one given to a route */
-  GPtrArray          *forgotten;        /* EvbusSpoolRoute, kept for those who still know them */
   GHashTable         *sets_by_id;
   GHashTable         *sets_by_routes;   /* GBytes of the routes' ids, after a 0 if it is partial → EvbusSpoolSet */
   GArray             *last_routes;      /* of the last append, as they were given */
@@ -138,6 +139,7 @@ struct _EvbusSpool
   EvbusLedger         rest_change;      /* not yet in `rest` */
   GPtrArray          *staged_sets;
   GPtrArray          *staged_routes;
+  GPtrArray          *gone_sets;        /* those whose rows it deletes */
   GPtrArray          *dying;            /* EvbusSpoolDying */
   GByteArray         *record;           /* the one being made */
 
@@ -234,7 +236,6 @@ void             evbus_spool_cursor_copy      (EvbusSpoolCursor      *self,
 EvbusSpoolRoute *evbus_spool_route_new        (EvbusSpool            *spool,
                                                gint64                 id,
                                                const char            *key);
-void             evbus_spool_route_free       (EvbusSpoolRoute       *self);
 /* @at becomes a reference of @key, which may be NULL. */
 void             evbus_spool_keep_key         (GRefString           **at,
                                                GRefString            *key);
@@ -299,6 +300,12 @@ gsize            evbus_spool_set_check        (const guint8          *data,
                                                gint64                *first,
                                                GArray                *route_ids,
                                                GPtrArray             *keys);
+/* In a transaction: deletes the row of a set that has no events. */
+gboolean         evbus_spool_delete_set       (EvbusSpool            *self,
+                                               EvbusSpoolSet         *set,
+                                               GError               **error);
+/* After it: the sets whose rows it has deleted. */
+void             evbus_spool_remove_gone_sets (EvbusSpool            *self);
 /* Takes @route out of all sets. */
 void             evbus_spool_forget_sets      (EvbusSpool            *self,
                                                EvbusSpoolRoute       *route);

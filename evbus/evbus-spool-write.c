@@ -43,6 +43,7 @@ clear_staged (EvbusSpool *self)
     }
   g_ptr_array_set_size (self->staged_sets, 0);
   g_ptr_array_set_size (self->staged_routes, 0);
+  g_ptr_array_set_size (self->gone_sets, 0);
   self->weight_added = self->weight_removed = 0;
   memset (&self->rest_change, 0, sizeof self->rest_change);
   g_clear_error (&self->failure);
@@ -444,6 +445,7 @@ finish (EvbusSpool  *self,
   apply_locked (self);
   g_mutex_unlock (&self->lock);
   g_ptr_array_set_size (self->dying, 0);
+  evbus_spool_remove_gone_sets (self);
   clear_staged (self);
   evbus_spool_set_failed (self, NULL);
   evbus_spool_keep_wal (self);

@@ -27,6 +27,10 @@ static const char *const texts[] = {
   [EVBUS_SQL_PUT_SET] = "INSERT OR REPLACE INTO route_set (set_id, routes) VALUES (?1, ?2)",
   [EVBUS_SQL_PUT_SET_COPY] = "INSERT OR REPLACE INTO event (place, record) VALUES (?1, ?2)",
   [EVBUS_SQL_LOAD_SETS] = "SELECT set_id, routes FROM route_set ORDER BY set_id",
+  /* Of the same length, so it is written over what is there. */
+  [EVBUS_SQL_BLANK_SET] = "UPDATE route_set SET routes = zeroblob(length(routes)) WHERE set_id = ?1",
+  [EVBUS_SQL_BLANK_SET_COPY] = "UPDATE event SET record = zeroblob(length(record)) WHERE place = ?1",
+  [EVBUS_SQL_DELETE_SET] = "DELETE FROM route_set WHERE set_id = ?1",
   [EVBUS_SQL_PUT_ROUTE] =
     "INSERT INTO route (route_id, key, orphan, position, last, pending, skipped, accepted, delivered, dead, "
     "expired, dropped, queued, retried, queued_weight, crc, dead_weight, duplicates) "

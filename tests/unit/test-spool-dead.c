@@ -227,6 +227,7 @@ test_forget (Fixture       *fixture,
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT);
   g_clear_error (&error);
 
+  evbus_spool_route_ref (a);
   evbus_spool_orphan_route (fixture->spool, a);
   evbus_spool_forget_route (fixture->spool, a, &error);
   g_assert_no_error (error);
@@ -234,6 +235,7 @@ test_forget (Fixture       *fixture,
   g_assert_cmpuint (spool_test_count_routes (fixture->spool), ==, 1);
   /* It may still say something; that is no longer heard. */
   spool_test_deliver (fixture->spool, a, 0, 100, NULL, 0);
+  evbus_spool_route_unref (a);
   while (evbus_spool_maintain (fixture->spool))
     ;
   assert_list (fixture, NULL, 0, 10, "4");
@@ -263,6 +265,116 @@ test_forget_frees (Fixture       *fixture,
   while (evbus_spool_maintain (fixture->spool))
     ;
   g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), ==, 0);
+}
+
+static void
+forget (Fixture         *fixture,
+        EvbusSpoolRoute *route)
+{
+  g_autoptr(GError) error = NULL;
+
+  evbus_spool_orphan_route (fixture->spool, route);
+  evbus_spool_forget_route (fixture->spool, route, &error);
+  g_assert_no_error (error);
+}
+
+static void
+maintain (Fixture *fixture)
+{
+  while (evbus_spool_maintain (fixture->spool))
+    ;
+}
+
+/* Rows of sets: of their table, and before their events. */
+static void
+assert_sets (Fixture *fixture,
+             gint64   n_sets)
+{
+  EvbusSql *sql = fixture->spool->sql;
+  gint64 n_rows, n_copies;
+
+  g_assert_true (evbus_sql_number (sql, "SELECT count(*) FROM route_set", &n_rows, NULL));
+  g_assert_true (evbus_sql_number (sql, "SELECT count(*) FROM event WHERE place & 0x3ffffffffffff = 0", &n_copies, NULL));
+  g_assert_cmpint (n_rows, ==, n_sets);
+  g_assert_cmpint (n_copies, ==, n_sets);
+  g_assert_cmpuint (g_hash_table_size (fixture->spool->sets_by_id), ==, n_sets);
+}
+
+/* However many come and go, nothing of them stays: neither in memory nor on the disk. */
+static void
+test_lets_go (Fixture       *fixture,
+              gconstpointer  data)
+{
+  EvbusSpoolRoute *pair[] = { evbus_spool_adopt_route (fixture->spool, "stays"), NULL };
+  gint64 seq;
+
+  for (guint i = 0; i < 20; i++)
+    {
+      g_autofree char *key = g_strdup_printf ("%u", i);
+      g_autoptr(EvbusSpoolRoute) route = evbus_spool_route_ref (evbus_spool_adopt_route (fixture->spool, key));
+
+      pair[1] = route;
+      spool_test_put (fixture->spool, &route, 1, 1, 3, NULL);
+      spool_test_put (fixture->spool, pair, 2, 4, 4, &seq);
+      kill_events (fixture, route, 5, 5);
+      if (i % 2 > 0)
+        spool_test_deliver (fixture->spool, pair[0], 1, seq, NULL, 0);
+      forget (fixture, route);
+      maintain (fixture);
+      g_assert_true (g_atomic_ref_count_compare (&route->ref_count, 1));
+      /* The pair's, while the other one has its event still. */
+      assert_sets (fixture, i % 2 > 0 ? 0 : 1);
+    }
+}
+
+/* A set of which a route was forgotten gets no event of the other's, though that is all there is of it
+ * at the next start. It goes with its events. */
+static void
+test_retired_set (Fixture       *fixture,
+                  gconstpointer  data)
+{
+  EvbusSpoolRoute *a = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpoolRoute *b = evbus_spool_adopt_route (fixture->spool, "b");
+  EvbusSpoolRoute *both[] = { a, b };
+  gint64 seqs[2];
+
+  spool_test_put (fixture->spool, both, 2, 1, 2, seqs);
+  forget (fixture, a);
+  spool_test_reopen (fixture);
+  b = evbus_spool_adopt_route (fixture->spool, "b");
+  spool_test_put (fixture->spool, &b, 1, 3, 3, NULL);
+  assert_sets (fixture, 2);
+  spool_test_assert_backlog (fixture->spool, b, "1 2 3");
+  spool_test_deliver (fixture->spool, b, 2, seqs[1], NULL, 0);
+  maintain (fixture);
+  assert_sets (fixture, 1);
+  spool_test_assert_backlog (fixture->spool, b, "3");
+}
+
+static int
+fail (gpointer data)
+{
+  return 1;
+}
+
+/* A set that could not be deleted is there still, and its number is not given to another. */
+static void
+test_set_not_deleted (Fixture       *fixture,
+                      gconstpointer  data)
+{
+  EvbusSpoolRoute *a = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpoolRoute *b = evbus_spool_adopt_route (fixture->spool, "b");
+
+  spool_test_put (fixture->spool, &a, 1, 1, 3, NULL);
+  forget (fixture, a);
+  sqlite3_commit_hook (fixture->spool->sql->db, fail, NULL);
+  evbus_spool_maintain (fixture->spool);
+  sqlite3_commit_hook (fixture->spool->sql->db, NULL, NULL);
+  spool_test_put (fixture->spool, &b, 1, 4, 6, NULL);
+  assert_sets (fixture, 2);
+  maintain (fixture);
+  assert_sets (fixture, 1);
+  spool_test_assert_backlog (fixture->spool, b, "4 5 6");
 }
 
 typedef struct {
@@ -339,6 +451,9 @@ main (int    argc,
     { "/spool/dead/written-late", test_written_late },
     { "/spool/forget/route", test_forget },
     { "/spool/forget/frees", test_forget_frees },
+    { "/spool/forget/lets-go", test_lets_go },
+    { "/spool/forget/retired-set", test_retired_set },
+    { "/spool/forget/set-not-deleted", test_set_not_deleted },
   };
 
   g_test_init (&argc, &argv, NULL);

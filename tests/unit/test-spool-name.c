@@ -318,10 +318,12 @@ test_forgotten (Fixture       *fixture,
   EvbusSpoolRoute *orphan = fill (fixture);
   g_autoptr(GError) error = NULL;
 
+  evbus_spool_route_ref (orphan);
   evbus_spool_forget_route (fixture->spool, orphan, &error);
   g_assert_no_error (error);
   g_assert_false (evbus_spool_name_orphan (fixture->spool, orphan, NEW, &error));
   g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+  evbus_spool_route_unref (orphan);
   g_assert_cmpuint (spool_test_count_routes (fixture->spool), ==, 1);
 }
 

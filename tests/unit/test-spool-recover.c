@@ -325,6 +325,50 @@ test_number_used_again (void)
   spool_test_tear_down (&fixture, NULL);
 }
 
+/* The kind of a table's first page, so that SQLite cannot read the table; what is in the page stays. */
+static void
+break_table (const char *directory,
+            const char *table)
+{
+  g_autofree char *path = g_build_filename (directory, "spool.db", NULL);
+  g_autofree char *query = g_strdup_printf ("SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table);
+  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, NULL);
+  g_autoptr(GByteArray) contents = load_file (directory, "spool.db");
+  gint64 page;
+
+  g_assert_true (evbus_sql_number (sql, query, &page, NULL));
+  contents->data[(page - 1) * PAGE] = 0;
+  save_file (directory, "spool.db", contents);
+}
+
+/* Whatever is in the pages still of a route that was forgotten: it does not come back where neither
+ * the table of routes nor that of sets can be read. */
+static void
+test_forgotten (void)
+{
+  Fixture fixture = { .directory = g_dir_make_tmp ("evbus-recover-XXXXXX", NULL) };
+  EvbusSpoolRoute *a, *b;
+
+  spool_test_open (&fixture);
+  a = evbus_spool_adopt_route (fixture.spool, "a");
+  b = evbus_spool_adopt_route (fixture.spool, "b");
+  spool_test_put (fixture.spool, &b, 1, 1, 3, NULL);
+  spool_test_put (fixture.spool, &a, 1, 4, 9, NULL);
+  evbus_spool_orphan_route (fixture.spool, a);
+  g_assert_true (evbus_spool_forget_route (fixture.spool, a, NULL));
+  while (evbus_spool_maintain (fixture.spool))
+    ;
+  evbus_spool_unref (fixture.spool);
+  break_table (fixture.directory, "route");
+  break_table (fixture.directory, "route_set");
+
+  spool_test_open (&fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  g_assert_cmpuint (spool_test_count_routes (fixture.spool), ==, 1);
+  spool_test_assert_backlog (fixture.spool, evbus_spool_adopt_route (fixture.spool, "b"), "1 2 3");
+  spool_test_tear_down (&fixture, NULL);
+}
+
 /* A commit fails that had the first event of a set; the next one gives the numbers again. Nothing of
  * what was committed then comes from before the set. */
 static void
@@ -366,6 +410,7 @@ main (int    argc,
   g_test_add_func ("/spool/recover/failed-commit", test_failed_commit);
   g_test_add_func ("/spool/recover/log-damaged-after-checkpoint", test_log_damaged_after_checkpoint);
   g_test_add_func ("/spool/recover/number-used-again", test_number_used_again);
+  g_test_add_func ("/spool/recover/forgotten", test_forgotten);
   g_test_add_func ("/spool/recover/set-of-a-failed-commit", test_set_of_a_failed_commit);
   g_test_add_func ("/spool/recover/few-descriptors", test_few_descriptors);
   return g_test_run ();
