@@ -396,7 +396,7 @@ check_put (EvbusQueue  *self,
           ++*n_routed;
           *weight += event->weight;
         }
-      else if (self->reject_unrouted)
+      else if (self->reject_unrouted || put->to_be_routed)
         {
           g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_UNROUTED,
                        "no route matches profile '%s'", event->profile);

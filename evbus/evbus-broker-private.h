@@ -121,7 +121,7 @@ void evbus_broker_routes_changed (EvbusBroker *self);
 
 /* evbus-broker-put.c and -names.c */
 /* Puts an event that was made already, which it takes over; the task returns its
- * id (char *). */
+ * id (char *). %EVBUS_ERROR_UNROUTED if no route takes it, whatever becomes of others. */
 void evbus_broker_put_event_async (EvbusBroker         *self,
                                    EvbusEvent          *event,
                                    GCancellable        *cancellable,

@@ -97,6 +97,7 @@ put_events (EvbusBroker            *self,
 
   put->has_id = options->id != NULL;
   put->timeout = options->timeout;
+  put->to_be_routed = options->to_be_routed;
   put->at_once = options->wait == EVBUS_WAIT_ACCEPTED;
   put->to_be_delivered = options->wait == EVBUS_WAIT_DELIVERED;
   put->follower = g_strdup (options->follower);
@@ -136,10 +137,11 @@ evbus_broker_put_event_async (EvbusBroker         *self,
                               GAsyncReadyCallback  callback,
                               gpointer             user_data)
 {
-  static const EvbusPutOptions no_options = EVBUS_PUT_NO_OPTIONS;
+  EvbusPutOptions options = EVBUS_PUT_NO_OPTIONS;
   g_autoptr(GTask) task = new_task (self, cancellable, callback, user_data, evbus_broker_put_event_async);
 
-  put_event (self, task, event, &no_options, NULL);
+  options.to_be_routed = TRUE;
+  put_event (self, task, event, &options, NULL);
 }
 
 static gboolean

@@ -19,7 +19,7 @@ struct _EvbusEvent
   gint64         time;          /* microseconds since 1970 UTC */
   gint64         max_age;       /* microseconds; 0: the route's own */
   gint64         seq;           /* in the spool; 0: it is not there. Written by the spool before anyone else has it */
-  gint64         since;         /* read from the spool: the boot time at which it was put; else 0 */
+  gint64         since;         /* in the spool: the boot time at which it was put, or replayed; else 0. Written like @seq */
   EvbusRouteSet *set;           /* until it is accepted, under the queue's lock */
   gboolean       has_receipt;   /* its put is answered once it is in the spool; under the queue's lock */
   gboolean       known_id;      /* the producer gave the id */

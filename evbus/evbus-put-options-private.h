@@ -25,6 +25,7 @@ typedef struct {
   guint       timeout;      /* milliseconds; G_MAXUINT: none */
   EvbusWait   wait;
   const char *follower;     /* or NULL */
+  gboolean    to_be_routed; /* without a route it is refused; no option of a producer's */
 } EvbusPutOptions;
 
 #define EVBUS_PUT_NO_OPTIONS { .timeout = G_MAXUINT }

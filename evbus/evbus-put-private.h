@@ -34,6 +34,7 @@ typedef struct {
   guint          n_events;
   gsize          weight;          /* of the events together */
   gboolean       has_id;          /* one event, whose id the producer gave */
+  gboolean       to_be_routed;    /* without a route it is refused, whatever becomes of others */
   gboolean       at_once;         /* is answered when it is accepted, also where there is a spool */
   gboolean       to_be_delivered; /* is answered when its one event is settled */
   char          *follower;        /* who hears what becomes of its one event, or NULL */

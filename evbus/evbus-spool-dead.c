@@ -230,7 +230,7 @@ replay (EvbusSpool      *self,
   EvbusSpoolSet *set = evbus_spool_get_set (self, &route, 1, FALSE);
   gint64 old = event->seq;
 
-  event->since = 0;
+  event->since = evbus_clock_get_boot_time ();
   event->seq = ++self->seq;
   if (set != NULL)
     evbus_spool_store_event (self, set, event);

@@ -7,6 +7,7 @@
 #include "evbus-admission-private.h"
 #include "evbus-answers-private.h"
 #include "evbus-budget-private.h"
+#include "evbus-clock-private.h"
 #include "evbus-error.h"
 #include "evbus-route-private.h"
 #include "evbus-source-private.h"
@@ -52,9 +53,15 @@ append_chunk (EvbusSpool    *spool,
 
   for (guint i = 0; i < set->n_routes; i++)
     routes[i] = set->routes[i]->spool_route;
+  chunk->picked_up = evbus_clock_get_boot_time ();
   for (guint i = 0; i < chunk->n_events; i++)
-    evbus_spool_append (spool, chunk->events[i], routes, set->n_routes,
-                        chunk->events[i]->known_id);
+    {
+      EvbusEvent *event = chunk->events[i];
+
+      /* For its record, and for that of its death. */
+      event->since = evbus_chunk_since (chunk, event);
+      evbus_spool_append (spool, event, routes, set->n_routes, event->known_id);
+    }
 }
 
 static void

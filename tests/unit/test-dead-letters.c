@@ -7,6 +7,8 @@
 #include "evbus-test.h"
 
 #include <glib/gstdio.h>
+#include <sqlite3.h>
+#include <string.h>
 
 #define ROUTE "hook 'sick'"
 
@@ -368,6 +370,103 @@ test_replay_survives (Fixture       *fixture,
   evbus_test_wait_ledger (fixture->route, "accepted=300 delivered=300");
 }
 
+static gboolean
+is_waited_for (Fixture    *fixture,
+               const char *profile)
+{
+  g_autoptr(GBytes) body = g_bytes_new ("1", 1);
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, profile, &error);
+
+  g_assert_null (id);
+  return strstr (error->message, "older puts wait") != NULL;
+}
+
+/* While a letter's put waits for space, a reload takes its only route away: the letter is there still. */
+static void
+test_replay_waits (Fixture       *fixture,
+                   gconstpointer  data)
+{
+  EvbusTestHook *slow = evbus_test_hook_new ("slow");
+  g_autoptr(EvbusRoute) route = evbus_test_add_hook (fixture->broker, slow, "slow",
+                                                     "{'overflow': <'block'>, 'spool': <{'bytes': <'1KiB'>}>}");
+  g_autofree char *text = g_strnfill (2000, '1');
+  g_autoptr(GBytes) body = g_bytes_new (text, strlen (text));
+  g_autoptr(GAsyncResult) result = NULL;
+  g_autoptr(GError) error = NULL;
+  guint64 n_replayed;
+
+  die (fixture, 0, 3);
+  evbus_test_hook_hold (slow);
+  g_free (evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, "slow", &error));
+  g_assert_no_error (error);
+  evbus_broker_replay_dead_async (fixture->broker, ROUTE, NULL, 0, "slow", NULL, NULL, NULL, NULL,
+                                  evbus_test_store_result, &result);
+  evbus_test_wait_until (is_waited_for (fixture, "slow"));
+
+  g_assert_true (evbus_broker_remove_route (fixture->broker, route, &error));
+  evbus_test_wait_until (result != NULL);
+  g_assert_false (evbus_broker_replay_dead_finish (fixture->broker, result, &n_replayed, &error));
+  evbus_test_assert_error (error, EVBUS_ERROR_UNROUTED, "profile 'slow'");
+  g_assert_cmpuint (n_replayed, ==, 0);
+  g_assert_cmpuint (count_letters (fixture), ==, 3);
+  evbus_test_assert_ledger (fixture->route, "accepted=3 dead=3");
+  evbus_test_hook_release (slow);
+  g_clear_object (&route);
+  route = evbus_test_add_hook (fixture->broker, slow, "slow", NULL);
+  g_assert_cmpuint (replay (fixture, ROUTE, NULL, 0, "slow", NULL, NULL), ==, 3);
+  evbus_test_wait_ledger (fixture->broker, "accepted=7 delivered=4 dropped=3");
+  end (fixture);
+  evbus_test_hook_free (slow);
+  begin (fixture);
+}
+
+/* When the event of the newest letter was put, by the spool's steady clock, which has begun with the wall clock's
+ * time: doc/spool.md. */
+static gint64
+read_put (Fixture *fixture)
+{
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  sqlite3 *db = NULL;
+  sqlite3_stmt *row = NULL;
+  gint64 put;
+
+  g_assert_cmpint (sqlite3_open_v2 (path, &db, SQLITE_OPEN_READONLY, NULL), ==, SQLITE_OK);
+  g_assert_cmpint (sqlite3_prepare_v2 (db, "SELECT record FROM dead ORDER BY number DESC LIMIT 1", -1, &row, NULL), ==, SQLITE_OK);
+  g_assert_cmpint (sqlite3_step (row), ==, SQLITE_ROW);
+  memcpy (&put, (const char *) sqlite3_column_blob (row, 0) + 40, sizeof put);
+  sqlite3_finalize (row);
+  sqlite3_close (db);
+  return GINT64_FROM_LE (put);
+}
+
+/* A letter's age counts from the put, or the replay, of its event, and not from its death. */
+static void
+test_put_time (Fixture       *fixture,
+               gconstpointer  data)
+{
+  const gint64 gap = 100 * G_TIME_SPAN_MILLISECOND;
+  g_autoptr(GError) error = NULL;
+  gint64 before, put;
+
+  for (guint i = 0; i < 2; i++)
+    {
+      evbus_test_hook_hold (fixture->sick);
+      before = g_get_real_time ();
+      if (i == 0)
+        evbus_test_put_numbers (fixture->broker, "sick", 0, 1);
+      else
+        g_assert_cmpuint (replay (fixture, ROUTE, NULL, 0, NULL, NULL, &error), ==, 1);
+      evbus_test_wait_until (evbus_test_hook_read (fixture->sick, &fixture->sick->n_waiting) == 1);
+      put = g_get_real_time ();
+      evbus_test_wait_until (g_get_real_time () > put + 2 * gap);
+      evbus_test_hook_release (fixture->sick);
+      evbus_test_wait_until (count_letters (fixture) == 1);
+      g_assert_cmpint (read_put (fixture), >, before - gap);
+      g_assert_cmpint (read_put (fixture), <, put + gap);
+    }
+}
+
 static void
 test_replay_elsewhere (Fixture       *fixture,
                        gconstpointer  data)
@@ -569,6 +668,8 @@ main (int    argc,
   ADD ("replay/behind", "{'window': <{'events': <10>}>, 'batch': <{'events': <3>}>}", test_replay_behind);
   ADD ("replay/survives-a-restart", NULL, test_replay_survives);
   ADD ("replay/elsewhere", NULL, test_replay_elsewhere);
+  ADD ("replay/waits", NULL, test_replay_waits);
+  ADD ("put-time", NULL, test_put_time);
   ADD ("drop", NULL, test_drop);
   ADD ("orphan", NULL, test_orphan);
   ADD ("ends", NULL, test_ends);
