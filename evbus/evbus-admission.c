@@ -133,16 +133,42 @@ evbus_admission_ever_fits (EvbusRoute *route,
          (n_events <= max_events_of (route) && weight <= max_weight_of (route));
 }
 
+/* What is queued for a route; where it takes another's place, that one's too. */
+static void
+get_queued (EvbusRoute *route,
+            guint64    *n_events,
+            gsize      *weight)
+{
+  GPtrArray *routes = route->queue->routes;
+
+  *n_events = route->ledger.queued;
+  *weight = route->queued_weight;
+  for (guint i = 0; route->shares && i < routes->len; i++)
+    {
+      EvbusRoute *other = routes->pdata[i];
+
+      if (other == route || other->spool_route != route->spool_route)
+        continue;
+      *n_events += other->ledger.queued;
+      *weight += other->queued_weight;
+    }
+}
+
 gboolean
 evbus_admission_fits (EvbusRoute *route,
                       guint       n_events,
                       gsize       weight)
 {
-  return !evbus_admission_couples (route) ||
-         (route->ledger.queued == 0 && n_events == 1) ||
-         (route->ledger.queued + n_events <= max_events_of (route) &&
-          route->queued_weight + weight <= max_weight_of (route) &&
-          evbus_room_fits (&route->queue->room, route->queued_weight, weight));
+  guint64 n_queued;
+  gsize queued;
+
+  if (!evbus_admission_couples (route))
+    return TRUE;
+  get_queued (route, &n_queued, &queued);
+  return (n_queued == 0 && n_events == 1) ||
+         (n_queued + n_events <= max_events_of (route) &&
+          queued + weight <= max_weight_of (route) &&
+          evbus_room_fits (&route->queue->room, queued, weight));
 }
 
 gboolean
@@ -361,12 +387,15 @@ static EvbusVerdict
 refuse_full_route (EvbusRoute  *route,
                    GError     **error)
 {
-  gboolean whole = route->queued_weight < max_weight_of (route) &&
-                   !evbus_room_fits (&route->queue->room, route->queued_weight, 1);
+  guint64 n_queued;
+  gboolean whole;
+  gsize queued;
 
+  get_queued (route, &n_queued, &queued);
+  whole = queued < max_weight_of (route) && !evbus_room_fits (&route->queue->room, queued, 1);
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_QUEUE_FULL,
                "route %s is full (%" G_GUINT64_FORMAT " events, %" G_GSIZE_FORMAT " bytes queued%s)",
-               route->label, route->ledger.queued, route->queued_weight,
+               route->label, n_queued, queued,
                whole ? ", and the whole spool, see 'evbus: spool: bytes', has no room for more of them" : "");
   return route->spec->delivery.overflow == EVBUS_OVERFLOW_BLOCK ? EVBUS_VERDICT_FULL_ROUTE
                                                                 : EVBUS_VERDICT_REFUSED;

@@ -23,6 +23,7 @@
 typedef struct {
   EvbusSpoolRoute *spool_route;  /* has a reference */
   EvbusRoute      *route;        /* NULL: nobody */
+  gboolean         busy;         /* it is read right now: what it can lose is not known */
   gboolean         shared;       /* one closes, and the next one waits: neither is sure how far it is */
   guint64          queued;       /* bytes */
   guint64          dead;         /* bytes */
@@ -30,10 +31,9 @@ typedef struct {
 
 /* All of them. */
 typedef struct {
-  gsize        max_bytes;
-  guint64      stored;
-  guint64      losable;   /* what can be lost of it … */
-  const Share *largest;   /* … and who can lose the most; NULL: there is nobody */
+  gsize   max_bytes;
+  guint64 stored;
+  guint64 losable;   /* what can be lost of it */
 } Whole;
 
 void
@@ -159,7 +159,7 @@ report_expired (EvbusBudget     *self,
 /* Of the oldest; see evbus_spool_expire_oldest(). Returns how many. */
 static guint
 expire_queued (EvbusBudget *self,
-               const Share *share,
+               Share       *share,
                guint64      max_weight,
                gint64       put_before,
                const char  *reason)
@@ -168,7 +168,7 @@ expire_queued (EvbusBudget *self,
   guint n = 0;
 
   if (share->route != NULL)
-    return evbus_route_expire_backlog (share->route, max_weight, put_before, reason);
+    return evbus_route_expire_backlog (share->route, max_weight, put_before, reason, &share->busy);
 
   expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   g_mutex_lock (&self->claiming);
@@ -183,7 +183,7 @@ expire_queued (EvbusBudget *self,
 /* Some of what is too much. Returns how many. */
 static guint
 expire_share (EvbusBudget *self,
-              const Share *share,
+              Share       *share,
               guint64      max_weight)
 {
   guint64 weight = share->queued + share->dead;
@@ -220,7 +220,7 @@ measure (EvbusBudget *self,
          GArray      *shares)
 {
   Whole whole = { .max_bytes = (gsize) g_atomic_pointer_get (&self->max_bytes) };
-  guint64 total = 0;
+  guint64 total = 0, largest = 0;
 
   for (guint i = 0; i < shares->len; i++)
     {
@@ -228,34 +228,58 @@ measure (EvbusBudget *self,
 
       total += share->queued + share->dead;
       whole.losable += get_losable (share);
-      if (whole.largest == NULL || get_losable (share) > get_losable (whole.largest))
-        whole.largest = share;
+      largest = MAX (largest, get_losable (share));
     }
 
   /* What is to be deleted is no reason for more. */
   whole.stored = MIN (evbus_spool_get_weight (self->spool), total);
-  evbus_queue_set_room (self->queue, whole.max_bytes, whole.stored,
-                        whole.largest != NULL ? get_losable (whole.largest) : 0);
+  evbus_queue_set_room (self->queue, whole.max_bytes, whole.stored, largest);
   return whole;
 }
 
-/* Where all together have too much, the one that can lose the most loses some of it. An eighth
+/* Those that can lose the most first. */
+static int
+compare_losable (gconstpointer a,
+                 gconstpointer b)
+{
+  guint64 left = get_losable (*(const Share *const *) a), right = get_losable (*(const Share *const *) b);
+
+  return (left < right) - (left > right);
+}
+
+/* Where all together have too much, the one that can lose the most loses some of it; or where that
+ * has all in memory, or is about to be another's, the next one that can: but not because it is read for
+ * a moment. An eighth
  * of the whole is left to those that can, should the others have more than is admitted of them:
  * the budget became smaller. Returns how many were lost. */
 static guint
 expire_largest (EvbusBudget *self,
-                const Whole *whole)
+                const Whole *whole,
+                GArray      *shares)
 {
+  g_autoptr(GPtrArray) sorted = NULL;
   guint64 kept = whole->max_bytes / 8;
-  const Share *share = whole->largest;
   guint64 excess;
+  guint n = 0;
 
   /* Nor is what the routes have settled and the spool has not yet written. */
   if (whole->stored <= whole->max_bytes || whole->losable <= kept || evbus_spool_has_settled (self->spool))
     return 0;
 
   excess = MIN (whole->stored - whole->max_bytes, whole->losable - kept);
-  return expire_share (self, share, share->queued + share->dead - MIN (excess, get_losable (share)));
+  sorted = g_ptr_array_sized_new (shares->len);
+  for (guint i = 0; i < shares->len; i++)
+    g_ptr_array_add (sorted, &g_array_index (shares, Share, i));
+  g_ptr_array_sort (sorted, compare_losable);
+  for (guint i = 0; i < sorted->len && n == 0; i++)
+    {
+      Share *share = sorted->pdata[i];
+
+      n = expire_share (self, share, share->queued + share->dead - MIN (excess, get_losable (share)));
+      if (share->busy)
+        break;
+    }
+  return n;
 }
 
 /* Returns how many were lost. */
@@ -273,13 +297,13 @@ expire_some (EvbusBudget *self,
       if (share->route != NULL)
         n += expire_share (self, share, share->route->spec->delivery.spool_bytes);
     }
-  return n > 0 ? n : expire_largest (self, &whole);
+  return n > 0 ? n : expire_largest (self, &whole, shares);
 }
 
 /* Of one part of the spool. */
 static guint
 expire_old_share (EvbusBudget *self,
-                  const Share *share,
+                  Share       *share,
                   gint64       put_before)
 {
   guint n = 0, n_dead = 0;

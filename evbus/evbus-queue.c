@@ -480,6 +480,8 @@ evbus_queue_retire (EvbusQueue *self,
         evbus_ledger_add (&self->retired, &route->ledger);
       else if (heir != NULL)
         take_over_locked (heir, &route->ledger, route->queued_weight);
+      if (heir != NULL)
+        heir->shares = !is_sole_holder_locked (self, heir);
     }
   evbus_queue_unlock (self);
 }
@@ -492,15 +494,19 @@ evbus_queue_bind_locked (EvbusQueue      *self,
 {
   EvbusLedger ledger = { 0 };
   guint64 weight = 0;
-  gboolean shared = g_hash_table_contains (held, spool_route);
+  EvbusRoute *holder = g_hash_table_contains (held, spool_route) ? find_holder_locked (self, spool_route) : NULL;
 
   route->spool_route = evbus_spool_route_ref (spool_route);
-  if (!shared)
+  if (holder != NULL)
+    {
+      route->shares = holder->shares = TRUE;
+    }
+  else
     {
       evbus_spool_route_get_ledger (spool_route, &ledger, &weight);
       take_over_locked (route, &ledger, weight);
     }
-  return shared || ledger.queued > 0;
+  return holder != NULL || ledger.queued > 0;
 }
 
 GHashTable *

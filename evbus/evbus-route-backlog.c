@@ -313,7 +313,8 @@ guint
 evbus_route_expire_backlog (EvbusRoute *self,
                             guint64     max_weight,
                             gint64      put_before,
-                            const char *reason)
+                            const char *reason,
+                            gboolean   *busy)
 {
   g_autoptr(GPtrArray) expired = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   EvbusLeft left = { .fate = EVBUS_FATE_EXPIRED, .reason = reason };
@@ -323,7 +324,8 @@ evbus_route_expire_backlog (EvbusRoute *self,
   gint64 read_to;
 
   /* Not while it reads; there is a next time. */
-  if (!g_mutex_trylock (&self->backlog_lock))
+  *busy = !g_mutex_trylock (&self->backlog_lock);
+  if (*busy)
     return 0;
 
   g_mutex_lock (&self->lock);

@@ -42,6 +42,7 @@ struct _EvbusRoute
   /* Under the queue's lock. */
   EvbusLedger      ledger;
   gsize            queued_weight;
+  gboolean         shares;           /* another one has, or had, the same part of the spool: both count some of it */
   GQueue           waiting;          /* EvbusPut that need this route, oldest first */
   guint64          tally;            /* of the put that was added up last: its number, and what it … */
   guint            tally_events;     /* … needs of this route, if the number is this put's */
@@ -148,11 +149,13 @@ void        evbus_route_bind_spool_locked (EvbusRoute      *self,
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);
 /* On the listener's thread: lets the oldest of what is not in memory expire, some of it at a
- * time: see evbus_spool_expire_oldest(). Returns how many. */
+ * time: see evbus_spool_expire_oldest(). Returns how many. @busy: (out): it could not look now, as the
+ * route reads. */
 guint       evbus_route_expire_backlog (EvbusRoute    *self,
                                         guint64        max_weight,
                                         gint64         put_before,
-                                        const char    *reason);
+                                        const char    *reason,
+                                        gboolean      *busy);
 
 /* evbus-route-look.c, on the listener's thread: what has to be done with a
  * route now. A call that has not come back in time either is said to be stuck. */

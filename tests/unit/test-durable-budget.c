@@ -379,11 +379,12 @@ typedef struct {
 /* The slow one has next to nothing here. */
 static void
 begin_three (Fixture    *fixture,
+             const char *of_other,
              Third      *third,
              const char *profile,
              const char *delivery)
 {
-  begin (fixture, WHOLE, NOTHING_GOES);
+  begin (fixture, WHOLE, of_other);
   third->hook = evbus_test_hook_new ("third");
   third->route = evbus_test_add_hook (fixture->broker, third->hook, profile, delivery);
   evbus_test_hook_hold (fixture->other_hook);
@@ -448,7 +449,7 @@ test_largest_keeps (Fixture       *fixture,
   Third third;
   guint n;
 
-  begin_three (fixture, &third, "third", OLDEST_GOES);
+  begin_three (fixture, NOTHING_GOES, &third, "third", OLDEST_GOES);
   n = fill_three_quarters (fixture);
   put_third (fixture, 2 * fit);
   evbus_test_wait_until (count_queued (fixture, &third) <= fit);
@@ -466,7 +467,7 @@ test_largest_leaves_room (Fixture       *fixture,
   Third third;
   guint n, n_third;
 
-  begin_three (fixture, &third, "third", NOTHING_GOES);
+  begin_three (fixture, NOTHING_GOES, &third, "third", NOTHING_GOES);
   n = put_until_refused (fixture, "other", PART_SIZE);
   n_third = put_until_refused (fixture, "third", size);
   g_assert_cmpuint (n_third, >=, 30);
@@ -483,7 +484,7 @@ test_largest_makes_room (Fixture       *fixture,
   Third third;
   guint n;
 
-  begin_three (fixture, &third, "third", OLDEST_GOES);
+  begin_three (fixture, NOTHING_GOES, &third, "third", OLDEST_GOES);
   put_third (fixture, 2 * fit);
   n = put_until_refused (fixture, "other", PART_SIZE);
   g_assert_cmpuint (n, >=, fit / 2 - 1);
@@ -499,10 +500,30 @@ test_largest_same_events (Fixture       *fixture,
   Third third;
   guint n;
 
-  begin_three (fixture, &third, "oth*", NOTHING_GOES);
+  begin_three (fixture, NOTHING_GOES, &third, "oth*", NOTHING_GOES);
   n = fill_three_quarters (fixture);
   g_assert_cmpuint (evbus_test_figure (third.route, "queued"), ==, n);
   end_three (fixture, &third, n);
+}
+
+/* One that has all of it in memory cannot lose it now: the next one does. */
+static void
+test_largest_in_memory (Fixture       *fixture,
+                        gconstpointer  data)
+{
+  const guint fit = MIB / PART_SIZE, n = fit * 3 / 4;
+  Third third;
+  guint n_expired;
+
+  begin_three (fixture, OLDEST_GOES, &third, "third", NULL);
+  put_third (fixture, n);
+  put_other (fixture, fit / 2, PART_SIZE);
+  evbus_test_wait_until (count_queued (fixture, &third) <= fit);
+  n_expired = evbus_test_figure (fixture->other, "expired");
+  g_assert_cmpuint (n_expired, <=, fit / 4 + 2);
+  g_assert_cmpuint (evbus_test_figure (third.route, "expired"), ==, 0);
+  g_assert_cmpuint (evbus_test_figure (third.route, "queued"), ==, n);
+  end_three (fixture, &third, fit / 2 - n_expired);
 }
 
 /* A smaller budget for all that there is does not take everything from the one that can lose. */
@@ -513,7 +534,7 @@ test_smaller_budget (Fixture       *fixture,
   const guint fit = MIB / PART_SIZE;
   Third third;
 
-  begin_three (fixture, &third, "third", OLDEST_GOES);
+  begin_three (fixture, NOTHING_GOES, &third, "third", OLDEST_GOES);
   evbus_test_apply (fixture->broker, "evbus: {spool: {bytes: 4MiB}}\ninternal: {nobody: }\n");
   put_other (fixture, 2 * fit, PART_SIZE);
   put_third (fixture, fit);
@@ -544,6 +565,7 @@ main (int    argc,
   ADD ("largest/keeps", NULL, test_largest_keeps);
   ADD ("largest/leaves-room", NULL, test_largest_leaves_room);
   ADD ("largest/makes-room", NULL, test_largest_makes_room);
+  ADD ("largest/in-memory", NULL, test_largest_in_memory);
   ADD ("largest/same-events", NULL, test_largest_same_events);
   ADD ("smaller-budget", NULL, test_smaller_budget);
   ADD ("block/of-a-route", ", 'spool': <{'bytes': <'1KiB'>}>", test_block);

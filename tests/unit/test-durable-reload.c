@@ -82,6 +82,61 @@ test_changed (Fixture       *fixture,
   evbus_test_assert_ledger (fixture->broker, "accepted=1000 delivered=1000");
 }
 
+static void
+put_large (Fixture       *fixture,
+           GAsyncResult **result)
+{
+  g_autofree char *text = g_strnfill (700, '1');
+  g_autoptr(GBytes) body = g_bytes_new (text, strlen (text));
+
+  evbus_producer_put_bytes_async (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, NULL, NULL,
+                                  evbus_test_store_result, result);
+}
+
+/* What the one before has still counts for the one in its place: it has no second share while that closes. */
+static void
+test_full (Fixture       *fixture,
+           gconstpointer  data)
+{
+  const char *overflow = data;
+  g_autofree char *before = g_strdup_printf (WITH (", delivery: {overflow: %s, spool: {bytes: 1KiB}}"), overflow);
+  g_autofree char *after = g_strdup_printf (WITH (", delivery: {overflow: %s, spool: {bytes: 1KiB}, batch: 3}"), overflow);
+  g_autoptr(GAsyncResult) first = NULL;
+  g_autoptr(GAsyncResult) second = NULL;
+  g_autoptr(EvbusRoute) route = NULL;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GBytes) body = g_bytes_new_static ("1", 1);
+  g_autofree char *id = NULL;
+
+  begin_with (fixture, before);
+  evbus_test_hook_hold (fixture->hook);
+  put_large (fixture, &first);
+  evbus_test_wait_until (first != NULL && evbus_test_hook_read (fixture->hook, &fixture->hook->n_waiting) == 1);
+  evbus_test_apply (fixture->broker, after);
+  route = route_at (fixture, 0);
+  put_large (fixture, &second);
+  if (g_str_equal (overflow, "reject"))
+    {
+      evbus_test_wait_until (second != NULL);
+      id = evbus_producer_put_finish (EVBUS_PRODUCER (fixture->broker), second, &error);
+      evbus_test_assert_error (error, EVBUS_ERROR_QUEUE_FULL, "full .1 events, ");
+      g_clear_object (&second);
+      evbus_test_hook_release (fixture->hook);
+      evbus_test_wait_ledger (route, "accepted=1 delivered=1");
+      put_large (fixture, &second);
+    }
+  else
+    {
+      id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (fixture->broker), "k", body, NULL, NULL, &error);
+      evbus_test_assert_error (error, EVBUS_ERROR_QUEUE_FULL, "older puts wait");
+      evbus_test_hook_release (fixture->hook);
+    }
+  g_assert_null (id);
+  evbus_test_wait_until (second != NULL);
+  evbus_test_wait_ledger (route, "accepted=2 delivered=2");
+  assert_one_at_a_time (fixture);
+}
+
 /* What was accepted and not yet stored when the route was changed, and then nothing more. */
 static void
 test_silence (Fixture       *fixture,
@@ -465,6 +520,8 @@ main (int    argc,
 #define ADD(name, test) g_test_add ("/durable/reload/" name, Fixture, NULL, set_up, test, tear_down)
   ADD ("changed", test_changed);
   ADD ("silence", test_silence);
+  g_test_add ("/durable/reload/full/reject", Fixture, "reject", set_up, test_full, tear_down);
+  g_test_add ("/durable/reload/full/block", Fixture, "block", set_up, test_full, tear_down);
   ADD ("chain", test_chain);
   ADD ("back-at-once", test_back_at_once);
   ADD ("orphan", test_orphan);
