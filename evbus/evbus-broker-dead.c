@@ -396,20 +396,27 @@ evbus_broker_list_orphans (EvbusBroker *self)
  * evbus_broker_forget_route_async:
  * @self: a broker
  * @route: an orphan: its name, "PROVIDER 'PATTERN'", or its key
+ * @progress: (nullable) (scope notified) (closure progress_data) (destroy progress_free):
+ *   called now and then with how many are dropped, of how many
+ * @progress_data: for @progress
+ * @progress_free: (nullable): frees @progress_data
  * @cancellable: (nullable): ends the work between two steps
  * @callback: (scope async): called when it is done
  * @user_data: for @callback
  *
- * Forgets an orphan: what it has queued and its dead letters are dropped.
+ * Forgets an orphan: its dead letters and what it has queued are dropped.
  *
  * Since: 1.0
  */
 void
-evbus_broker_forget_route_async (EvbusBroker         *self,
-                                 const char          *route,
-                                 GCancellable        *cancellable,
-                                 GAsyncReadyCallback  callback,
-                                 gpointer             user_data)
+evbus_broker_forget_route_async (EvbusBroker           *self,
+                                 const char            *route,
+                                 GFileProgressCallback  progress,
+                                 gpointer               progress_data,
+                                 GDestroyNotify         progress_free,
+                                 GCancellable          *cancellable,
+                                 GAsyncReadyCallback    callback,
+                                 gpointer               user_data)
 {
   g_autoptr(GTask) task = NULL;
 
@@ -418,7 +425,7 @@ evbus_broker_forget_route_async (EvbusBroker         *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = new_task (self, cancellable, callback, user_data, evbus_broker_forget_route_async);
-  if (begin_work (task, EVBUS_DEAD_FORGET, route, NULL, 0, NULL, NULL, NULL))
+  if (begin_work (task, EVBUS_DEAD_FORGET, route, NULL, 0, progress, progress_data, progress_free))
     evbus_dead_work_start (task);
 }
 
@@ -426,6 +433,7 @@ evbus_broker_forget_route_async (EvbusBroker         *self,
  * evbus_broker_forget_route_finish:
  * @self: a broker
  * @result: what the callback was given
+ * @n_dropped: (out) (optional): how many dead letters and events were dropped, also where there is an error
  * @error: return location for a #GError
  *
  * Finishes [method@Broker.forget_route_async].
@@ -433,7 +441,7 @@ evbus_broker_forget_route_async (EvbusBroker         *self,
  * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or there is no such
  * route; %EVBUS_ERROR_INVALID_ARGUMENT if it is in use, or several are called so;
  * %EVBUS_ERROR_BUSY if it has not ended yet; %EVBUS_ERROR_SPOOL_FAILED,
- * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED.
+ * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED. What was dropped before stays so.
  *
  * Returns: %TRUE if it is forgotten
  *
@@ -442,13 +450,14 @@ evbus_broker_forget_route_async (EvbusBroker         *self,
 gboolean
 evbus_broker_forget_route_finish (EvbusBroker   *self,
                                   GAsyncResult  *result,
+                                  guint64       *n_dropped,
                                   GError       **error)
 {
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_forget_route_async), FALSE);
 
-  return finish_work (result, NULL, error);
+  return finish_work (result, n_dropped, error);
 }
 
 /**

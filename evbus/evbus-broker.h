@@ -156,12 +156,16 @@ GPtrArray   *evbus_broker_list_orphans    (EvbusBroker          *self);
 EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_forget_route_async (EvbusBroker        *self,
                                           const char           *route,
+                                          GFileProgressCallback progress,
+                                          gpointer              progress_data,
+                                          GDestroyNotify        progress_free,
                                           GCancellable         *cancellable,
                                           GAsyncReadyCallback   callback,
                                           gpointer              user_data);
 EVBUS_AVAILABLE_IN_1_0
 gboolean     evbus_broker_forget_route_finish (EvbusBroker      *self,
                                           GAsyncResult         *result,
+                                          guint64              *n_dropped,
                                           GError              **error);
 EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_name_orphan_async (EvbusBroker        *self,

@@ -21,7 +21,7 @@ find_route (EvbusDeadWork  *self,
 
   self->key = evbus_spool_route_dup_key (self->route);
   evbus_spool_route_get_ledger (self->route, &ledger, NULL);
-  self->total = ledger.dead;
+  self->total = ledger.dead + (self->kind == EVBUS_DEAD_FORGET ? ledger.queued : 0);
   return self->route;
 }
 
@@ -185,6 +185,7 @@ forget_some_locked (EvbusBroker    *broker,
                     GQueue         *answers,
                     GError        **error)
 {
+  EvbusLedger ledger;
   guint n_dropped;
 
   if (!evbus_spool_route_is_orphan (self->route))
@@ -204,12 +205,15 @@ forget_some_locked (EvbusBroker    *broker,
   if (!evbus_spool_lose_dead (self->spool, self->route, G_STRUCT_OFFSET (EvbusLedger, dropped),
                               EVBUS_SPOOL_STEP_LETTERS, G_MAXUINT64, G_MAXINT64, &n_dropped, error))
     return FALSE;
+  self->n_done += n_dropped;
   *more = n_dropped > 0;
   if (*more)
     return TRUE;
+  evbus_spool_route_get_ledger (self->route, &ledger, NULL);
   if (!evbus_spool_forget_route (self->spool, self->route, error))
     return FALSE;
 
+  self->n_done += ledger.queued + ledger.dead;
   evbus_queue_drop_followed (broker->queue, self->route, G_MAXINT64, NULL, "the route was forgotten", answers);
   return TRUE;
 }

@@ -245,18 +245,17 @@ run_export (EvbusctlBus *bus,
 }
 
 static int
-run_change (EvbusctlBus *bus,
-            GArray      *numbers,
-            gboolean     drops)
+run_change (EvbusctlBus          *bus,
+            const EvbusctlReplay *what,
+            const char           *said)
 {
-  const EvbusctlReplay what = { numbers, route, drops, profile };
   g_autoptr(GError) error = NULL;
   gboolean interrupted;
   guint64 n_done;
-  gboolean done = evbusctl_replay (bus, &what, &n_done, &interrupted, &error);
+  gboolean done = evbusctl_replay (bus, what, &n_done, &interrupted, &error);
 
   if (done || n_done > 0)
-    printf ("%" G_GUINT64_FORMAT " %s\n", n_done, drops ? "dropped" : "replayed");
+    printf ("%" G_GUINT64_FORMAT " %s\n", n_done, said);
   if (interrupted)
     return EVBUSCTL_INTERRUPTED;
   return done ? EVBUSCTL_OK : evbusctl_bus_report (error);
@@ -266,14 +265,18 @@ static int
 run_replay (EvbusctlBus *bus,
             GArray      *numbers)
 {
-  return run_change (bus, numbers, FALSE);
+  const EvbusctlReplay what = { "ReplayDead", numbers, route, profile };
+
+  return run_change (bus, &what, "replayed");
 }
 
 static int
 run_drop (EvbusctlBus *bus,
           GArray      *numbers)
 {
-  return run_change (bus, numbers, TRUE);
+  const EvbusctlReplay what = { "DropDead", numbers, route, NULL };
+
+  return run_change (bus, &what, "dropped");
 }
 
 static const struct {
@@ -355,15 +358,14 @@ evbusctl_dead (char **arguments)
 int
 evbusctl_forget (char **arguments)
 {
+  const EvbusctlReplay what = { "ForgetRoute", NULL, arguments[0], NULL };
   g_autoptr(EvbusctlBus) bus = NULL;
-  g_autoptr(GVariant) reply = NULL;
   g_autoptr(GError) error = NULL;
 
   if (!evbusctl_check_text ("route", arguments[0], &error) ||
-      (bus = evbusctl_bus_open (&error)) == NULL ||
-      (reply = evbusctl_bus_call_manager (bus, "ForgetRoute", g_variant_new ("(s)", arguments[0]), "()", &error)) == NULL)
+      (bus = evbusctl_bus_open (&error)) == NULL)
     return evbusctl_bus_report (error);
-  return EVBUSCTL_OK;
+  return run_change (bus, &what, "dropped");
 }
 
 int

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* `dead replay` and `dead drop`: work that can be long, with its progress, and an end
+/* `dead replay`, `dead drop` and `forget`: work that can be long, with its progress, and an end
  * to it where a person wants one. */
 
 #include "evbusctl-replay.h"
@@ -85,23 +85,36 @@ on_answer (GObject      *connection,
 }
 
 /* @numbers: none: all of the route. */
+static GVariant *
+make_parameters (const EvbusctlReplay *what,
+                 const gint64         *numbers,
+                 guint                 n_numbers)
+{
+  const char *route = what->route != NULL ? what->route : "";
+  const char *profile = what->profile != NULL ? what->profile : "";
+  GVariant *page;
+
+  if (strcmp (what->method, "ForgetRoute") == 0)
+    return g_variant_new ("(s)", route);
+  page = g_variant_new_fixed_array (G_VARIANT_TYPE_INT64, numbers, n_numbers, sizeof (gint64));
+  if (strcmp (what->method, "DropDead") == 0)
+    return g_variant_new ("(s@ax)", route, page);
+  return g_variant_new ("(s@axs)", route, page, profile);
+}
+
 static gboolean
 call (Work          *self,
       const gint64  *numbers,
       guint          n_numbers,
       GError       **error)
 {
-  const char *route = self->what->route != NULL ? self->what->route : "";
-  const char *profile = self->what->profile != NULL ? self->what->profile : "";
-  GVariant *page = g_variant_new_fixed_array (G_VARIANT_TYPE_INT64, numbers, n_numbers, sizeof (gint64));
   g_autoptr(GVariant) reply = NULL;
   guint64 n;
 
   self->answered = FALSE;
   g_dbus_connection_call (evbusctl_bus_get_connection (self->bus), EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH,
-                          EVBUSCTL_BUS_NAME ".Manager", self->what->drops ? "DropDead" : "ReplayDead",
-                          self->what->drops ? g_variant_new ("(s@ax)", route, page)
-                                            : g_variant_new ("(s@axs)", route, page, profile),
+                          EVBUSCTL_BUS_NAME ".Manager", self->what->method,
+                          make_parameters (self->what, numbers, n_numbers),
                           G_VARIANT_TYPE ("(t)"), G_DBUS_CALL_FLAGS_NO_AUTO_START, G_MAXINT, NULL, on_answer, self);
   g_main_loop_run (self->loop);
   if (!self->answered)
@@ -205,7 +218,7 @@ evbusctl_replay (EvbusctlBus           *bus,
                                                      EVBUSCTL_BUS_NAME ".Manager", "DeadProgress",
                                                      EVBUSCTL_OBJECT_PATH, NULL, G_DBUS_SIGNAL_FLAGS_NO_MATCH_RULE,
                                                      on_progress, &self, NULL);
-  if (what->numbers->len > 0)
+  if (what->numbers != NULL && what->numbers->len > 0)
     done = do_numbers (&self, what->numbers, error);
   else if (what->route != NULL)
     done = call (&self, NULL, 0, error);

@@ -11,10 +11,10 @@ G_BEGIN_DECLS
 /* Which dead letters, and what of them: by their numbers, or if there are none all of
  * @route, or if that is NULL all there are. */
 typedef struct {
-  GArray     *numbers;   /* gint64 */
+  const char *method;    /* "ReplayDead", "DropDead", or "ForgetRoute", which takes @route alone */
+  GArray     *numbers;   /* gint64; or NULL */
   const char *route;     /* or NULL; whose they are, also where there are numbers */
-  gboolean    drops;     /* else they are replayed … */
-  const char *profile;   /* … under this profile; NULL: by their route */
+  const char *profile;   /* under which they are replayed; NULL: by their route */
 } EvbusctlReplay;
 
 gboolean evbusctl_replay (EvbusctlBus           *bus,

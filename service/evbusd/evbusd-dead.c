@@ -255,11 +255,10 @@ answer_forget (GObject      *broker,
                gpointer      data)
 {
   GError *error = NULL;
+  guint64 count;
 
-  if (evbus_broker_forget_route_finish (EVBUS_BROKER (broker), result, &error))
-    g_dbus_method_invocation_return_value (data, NULL);
-  else
-    return_error (data, error);
+  evbus_broker_forget_route_finish (EVBUS_BROKER (broker), result, &count, &error);
+  work_end (data, count, error);
 }
 
 static gboolean
@@ -268,7 +267,10 @@ on_forget (gpointer               skeleton,
            const char            *route,
            EvbusdDead            *self)
 {
-  evbus_broker_forget_route_async (self->broker, route, NULL, answer_forget, invocation);
+  Work *work = work_new (self, invocation);
+
+  evbus_broker_forget_route_async (self->broker, route, on_progress, g_rc_box_acquire (work), g_rc_box_release,
+                                   work->cancellable, answer_forget, work);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 

@@ -88,6 +88,18 @@ def test_long_work_tells_its_caller_of_the_progress(service, client, bus):
     client.wait_ledger(accepted=1000, dropped=1000)
 
 
+def test_to_forget_tells_its_caller_of_the_progress(service, client, bus, folder, evbusctl):
+    die_many(client, 1000)
+    service.config.write_text(f'file: {{well: {{path: {folder}/well}}}}\n')
+    client.call('Reload', interface=MANAGER)
+    wait_for(lambda: client.routes()[-1]['state'] == 'orphaned', 'the route to be an orphan')
+    told, others = watch_progress(client), watch_progress(bus.client())
+    assert client.finish(client.start('ForgetRoute', '(s)', ROUTE, interface=MANAGER)) == (1000,)
+    assert told and not others
+    assert all(0 < done <= total == 1000 for done, total in told) and told == sorted(told)
+    client.wait_ledger(accepted=1000, dropped=1000)
+
+
 @pytest.mark.parametrize('method, signature, arguments', [
     ('DropDead', '(sax)', []), ('ReplayDead', '(saxs)', ['well'])])
 def test_long_work_is_cancelled(service, client, bus, method, signature, arguments):
@@ -113,7 +125,7 @@ def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):
     assert (orphan['provider'], orphan['state'], orphan['ledger']['dead']) == (ROUTE, 'orphaned', 2)
     assert 'orphaned' in evbusctl('status').stdout
     assert evbusctl('dead', 'replay', '--all').returncode == 1
-    wait_for(lambda: evbusctl('forget', ROUTE).returncode == 0, 'the route to be forgotten')
+    wait_for(lambda: evbusctl('forget', ROUTE).stdout == '2 dropped\n', 'the route to be forgotten')
     assert [route['provider'] for route in client.routes()] == ['file']
     client.wait_ledger(accepted=2, dropped=2)
     result = evbusctl('forget', ROUTE)

@@ -152,10 +152,10 @@ forget_orphans (Fixture *fixture)
       g_autoptr(GAsyncResult) result = NULL;
       g_autoptr(GError) error = NULL;
 
-      evbus_broker_forget_route_async (fixture->broker, evbus_orphan_get_key (orphans->pdata[i]), NULL,
+      evbus_broker_forget_route_async (fixture->broker, evbus_orphan_get_key (orphans->pdata[i]), NULL, NULL, NULL, NULL,
                                        evbus_test_store_result, &result);
       evbus_test_wait_until (result != NULL);
-      evbus_broker_forget_route_finish (fixture->broker, result, &error);
+      evbus_broker_forget_route_finish (fixture->broker, result, NULL, &error);
       g_assert_no_error (error);
     }
 }

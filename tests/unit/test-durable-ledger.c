@@ -140,10 +140,10 @@ test_forgotten (Fixture       *fixture,
     {
       g_clear_object (&result);
       g_clear_error (&error);
-      evbus_broker_forget_route_async (fixture->broker, "gone", NULL, evbus_test_store_result, &result);
+      evbus_broker_forget_route_async (fixture->broker, "gone", NULL, NULL, NULL, NULL, evbus_test_store_result, &result);
       evbus_test_wait_until (result != NULL);
     }
-  while (!evbus_broker_forget_route_finish (fixture->broker, result, &error) &&
+  while (!evbus_broker_forget_route_finish (fixture->broker, result, NULL, &error) &&
          g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_BUSY));
   g_assert_no_error (error);
   evbus_test_assert_ledger (fixture->broker, "accepted=7 delivered=5 dropped=2");

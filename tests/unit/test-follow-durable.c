@@ -220,9 +220,9 @@ forget_a (Fixture *fixture)
   g_autoptr(GError) error = NULL;
   gboolean done;
 
-  evbus_broker_forget_route_async (fixture->broker, "hook 'a*'", NULL, evbus_test_store_result, &forgotten);
+  evbus_broker_forget_route_async (fixture->broker, "hook 'a*'", NULL, NULL, NULL, NULL, evbus_test_store_result, &forgotten);
   evbus_test_wait_until (forgotten != NULL);
-  done = evbus_broker_forget_route_finish (fixture->broker, forgotten, &error);
+  done = evbus_broker_forget_route_finish (fixture->broker, forgotten, NULL, &error);
   g_assert_true (done || g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_BUSY));
   return done;
 }
