@@ -315,12 +315,12 @@ test_too_old (Fixture       *fixture,
   for (guint i = 0; i < BATCH; i++)
     {
       g_autofree char *id = evbus_test_put_options (fixture->broker, "k", g_variant_new_int32 (10 + i), NULL,
-                                                    "{'max-age': <1000>}", NULL, NULL);
+                                                    "{'max-age': <uint64 20>}", NULL, NULL);
 
       g_assert_nonnull (id);
     }
   evbus_test_wait_until (evbus_test_figure (fixture->route, "accepted") == 10 + BATCH);
-  evbus_test_grow_older (1000);
+  evbus_test_grow_older (20000);
   evbus_test_hook_release (fixture->hook);
   evbus_test_wait_ledger (fixture->route, "accepted=30 delivered=10 expired=20");
 }

@@ -117,11 +117,14 @@ put_and_extend (EvbusTestHook  *hook,
     {
       gint64 deadline = g_get_monotonic_time () + G_USEC_PER_SEC / 10;
       g_autoptr(GError) put_error = NULL;
+      gboolean cut;
+      char *id;
 
       evbus_test_hook_take (hook, batch, n_done++);
-      count_result (fixture, evbus_producer_put_nowait (fixture->producer, "k", g_variant_new_int32 (1),
-                                                        fixture->target, &put_error), put_error);
-      while (put_error == NULL && evbus_batch_extend (batch) == 0 && g_get_monotonic_time () < deadline)
+      id = evbus_producer_put_nowait (fixture->producer, "k", g_variant_new_int32 (1), fixture->target, &put_error);
+      cut = id == NULL;
+      count_result (fixture, id, put_error);
+      while (!cut && evbus_batch_extend (batch) == 0 && g_get_monotonic_time () < deadline)
         g_thread_yield ();
     }
   return TRUE;
