@@ -120,6 +120,7 @@ put_letter (Anew           *self,
     .bytes = body,
     .attributes = dead->event->attributes,
     .max_age = dead->event->max_age,
+    .time = dead->event->time,
     .hops = dead->event->hops,
   };
   EvbusEvent *event = evbus_event_new (&init);

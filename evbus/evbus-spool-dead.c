@@ -57,6 +57,7 @@ parse_row (EvbusSpool   *self,
   return dead;
 }
 
+/* A reference of it: it may be forgotten at any time. */
 static EvbusSpoolRoute *
 find_key (EvbusSpool  *self,
           const char  *key,
@@ -67,7 +68,7 @@ find_key (EvbusSpool  *self,
 
   if (route == NULL)
     g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "%s: the spool has no route \"%s\"", self->path, key);
-  return route;
+  return route != NULL ? evbus_spool_route_ref (route) : NULL;
 }
 
 GPtrArray *
@@ -78,7 +79,7 @@ evbus_spool_list_dead (EvbusSpool  *self,
                        GError     **error)
 {
   g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dead_free);
-  EvbusSpoolRoute *route = route_key != NULL ? find_key (self, route_key, error) : NULL;
+  g_autoptr(EvbusSpoolRoute) route = route_key != NULL ? find_key (self, route_key, error) : NULL;
   g_autoptr(EvbusSql) sql = NULL;
   sqlite3_stmt *rows;
   gsize weight = 0;
@@ -460,7 +461,16 @@ delete_route (EvbusSpool *self,
   evbus_spool_route_get_ledger (route, rest, NULL);
   rest->dropped += rest->queued + rest->dead;
   rest->queued = rest->dead = 0;
-  evbus_sql_call (self->sql, EVBUS_SQL_DELETE_ROUTE, &self->failure, "i", route->id);
+  /* Its key may be another's before the events of these sets are gone. */
+  for (guint i = 0; i < route->sets->len && self->failure == NULL; i++)
+    {
+      EvbusSpoolSet *set = route->sets->pdata[i];
+
+      if (set->stored)
+        evbus_spool_write_set (self, set, route, &self->failure);
+    }
+  if (self->failure == NULL)
+    evbus_sql_call (self->sql, EVBUS_SQL_DELETE_ROUTE, &self->failure, "i", route->id);
 }
 
 static void

@@ -8,6 +8,8 @@
 
 #include "evbus-spool-store-private.h"
 
+#include "evbus-limits-private.h"
+
 /* Of one transaction: puts wait for its end. */
 #define MAX_ROWS 16384
 #define MAX_BYTES (4 * 1024 * 1024)
@@ -181,6 +183,9 @@ delete_from_set (EvbusSpool     *self,
   /* What damage has hidden is there still, and must not come to be in another set. */
   if (!set->empty || !set->retired || self->sql->damaged)
     return TRUE;
+  /* Its row and the second one, each blank and then gone. */
+  allowance->n_rows -= 4;
+  allowance->n_bytes -= 2 * (gint64) EVBUS_MAX_NAME_BYTES * set->n_routes;
   return evbus_spool_delete_set (self, set, error);
 }
 

@@ -362,7 +362,7 @@ write_all (Salvage *self)
     }
   g_hash_table_iter_init (&iter, to->sets_by_id);
   while (self->failure == NULL && g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
-    evbus_spool_write_set (to, set, &self->failure);
+    evbus_spool_write_set (to, set, NULL, &self->failure);
 
   /* Where it is not known what the clock showed, none of them has aged since the last
    * one was put. */

@@ -17,6 +17,10 @@
 #define HEAD 28u
 #define HEAD_1 20u
 
+/* In place of a route: the set had others, which are forgotten; its events may have had others. */
+#define RETIRED -1
+#define PARTIAL 0
+
 void
 evbus_spool_set_free (EvbusSpoolSet *set)
 {
@@ -44,7 +48,7 @@ make_key (EvbusSpoolRoute **routes,
   gint64 *ids = g_new (gint64, n_routes + 1);
 
   if (partial)
-    ids[n++] = 0;
+    ids[n++] = PARTIAL;
   for (guint i = 0; i < n_routes; i++)
     ids[n++] = routes[i]->id;
   return g_bytes_new_take (ids, n * sizeof *ids);
@@ -167,38 +171,51 @@ evbus_spool_get_set (EvbusSpool       *self,
   return add_set (self, get_free_id (self), 0, FALSE, sorted, n_routes, partial);
 }
 
+/* Returns 1. */
+static guint32
+append_route (GByteArray *blob,
+              gint64      id,
+              const char *key)
+{
+  gint64 number = GINT64_TO_LE (id);
+  guint32 length = GUINT32_TO_LE ((guint32) strlen (key));
+
+  g_byte_array_append (blob, (guint8 *) &number, sizeof number);
+  g_byte_array_append (blob, (guint8 *) &length, sizeof length);
+  g_byte_array_append (blob, (guint8 *) key, strlen (key));
+  return 1;
+}
+
 /* Magic, length, CRC32 of what follows, number of the set, of the routes; the first event
  * (i64); for each route its id (i64), the length of its key (u32), its key. All numbers u32
  * where nothing else is said, little-endian. The keys are there for a recovery; so is a
- * second one, before the first event of the set. A partial one begins with a route 0, without
- * a key, which is as unknown as those that are forgotten. */
+ * second one, before the first event of the set. A retired one begins with a route -1 and a
+ * partial one with a route 0, without keys, which are as unknown as those that are forgotten. */
 gboolean
-evbus_spool_write_set (EvbusSpool     *self,
-                       EvbusSpoolSet  *set,
-                       GError        **error)
+evbus_spool_write_set (EvbusSpool       *self,
+                       EvbusSpoolSet    *set,
+                       EvbusSpoolRoute  *forgotten,
+                       GError          **error)
 {
-  static const guint8 none[12] = { 0 };
-
   g_autoptr(GByteArray) blob = g_byte_array_new ();
-  guint32 head[5] = { GUINT32_TO_LE (EVBUS_SPOOL_SET_MAGIC), 0, 0, GUINT32_TO_LE (set->id),
-                      GUINT32_TO_LE (set->n_routes + (set->partial ? 1 : 0)) };
+  guint32 head[5] = { GUINT32_TO_LE (EVBUS_SPOOL_SET_MAGIC), 0, 0, GUINT32_TO_LE (set->id) };
   gint64 first = GINT64_TO_LE (set->first);
+  guint32 n = 0;
 
   g_byte_array_append (blob, (guint8 *) head, sizeof head);
   g_byte_array_append (blob, (guint8 *) &first, sizeof first);
-  if (set->partial)
-    g_byte_array_append (blob, none, sizeof none);
+  if (set->retired || forgotten != NULL)
+    n += append_route (blob, RETIRED, "");
+  else if (set->partial)
+    n += append_route (blob, PARTIAL, "");
   for (guint i = 0; i < set->n_routes; i++)
     {
-      gint64 id = GINT64_TO_LE (set->routes[i]->id);
-      const char *key = set->routes[i]->stored_key;
-      guint32 length = GUINT32_TO_LE ((guint32) strlen (key));
-
-      g_byte_array_append (blob, (guint8 *) &id, sizeof id);
-      g_byte_array_append (blob, (guint8 *) &length, sizeof length);
-      g_byte_array_append (blob, (guint8 *) key, strlen (key));
+      if (set->routes[i] != forgotten)
+        n += append_route (blob, set->routes[i]->id, set->routes[i]->stored_key);
     }
   head[1] = GUINT32_TO_LE (blob->len);
+  head[4] = GUINT32_TO_LE (n);
+  memcpy (blob->data, head, sizeof head);
   head[2] = GUINT32_TO_LE ((guint32) crc32 (0, blob->data + 12, blob->len - 12));
   memcpy (blob->data, head, sizeof head);
 
@@ -311,8 +328,7 @@ evbus_spool_add_stored_set (EvbusSpool *self,
       gint64 route_id = g_array_index (route_ids, gint64, i);
       EvbusSpoolRoute *route = evbus_spool_find_route (self, route_id);
 
-      /* Forgotten ones are not taken out of the rows; 0 is none. */
-      retired |= route == NULL && route_id != 0;
+      retired |= route == NULL && route_id != PARTIAL;
       if (route != NULL && !g_ptr_array_find (routes, route, NULL))
         g_ptr_array_add (routes, route);
     }
@@ -470,8 +486,7 @@ evbus_spool_forget_sets (EvbusSpool      *self,
       g_mutex_unlock (&self->lock);
 
       set->partial = TRUE;
-      /* Not a set of its new routes for what is to come: its row names the old
-       * ones. It is removed when its events are gone. */
+      /* Not a set of its new routes for what is to come. It is removed when its events are gone. */
       set->retired = set->deletable = TRUE;
       self->more_to_delete = TRUE;
     }

@@ -290,8 +290,10 @@ EvbusSpoolSet   *evbus_spool_get_set          (EvbusSpool            *self,
                                                EvbusSpoolRoute      **routes,
                                                guint                  n_routes,
                                                gboolean               partial);
+/* @forgotten: one of its routes, which is left out, or NULL. */
 gboolean         evbus_spool_write_set        (EvbusSpool            *self,
                                                EvbusSpoolSet         *set,
+                                               EvbusSpoolRoute       *forgotten,
                                                GError               **error);
 /* Whether a set is stored at @data: its length, or 0. @keys: (nullable), char *. */
 gsize            evbus_spool_set_check        (const guint8          *data,

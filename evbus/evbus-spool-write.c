@@ -307,7 +307,7 @@ write_sets_of (EvbusSpool       *self,
     {
       EvbusSpoolSet *set = route->sets->pdata[i];
 
-      if (set->stored && !set->empty && !evbus_spool_write_set (self, set, error))
+      if (set->stored && !evbus_spool_write_set (self, set, NULL, error))
         return FALSE;
     }
   return TRUE;
@@ -366,7 +366,7 @@ write_rest (EvbusSpool  *self,
     {
       EvbusSpoolSet *set = self->staged_sets->pdata[i];
 
-      if (!set->stored && !evbus_spool_write_set (self, set, error))
+      if (!set->stored && !evbus_spool_write_set (self, set, NULL, error))
         return FALSE;
     }
   if (!change_keys (self, error))

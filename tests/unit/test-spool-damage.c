@@ -8,7 +8,7 @@
 
 #include "spool-test.h"
 
-#define N_EVENTS 2000
+#define N_EVENTS 1000
 #define N_DEAD 20
 #define VERSION_AT 60   /* user_version: https://www.sqlite.org/fileformat.html#the_database_header */
 #define LARGE 500   /* every so many, an event of several pages */
