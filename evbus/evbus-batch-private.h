@@ -35,9 +35,9 @@ void        evbus_batch_append        (EvbusBatch   *self,
 /* Ends the borrowing of the first @n events. */
 void        evbus_batch_forget        (EvbusBatch   *self,
                                        guint         n);
-/* Ends the borrowing. FALSE: somebody kept the batch, so it now holds
+/* Ends the publish, and the borrowing. TRUE: somebody kept the batch, so it now holds
  * references of its own, and the route must make itself a new one. */
-gboolean    evbus_batch_release       (EvbusBatch   *self);
+gboolean    evbus_batch_close         (EvbusBatch   *self);
 
 /* As many as evbus_batch_get_n_events() says. */
 EvbusEvent **evbus_batch_peek_events  (EvbusBatch   *self);

@@ -149,21 +149,17 @@ evbus_batch_fill (EvbusBatch  *self,
 }
 
 gboolean
-evbus_batch_release (EvbusBatch *self)
+evbus_batch_close (EvbusBatch *self)
 {
   self->closed = TRUE;
 
   if (g_atomic_int_get (&G_OBJECT (self)->ref_count) == 1)
-    {
-      clear_messages (self);
-      self->n_events = 0;
-      return TRUE;
-    }
+    return FALSE;
 
   for (guint i = self->n_forgotten; i < self->n_events; i++)
     evbus_event_ref (self->events[i]);
   self->owned = TRUE;
-  return FALSE;
+  return TRUE;
 }
 
 EvbusEvent **

@@ -22,7 +22,9 @@ get_least (EvbusWorker *self)
 static guint
 get_room (EvbusWorker *self)
 {
-  return self->in_flight - MIN (self->in_flight, self->n_given);
+  guint n = self->in_flight - MIN (self->in_flight, self->n_given);
+
+  return MIN (n, EVBUS_EXTEND_EVENTS - MIN (EVBUS_EXTEND_EVENTS, self->n_booked + self->n_given));
 }
 
 /* A quarter of what may be under way: to book each event for itself would cost more than
@@ -47,7 +49,7 @@ may_extend (EvbusWorker *self,
   gint64 timeout = route->spec->delivery.timeout;
 
   return has_room (self, n_confirmed - self->n_booked) &&
-         self->limit == self->max_events &&
+         !self->halving && self->allowance == self->max_events && self->failures < EVBUS_CIRCUIT_FAILURES &&
          self->n_booked + self->n_given < EVBUS_EXTEND_EVENTS &&
          g_get_monotonic_time () < route->call_deadline - timeout + MIN (EVBUS_EXTEND_US, timeout / 10);
 }

@@ -311,6 +311,7 @@ evbus_worker_fetch (EvbusWorker *self)
     expire_held (self, now);
   while (route->hand.events->len == 0)
     {
+      self->halving = FALSE;
       self->limit = self->allowance;
       take_batch (self, now);
       if (route->hand.events->len == 0 && !evbus_worker_refill (self))

@@ -124,12 +124,16 @@ read_marks (EvbusWorker *self,
             {
               /* One of them is poison; which one is found by halving. */
               verdict->halve = TRUE;
-              self->limit = (n_unmarked + 1) / 2;
+              self->halving = TRUE;
+              self->limit = MIN ((n_unmarked + 1) / 2, self->allowance);
               verdict->keep[i] = TRUE;
               continue;
             }
           if (rest == EVBUS_MARK_POISON)
-            self->limit = self->allowance;
+            {
+              self->halving = FALSE;
+              self->limit = self->allowance;
+            }
           verdict->outcome.duplicates += rest == EVBUS_MARK_TRANSIENT;
         }
 
@@ -163,10 +167,8 @@ open_circuit (EvbusWorker *self)
 static void
 close_circuit (EvbusWorker *self)
 {
-  gboolean halving = self->limit < self->allowance;
-
   self->allowance = MIN (self->allowance * 2, self->max_events);
-  if (!halving)
+  if (!self->halving)
     self->limit = self->allowance;
 }
 
@@ -190,7 +192,8 @@ conclude_failure (EvbusWorker *self,
   evbus_worker_back_off (self,
                          verdict->worst == EVBUS_MARK_BROKEN ? EVBUS_ROUTE_STATE_BROKEN : EVBUS_ROUTE_STATE_RETRYING,
                          reason != NULL ? reason : verdict->reason);
-  self->not_before = MAX (self->not_before, g_get_monotonic_time () + evbus_batch_get_retry_after (self->batch));
+  self->not_before = MAX (MAX (self->not_before, self->read_again),
+                          g_get_monotonic_time () + evbus_batch_get_retry_after (self->batch));
 }
 
 /* In which state the publish leaves the route. */
@@ -289,6 +292,27 @@ evbus_worker_set_cause (EvbusWorker *self)
   evbus_cause_set (max_hops);
 }
 
+/* How many of the held events are a batch. */
+static guint
+count_batch (EvbusWorker *self)
+{
+  EvbusRoute *route = self->route;
+  gsize max_bytes = route->spec->delivery.batch_bytes;
+  guint n = MIN (route->hand.events->len, self->limit);
+  gsize weight = 0;
+
+  if (route->hand.weight <= max_bytes)
+    return n;
+
+  for (guint i = 0; i < n; i++)
+    {
+      weight += ((EvbusEvent *) route->hand.events->pdata[i])->weight;
+      if (i > 0 && weight > max_bytes)
+        return i;
+    }
+  return n;
+}
+
 void
 evbus_worker_publish (EvbusWorker *self)
 {
@@ -296,8 +320,9 @@ evbus_worker_publish (EvbusWorker *self)
   g_autoptr(GError) error = NULL;
   gboolean returned;
   gboolean cancelled;
+  gboolean kept;
 
-  self->n_given = MIN (route->hand.events->len, self->limit);
+  self->n_given = count_batch (self);
   self->n_booked = 0;
   evbus_batch_fill (self->batch, (EvbusEvent **) route->hand.events->pdata, self->n_given);
   evbus_worker_set_cause (self);
@@ -307,10 +332,11 @@ evbus_worker_publish (EvbusWorker *self)
   cancelled = evbus_worker_end_call (self);
   evbus_cause_clear ();
 
+  kept = evbus_batch_close (self->batch);
   if (!self->abandoned)
     judge (self, returned, cancelled, error);
 
-  if (!evbus_batch_release (self->batch))
+  if (kept)
     {
       g_object_unref (self->batch);
       self->batch = evbus_batch_new (evbus_worker_extend, self);

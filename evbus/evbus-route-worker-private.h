@@ -32,7 +32,8 @@ typedef struct {
   guint          n_given;      /* of the held events: in the batch of the publish that is under way */
   guint          n_booked;     /* of that batch: delivered, and no longer held */
   guint          allowance;    /* in a batch: 1 while the circuit is open, @max_events while it is closed */
-  guint          limit;        /* in the next batch: @allowance, less while a batch of poison is halved */
+  guint          limit;        /* in the next batch: @allowance, less while … */
+  gboolean       halving;      /* … a batch of poison is halved: as long as what it had is in the hand */
   guint          failures;     /* in a row */
   gint64         not_before;   /* monotonic: the next try */
   gboolean       paused;       /* this and the next as the step found them in the route */

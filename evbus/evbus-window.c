@@ -185,6 +185,27 @@ evbus_hand_drop (EvbusHand *self)
   self->next_expiry = 0;
 }
 
+/* Of what is left. */
+static void
+find_next_expiry (EvbusHand *self)
+{
+  EvbusChunk *last = NULL;
+
+  if (self->next_expiry == 0)
+    return;
+
+  self->next_expiry = 0;
+  for (guint i = 0; i < self->origins->len; i++)
+    {
+      EvbusChunk *chunk = self->origins->pdata[i];
+
+      if (chunk != last && chunk->next_expiry > 0 &&
+          (self->next_expiry == 0 || chunk->next_expiry < self->next_expiry))
+        self->next_expiry = chunk->next_expiry;
+      last = chunk;
+    }
+}
+
 void
 evbus_hand_drop_first (EvbusHand *self,
                        guint      n)
@@ -207,6 +228,7 @@ evbus_hand_drop_first (EvbusHand *self,
     n_chunks++;
   if (n_chunks > 0)
     g_ptr_array_remove_range (self->chunks, 0, n_chunks);
+  find_next_expiry (self);
 }
 
 void
@@ -234,6 +256,7 @@ evbus_hand_keep (EvbusHand    *self,
   g_ptr_array_set_size (self->origins, n_kept);
   if (n_kept == 0)
     evbus_hand_drop (self);
+  find_next_expiry (self);
 }
 
 /* How many of the slice's events, from its first, are of at most @max_weight

@@ -341,14 +341,15 @@ set_queue (rd_kafka_conf_t  *conf,
          set (conf, "rdkafka", "queue.buffering.max.kbytes", text, error);
 }
 
-/* What the library tries ends before the publish. */
+/* What the library tries ends before the publish, which is extended for a tenth of its time
+ * at most. */
 static gboolean
 set_timeout (rd_kafka_conf_t  *conf,
              GVariant         *passed,
              gint64            timeout_ms,
              GError          **error)
 {
-  g_autofree char *longest = g_strdup_printf ("%" G_GINT64_FORMAT, MAX (timeout_ms * 9 / 10, 1));
+  g_autofree char *longest = g_strdup_printf ("%" G_GINT64_FORMAT, MAX (timeout_ms * 8 / 10, 1));
   g_autofree char *given = NULL;
   gint64 given_ms;
 

@@ -165,12 +165,13 @@ nats_ingress_publish (EvbusIngress  *ingress,
     return FALSE;
 
   publish.link = self->link;
-  self->sequence += evbus_batch_get_n_events (batch);
   guard = nats_link_guard (self->link, cancellable);
   if (evbus_context_get_boolean (ctx, "jetstream"))
     done = nats_publish_stored (&publish, error);
   else
     done = nats_publish_core (&publish, error);
+  /* It may have been extended. */
+  self->sequence += evbus_batch_get_n_events (batch);
   g_cancellable_disconnect (cancellable, guard);
   nats_format_trim (self->format);
 

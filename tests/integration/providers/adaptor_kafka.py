@@ -28,6 +28,8 @@ class Adaptor(ProviderServer):
     advises = False
     wrong_password = 'Invalid username or password'
     reconnects = True
+    # Of its producer no more than five requests are under way, and what it is handed first goes in small ones.
+    quick_batch = 16
     n_brokers = 1
 
     def __init__(self, folder, certificates):
