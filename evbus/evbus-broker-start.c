@@ -65,13 +65,14 @@ evbus_broker_start (EvbusBroker  *self,
  *
  * Stops the broker: puts get %EVBUS_ERROR_CLOSED from now on, and what was
  * accepted is delivered, for as long as the property `stop-timeout` says. What
- * is left then is dropped, with `event-failed` for each.
+ * is left then is dropped, with `event-failed` for each, but for what is in a spool, which
+ * keeps it.
  *
  * Called again it waits for the stop that is under way, if it still is, and is
  * given the same answer.
  *
  * To cancel any of these calls is to hurry the stop, for all of them: what is
- * left is dropped now. The stop is still carried out and answered as described
+ * left is not waited for any longer. The stop is still carried out and answered as described
  * here, never with %G_IO_ERROR_CANCELLED.
  *
  * Since: 1.0

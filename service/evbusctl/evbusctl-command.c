@@ -52,7 +52,7 @@ static const EvbusctlCommand commands[] = {
     "for the next try after a failure nor for a batch to fill. A paused one stays paused.",
     0, 1, TRUE, NULL, evbusctl_flush },
   { "test-route", "PROFILE", "Put a test event, and show whether it arrives, and how soon",
-    "The event has the routing key evbus.test and the attribute evbus-test. Exit code 0:\n"
+    "The event has the routing key evbus.test and the attribute evbustest. Exit code 0:\n"
     "all routes that match have delivered it; 5: one gave it up; 6: one has it still,\n"
     "with its state and the reason; 1: no route matches, and nothing was put.",
     1, 1, TRUE, evbusctl_test_entries, evbusctl_test_route },

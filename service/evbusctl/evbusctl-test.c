@@ -36,7 +36,7 @@ put_and_follow (EvbusctlBus *bus,
   g_autoptr(GVariant) options = NULL;
   EvbusctlFollow event = { .routing_key = "evbus.test", .profile = profile, .seconds = seconds, .timed = TRUE };
 
-  options = g_variant_ref_sink (g_variant_new_parsed ("{'attributes': <{'evbus-test': 'true'}>}"));
+  options = g_variant_ref_sink (g_variant_new_parsed ("{'attributes': <{'evbustest': 'true'}>}"));
   event.options = options;
   event.body = g_variant_new_parsed ("{'test': <true>}");
   return evbusctl_follow (bus, &event);

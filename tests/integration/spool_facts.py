@@ -124,15 +124,19 @@ class Facts:
         """After the last drain."""
         self.check_nothing_lost()
         for condition in self.conditions:
-            assert condition[0] in ('new', 'intact'), condition
+            assert condition[0] in ('new', 'intact', 'full'), condition
+        self.check_balance()
         for route, ledger in self.ledgers.items():
-            parts = ('delivered', 'dead', 'expired', 'dropped', 'queued')
-            assert ledger['accepted'] == sum(ledger[part] for part in parts), (route, ledger)
             assert ledger['queued'] == 0 and ledger['weight'] == 0, (route, ledger)
             had = self.seen[route] | self.letters[route]
             assert ledger['accepted'] == len(had), (route, ledger, len(had))
             assert ledger['dead'] == len(self.letters[route]), (route, ledger, len(self.letters[route]))
         return self
+
+    def check_balance(self):
+        for route, ledger in self.ledgers.items():
+            parts = ('delivered', 'dead', 'expired', 'dropped', 'queued')
+            assert ledger['accepted'] == sum(ledger[part] for part in parts), (route, ledger)
 
     def check_nothing_lost(self):
         assert self.drained

@@ -123,10 +123,10 @@ def test_a_route_that_works(evbusd, client, evbusctl, folder):
     # It is marked.
     event, = read_events(path)
     assert (event['routing_key'], event['profile'], event['body']) == ('evbus.test', 'orders-1', {'test': True})
-    assert event['attributes'] == {'evbus-test': 'true'}
+    assert event['attributes'] == {'evbustest': 'true'}
     assert event['id'] == result.stdout.splitlines()[0]
     client.wait_events(1)
-    assert client.events[0]['attributes'] == {'content-type': 'application/json', 'evbus-test': 'true'}
+    assert client.events[0]['attributes'] == {'content-type': 'application/json', 'evbustest': 'true'}
     assert client.events[0]['variant'].unpack() == {'test': True}
 
 

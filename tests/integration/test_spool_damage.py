@@ -47,6 +47,7 @@ def check(store):
     facts = Facts().read(store.start('run', 1, 10, env=tolerant)[1])
     facts.run_began()
     facts.read(store.start('drain', env=tolerant)[1])
+    facts.check_balance()
     if whole:
         facts.check_nothing_lost()
 

@@ -399,7 +399,8 @@ open_spool (Driver     *self,
 {
   static const char *conditions[] = {
     [EVBUS_SPOOL_CONDITION_INTACT] = "intact", [EVBUS_SPOOL_CONDITION_MIGRATED] = "migrated",
-    [EVBUS_SPOOL_CONDITION_RECOVERED] = "recovered",
+    [EVBUS_SPOOL_CONDITION_RECOVERED] = "recovered", [EVBUS_SPOOL_CONDITION_DAMAGED] = "damaged",
+    [EVBUS_SPOOL_CONDITION_FULL] = "full", [EVBUS_SPOOL_CONDITION_FAILED] = "failed",
   };
   g_autoptr (GError) error = NULL;
   EvbusSpoolCondition condition;
