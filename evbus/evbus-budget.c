@@ -248,9 +248,8 @@ compare_losable (gconstpointer a,
 }
 
 /* Where all together have too much, the one that can lose the most loses some of it; or where that
- * has all in memory, or is about to be another's, the next one that can: but not because it is read for
- * a moment. An eighth
- * of the whole is left to those that can, should the others have more than is admitted of them:
+ * has all in memory, or is about to be another's, the next one that can: but not because it is read
+ * for a moment. An eighth of the whole is left to those that can, should the others have more than is admitted of them:
  * the budget became smaller. Returns how many were lost. */
 static guint
 expire_largest (EvbusBudget *self,

@@ -4,7 +4,6 @@
 
 #include "evbus-listener-private.h"
 
-#include "evbus-clock-private.h"
 #include "evbus-limits-private.h"
 #include "evbus-source-private.h"
 #include "evbus-spooler-private.h"
@@ -114,14 +113,11 @@ evbus_listener_get_queue (EvbusListener *self)
 static void
 hand_on (EvbusTake *take)
 {
-  gint64 now = evbus_clock_get_boot_time ();
-
   for (guint i = 0; i < take->chunks->len; i++)
     {
       EvbusChunk *chunk = take->chunks->pdata[i];
       EvbusRouteSet *set = take->sets->pdata[i];
 
-      chunk->picked_up = now;
       for (guint j = 0; j < set->n_routes; j++)
         evbus_route_push (set->routes[j], chunk);
       evbus_chunk_unref (chunk);

@@ -3,6 +3,7 @@
  */
 
 #include "evbus-admission-private.h"
+#include "evbus-clock-private.h"
 
 #include "evbus-limits-private.h"
 #include "evbus-route-private.h"
@@ -175,6 +176,7 @@ evbus_queue_take (EvbusQueue *self,
                   EvbusTake  *take)
 {
   GQueue done = G_QUEUE_INIT;
+  gint64 now;
 
   evbus_queue_lock (self);
 
@@ -194,6 +196,9 @@ evbus_queue_take (EvbusQueue *self,
 
   evbus_queue_unlock (self);
 
+  now = evbus_clock_get_boot_time ();
+  for (guint i = 0; i < take->chunks->len; i++)
+    ((EvbusChunk *) take->chunks->pdata[i])->picked_up = now;
   evbus_waiting_answer (&done);
   return take->chunks->len > 0;
 }

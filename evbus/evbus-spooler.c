@@ -7,7 +7,6 @@
 #include "evbus-admission-private.h"
 #include "evbus-answers-private.h"
 #include "evbus-budget-private.h"
-#include "evbus-clock-private.h"
 #include "evbus-error.h"
 #include "evbus-route-private.h"
 #include "evbus-source-private.h"
@@ -53,7 +52,6 @@ append_chunk (EvbusSpool    *spool,
 
   for (guint i = 0; i < set->n_routes; i++)
     routes[i] = set->routes[i]->spool_route;
-  chunk->picked_up = evbus_clock_get_boot_time ();
   for (guint i = 0; i < chunk->n_events; i++)
     {
       EvbusEvent *event = chunk->events[i];

@@ -98,14 +98,14 @@ send_batch (AmqpIngress   *self,
   gboolean done = TRUE;
   gboolean ready;
 
-  while (done && n_sent < evbus_batch_get_n_events (batch))
+  do
     {
-      done = send_event (self, batch, n_sent++, &wake, cancellable, error);
-      if (n_sent < evbus_batch_get_n_events (batch))
-        continue;
+      for (; done && n_sent < evbus_batch_get_n_events (batch); n_sent++)
+        done = send_event (self, batch, n_sent, &wake, cancellable, error);
       while (done && evbus_batch_extend (batch) == 0 && self->link.confirms.n_open > 0)
         done = amqp_link_wait (&self->link, &wake, FALSE, &ready, error);
     }
+  while (done && n_sent < evbus_batch_get_n_events (batch));
 
   if (woken)
     g_cancellable_release_fd (cancellable);

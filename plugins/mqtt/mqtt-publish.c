@@ -187,14 +187,14 @@ mqtt_publish (MqttLink      *link,
   link->settled = settle;
   link->settled_data = &run;
   mqtt_link_cork (link, TRUE);
-  while (done && n_sent < evbus_batch_get_n_events (batch))
+  do
     {
-      done = send_event (&run, message, n_sent++, error);
-      if (n_sent < evbus_batch_get_n_events (batch))
-        continue;
+      for (; done && n_sent < evbus_batch_get_n_events (batch); n_sent++)
+        done = send_event (&run, message, n_sent, error);
       while (done && evbus_batch_extend (batch) == 0 && run.n_open > 0)
         done = wait_until (&run, run.n_open / 2, error);
     }
+  while (done && n_sent < evbus_batch_get_n_events (batch));
   if (done)
     mqtt_link_cork (link, FALSE);
   link->settled = NULL;
