@@ -80,7 +80,19 @@ rename_to (const char  *from,
   return FALSE;
 }
 
-/* Fills `spool.db.building` and makes it `spool.db.new`. */
+static void
+remove_database (const char *path)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
+    {
+      g_autofree char *file = g_strconcat (path, endings[i], NULL);
+
+      g_unlink (file);
+    }
+}
+
+/* Fills `spool.db.building` and makes it `spool.db.new`. What was begun in vain is removed: where the
+ * disk is full it may be what fills it. */
 static gboolean
 build (EvbusSpool  *self,
        guint64     *n_events,
@@ -93,17 +105,14 @@ build (EvbusSpool  *self,
   gboolean damaged, done;
 
   to->opening = self->opening;
-  for (guint i = 0; i < G_N_ELEMENTS (endings); i++)
-    {
-      g_autofree char *old = g_strconcat (path, endings[i], NULL);
-
-      g_unlink (old);
-    }
+  remove_database (path);
   done = evbus_spool_open_database (to, &damaged, error) &&
          evbus_sql_exec (to->sql, "PRAGMA wal_autocheckpoint = 1000", error) &&
          evbus_spool_salvage (to, self->path, n_events, n_dead, error) &&
          evbus_sql_exec (to->sql, "PRAGMA wal_checkpoint(TRUNCATE)", error);
   evbus_spool_free (to);
+  if (!done)
+    remove_database (path);
   return done && rename_to (path, new_path, error) && evbus_spool_sync_directory (self->directory, error);
 }
 

@@ -23,6 +23,11 @@
 /* How long (milliseconds) the last messages may take to leave. */
 #define FLUSH_MS 1000
 
+/* Where the disk has no room for the spool, it is tried again after so many seconds, then
+ * after twice as many, and at last so often: each try may read all of it. */
+#define SPACE_RETRY_S 4
+#define SPACE_RETRY_MAX_S 64
+
 typedef struct {
   const EvbusdOptions *options;
   GMainLoop           *loop;
@@ -35,6 +40,8 @@ typedef struct {
   EvbusdExported      *exported;
   GCancellable        *hurry;
   GCancellable        *opening;    /* while the spool is opened, or NULL */
+  guint                space_retry; /* meanwhile: the source of the next try, or 0 */
+  guint                space_wait;  /* seconds, of the last one; 0: there was none */
   gboolean             hup;        /* a reload is wanted once that has ended */
   gboolean             stopping;
   int                  status;
@@ -264,6 +271,11 @@ stop (Daemon     *self,
          "%s; delivering what was accepted, for at most %u ms", reason,
          evbus_broker_get_stop_timeout (self->broker));
   evbusd_notify ("STOPPING=1");
+  if (self->space_retry != 0)
+    {
+      g_clear_handle_id (&self->space_retry, g_source_remove);
+      g_clear_object (&self->opening);
+    }
   if (self->opening != NULL)
     g_cancellable_cancel (self->opening);
   else
@@ -339,6 +351,32 @@ on_spool_progress (Daemon *self)
     evbusd_notify_starting (note);
 }
 
+static void open_spool (Daemon *self);
+
+static gboolean
+on_space_retry (gpointer user_data)
+{
+  Daemon *self = user_data;
+
+  self->space_retry = 0;
+  open_spool (self);
+  return G_SOURCE_REMOVE;
+}
+
+/* A start that has failed would have to be made by a person, once there is space. Said
+ * once: the next tries end alike. */
+static void
+wait_for_space (Daemon       *self,
+                const GError *error)
+{
+  if (self->space_wait == 0)
+    g_log (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
+           "cannot start yet: %s; make room on the disk, and it goes on", error->message);
+  self->space_wait = CLAMP (self->space_wait * 2, SPACE_RETRY_S, SPACE_RETRY_MAX_S);
+  evbusd_notify_starting ("no room for the spool on its disk");
+  self->space_retry = g_timeout_add_seconds (self->space_wait, on_space_retry, self);
+}
+
 /* The routes are opened only once the name is ours: a second evbusd must not
  * touch what the first one writes to. */
 static void
@@ -350,8 +388,13 @@ on_spool_open (GObject      *source,
   Daemon *self = user_data;
   gboolean opened = evbus_broker_open_spool_finish (self->broker, result, &error);
 
-  g_clear_object (&self->opening);
   g_signal_handlers_disconnect_by_func (self->broker, on_spool_progress, self);
+  if (!opened && !self->stopping && g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
+    {
+      wait_for_space (self, error);
+      return;
+    }
+  g_clear_object (&self->opening);
   if (self->stopping)
     {
       evbus_broker_stop_async (self->broker, self->hurry, on_stopped, self);
@@ -376,7 +419,8 @@ on_spool_open (GObject      *source,
 static void
 open_spool (Daemon *self)
 {
-  self->opening = g_cancellable_new ();
+  if (self->opening == NULL)
+    self->opening = g_cancellable_new ();
   g_signal_connect_swapped (self->broker, "notify::spool-note", G_CALLBACK (on_spool_progress), self);
   evbus_broker_open_spool_async (self->broker, self->opening, on_spool_open, self);
 }

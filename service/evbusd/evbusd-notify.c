@@ -56,7 +56,7 @@ evbusd_notify (const char *state)
 }
 
 /* How much longer (microseconds) the service manager waits, from each sign of progress on. */
-#define EXTEND_US "60000000"
+#define EXTEND_US "90000000"
 
 /* The start goes on. */
 void

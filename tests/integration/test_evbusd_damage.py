@@ -4,12 +4,14 @@ and delivers what could be recovered and nothing that was never put."""
 
 import random
 import shutil
+import signal
 
 import pytest
 from gi.repository import GLib
 
+import disk
 from damages import DAMAGES, PAGE, damage_one
-from evbus_service import CallError, wait_for
+from evbus_service import CallError, program, wait_for
 from spool_store import attempt, scaled
 
 N = 200                # events of the backlog
@@ -31,9 +33,9 @@ class Service:
         self.held = held
         self.n = 0             # numbers that were put
 
-    def start(self):
+    def start(self, **keywords):
         return self.evbusd('evbus: {stop_timeout: 100ms}\n' + self.held.config,
-                           arguments=['--session', '--spool', str(self.spool)])
+                           arguments=['--session', '--spool', str(self.spool)], **keywords)
 
     def put(self):
         """Returns the number, once it was answered."""
@@ -146,3 +148,38 @@ def test_a_foreign_file(service):
     foreign = b'not a database\n' * 1000
     assert service.check(lambda: (service.spool / 'spool.db').write_bytes(foreign)) == ('recovered', [])
     assert [aside.read_bytes() for aside in service.spool.glob('spool.db.damaged-*')] == [foreign]
+
+
+def test_it_waits_for_room(service, folder):
+    """What is recovered needs space beside the damaged file. Until there is some nothing is changed, and
+    then the start goes on by itself."""
+    switch = folder / 'full'
+    service.fill(killed=False)
+    service.restore()
+    path = service.spool / 'spool.db'
+    path.write_bytes(b'x' * 100 + path.read_bytes()[100:])
+    (service.spool / 'reserve').unlink()
+
+    def contents():
+        return {file.name: file.read_bytes() for file in service.spool.iterdir() if file.name != 'lock'}
+
+    before = contents()
+    environment = disk.environment(service.spool, program('evbusd'), fault='enospc@1', switch=switch)
+
+    def begin():
+        switch.touch()
+        daemon = service.start(env=environment, start=False).spawn()
+        daemon.wait_log('make room on the disk')
+        assert not service.client.owner()
+        assert contents() == before
+        return daemon
+
+    daemon = begin()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.process.wait(10) == 0
+    daemon = begin()
+    switch.unlink()
+    wait_for(service.client.owner, 'evbusd to be on the bus')
+    service.client.wait_ledger(queued=0)
+    assert service.delivered() == list(range(N)) and service.condition() == 'recovered'
+    daemon.stop()
