@@ -8,12 +8,16 @@
 
 #include "evbus-spool-store-private.h"
 
+#include "evbus-error.h"
 #include "evbus-limits-private.h"
 
 /* Of one transaction: puts wait for its end. */
 #define MAX_ROWS 16384
 #define MAX_BYTES (4 * 1024 * 1024)
 #define MAX_TIME (8 * G_TIME_SPAN_MILLISECOND)
+
+/* Where it has failed it is tried again after so long. */
+#define DELETE_AGAIN_US (60 * (gint64) G_USEC_PER_SEC)
 
 /* Gaps between so many pending events are looked at: each is a look into the tree. */
 #define MAX_PENDING 64
@@ -205,8 +209,14 @@ evbus_spool_restart_deletion (EvbusSpool *self)
 }
 
 gboolean
-evbus_spool_delete_settled (EvbusSpool  *self,
-                            GError     **error)
+evbus_spool_may_delete (EvbusSpool *self)
+{
+  return self->delete_again == 0 || g_get_monotonic_time () >= self->delete_again;
+}
+
+static gboolean
+delete_some (EvbusSpool  *self,
+             GError     **error)
 {
   g_autoptr(GArray) ranges = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
   Allowance allowance = { MAX_ROWS, MAX_BYTES, g_get_monotonic_time () + MAX_TIME };
@@ -228,4 +238,22 @@ evbus_spool_delete_settled (EvbusSpool  *self,
   self->more_to_delete = FALSE;
   self->n_settled = 0;
   return TRUE;
+}
+
+/* What nobody needs any more may be where the file is damaged: puts do without. */
+gboolean
+evbus_spool_delete_settled (EvbusSpool  *self,
+                            GError     **error)
+{
+  g_autoptr(GError) failure = NULL;
+
+  if (delete_some (self, &failure))
+    {
+      self->delete_again = 0;
+      return TRUE;
+    }
+  if (!g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
+    self->delete_again = g_get_monotonic_time () + DELETE_AGAIN_US;
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
 }

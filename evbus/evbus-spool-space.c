@@ -368,6 +368,22 @@ evbus_spool_make_way (EvbusSpool *self)
     evbus_spool_empty_wal (self);
 }
 
+/* What the file system can spare, at most. */
+static gint64
+get_reserve_size (const char *directory,
+                  gint64     *available)
+{
+  struct statvfs status;
+  gint64 eighth;
+
+  *available = 0;
+  if (statvfs (directory, &status) != 0)
+    return 0;
+  *available = (gint64) status.f_bavail * status.f_frsize;
+  eighth = (gint64) status.f_blocks * status.f_frsize / 8;
+  return MIN ((gint64) EVBUS_SPOOL_RESERVE_BYTES, eighth) / PAGE * PAGE;
+}
+
 /* What is committed stands in the log, and has to find its place in the database
  * later. If that could fail for want of space, the log could never be emptied, and
  * a full disk would stay full. */
@@ -375,13 +391,17 @@ gboolean
 evbus_spool_allocate (EvbusSpool  *self,
                       GError     **error)
 {
-  gint64 n_pages;
+  gint64 n_pages, available, n_spare;
   struct stat status;
 
   if (!evbus_sql_number (self->sql, "PRAGMA page_count", &n_pages, error))
     return FALSE;
-  if (fstat (self->db_fd, &status) != 0 || (gint64) status.st_blocks * 512 >= n_pages * PAGE ||
-      fallocate (self->db_fd, FALLOC_FL_KEEP_SIZE, 0, (n_pages + SPARE_PAGES) * PAGE) == 0 ||
+  if (fstat (self->db_fd, &status) != 0 || (gint64) status.st_blocks * 512 >= n_pages * PAGE)
+    return TRUE;
+  /* Not all that there is: the log needs some, and it would seem full to it. */
+  get_reserve_size (self->directory, &available);
+  n_spare = MIN (SPARE_PAGES, available / 4 / PAGE);
+  if (fallocate (self->db_fd, FALLOC_FL_KEEP_SIZE, 0, (n_pages + n_spare) * PAGE) == 0 ||
       fallocate (self->db_fd, FALLOC_FL_KEEP_SIZE, 0, n_pages * PAGE) == 0)
     return TRUE;
   /* Others say that the file system cannot do it. */
@@ -434,7 +454,8 @@ evbus_spool_shrink (EvbusSpool *self)
 
   if (n_pages - n_free <= FEW_PAGES && n_free > kept)
     more = !return_all (self);
-  else if (n_free > kept && n_free > n_pages / 4)
+  /* Where the disk is full what few there are may be what it wants for. */
+  else if (n_free > kept && (self->full || n_free > n_pages / 4))
     more = return_some (self);
 
   if (self->full)
@@ -444,20 +465,6 @@ evbus_spool_shrink (EvbusSpool *self)
   return more && !self->full;
 }
 
-/* What the file system can spare, at most. */
-static gint64
-get_reserve_size (const char *directory,
-                  gint64     *available)
-{
-  struct statvfs status;
-  gint64 eighth;
-
-  if (statvfs (directory, &status) != 0)
-    return 0;
-  *available = (gint64) status.f_bavail * status.f_frsize;
-  eighth = (gint64) status.f_blocks * status.f_frsize / 8;
-  return MIN ((gint64) EVBUS_SPOOL_RESERVE_BYTES, eighth) / PAGE * PAGE;
-}
 
 static gboolean
 allocate_reserve (const char *directory)

@@ -122,6 +122,7 @@ struct _EvbusSpool
   guint64             n_known;          /* rows of known_id */
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
+  gint64              delete_again;     /* monotonic: not before; 0: the last deletion did not fail */
   int                 wal_pages;        /* after the last commit */
   int                 next_restart;     /* of those: where it is tried again to begin the log anew */
   gint64              say_log_again;    /* monotonic: from when on that it grows may be said again */
@@ -339,6 +340,8 @@ void             evbus_spool_settled_ranges   (EvbusSpoolRoute       *route,
                                                GArray                *ranges);
 /* After a transaction that did not come to pass: looks at everything again. */
 void             evbus_spool_restart_deletion (EvbusSpool            *self);
+/* Not where it has just failed. */
+gboolean         evbus_spool_may_delete       (EvbusSpool            *self);
 /* Deletes some of the events that no route needs. */
 gboolean         evbus_spool_delete_settled   (EvbusSpool            *self,
                                                GError               **error);

@@ -351,7 +351,8 @@ grows (EvbusSpool *self)
 
   for (guint i = 0; i < self->staged_routes->len; i++)
     named |= ((EvbusSpoolRoute *) self->staged_routes->pdata[i])->change_key != NULL;
-  return named || self->staged_sets->len > 0;
+  /* On a full disk dead letters have what the reserve has given up. */
+  return named || self->staged_sets->len > 0 || (self->dying->len > 0 && !self->full);
 }
 
 /* Everything but the events, which are there already, and the end. */
@@ -463,7 +464,7 @@ write_settled (EvbusSpool  *self,
       self->in_transaction = FALSE;
       return FALSE;
     }
-  return finish (self, TRUE, error);
+  return finish (self, evbus_spool_may_delete (self), error);
 }
 
 /* The disk is full: settlements have to be written nevertheless, or nothing would
@@ -500,7 +501,7 @@ evbus_spool_commit (EvbusSpool  *self,
     }
   else
     {
-      done = finish (self, self->n_settled >= DELETE_AFTER && !self->alone, &failure);
+      done = finish (self, self->n_settled >= DELETE_AFTER && !self->alone && self->delete_again == 0, &failure);
     }
   if (done)
     return TRUE;
@@ -569,7 +570,7 @@ evbus_spool_maintain (EvbusSpool *self)
     }
   if (self->full)
     evbus_spool_make_reserve (self);
-  return self->more_to_delete || evbus_spool_shrink (self);
+  return (self->more_to_delete && evbus_spool_may_delete (self)) || evbus_spool_shrink (self);
 }
 
 gboolean
@@ -577,7 +578,7 @@ evbus_spool_is_dirty (EvbusSpool *self)
 {
   g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
 
-  return self->dirty || self->more_to_delete;
+  return self->dirty || (self->more_to_delete && evbus_spool_may_delete (self));
 }
 
 gboolean

@@ -18,6 +18,7 @@
 #include "evbus-spool-store-private.h"
 
 #define DEADLINE (60 * G_TIME_SPAN_SECOND)
+#define N_WAITING 100   /* letters */
 
 /* Puts until there is no space; how many went in. */
 static guint
@@ -198,6 +199,28 @@ put_and_bury (Fixture         *fixture,
   return TRUE;
 }
 
+/* While there is space, what stands in the log has its place in the database allocated: a disk that
+ * another fills then does not keep the log. */
+static void
+test_letters_have_their_place (Fixture       *fixture,
+                               gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autofree char *reason = g_strnfill (4 * 1024 * 1024 / N_WAITING, 'x');
+  gint64 seqs[N_WAITING], n_pages;
+  struct stat status;
+
+  spool_test_put (fixture->spool, &route, 1, 0, N_WAITING - 1, seqs);
+  for (guint i = 0; i < N_WAITING; i++)
+    bury (fixture, route, i, seqs[i], reason);
+  evbus_spool_maintain (fixture->spool);
+
+  g_assert_true (evbus_sql_number (fixture->spool->sql, "PRAGMA page_count", &n_pages, NULL));
+  g_assert_cmpint (n_pages, >, 1000);
+  g_assert_cmpint (fstat (fixture->spool->db_fd, &status), ==, 0);
+  g_assert_cmpint (status.st_blocks * 512, >=, n_pages * 4096);
+}
+
 static void
 drop_all (EvbusSpool      *spool,
           EvbusSpoolRoute *route)
@@ -272,8 +295,6 @@ typedef struct {
   gboolean waiting;       /* more letters, of another route, wait for space */
 } LoseCase;
 
-#define N_WAITING 100
-
 /* So that @route has dead letters, and the disk no space. Returns how many. */
 static guint
 fill_with_dead (Fixture         *fixture,
@@ -331,6 +352,42 @@ wait_for_space (EvbusSpool      *spool,
     }
   while (evbus_spool_maintain (spool) || spool->deaths->len > 0)
     g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+}
+
+/* One of two routes is dead, and the other one's share is small: what that delivers is enough. */
+static void
+test_partly (void)
+{
+  Fixture fixture = { 0 };
+  EvbusSpoolRoute *routes[2];
+  EvbusLedger ledger;
+  gint64 seqs[50];
+
+  fixture.directory = g_dir_make_tmp ("evbus-full-XXXXXX", NULL);
+  g_assert_cmpint (mount ("tmpfs", fixture.directory, "tmpfs", 0, "size=80m"), ==, 0);
+  spool_test_open (&fixture);
+  routes[0] = evbus_spool_adopt_route (fixture.spool, "healthy");
+  routes[1] = evbus_spool_adopt_route (fixture.spool, "dead");
+  for (guint i = 0; i < 100; i++)
+    {
+      spool_test_append (fixture.spool, &routes[i >= 16], 1, 1, 50, 10000, i < 16 ? seqs : NULL);
+      g_assert_true (evbus_spool_commit (fixture.spool, NULL));
+    }
+  evbus_spool_empty_wal (fixture.spool);
+  take_all_space (fixture.directory);
+  spool_test_append (fixture.spool, &routes[1], 1, 1, 50, 10000, NULL);
+  g_assert_false (evbus_spool_commit (fixture.spool, NULL));
+  g_assert_true (fixture.spool->full);
+
+  spool_test_deliver (fixture.spool, routes[0], 16 * 50, seqs[49], NULL, 0);
+  wait_for_space (fixture.spool, routes[1]);
+  evbus_spool_route_get_ledger (routes[0], &ledger, NULL);
+  g_assert_cmpuint (ledger.delivered, ==, 16 * 50);
+  spool_test_check_ledgers (fixture.spool);
+  evbus_spool_unref (fixture.spool);
+  g_assert_cmpint (umount (fixture.directory), ==, 0);
+  g_rmdir (fixture.directory);
+  g_free (fixture.directory);
 }
 
 static void
@@ -393,6 +450,8 @@ main (int    argc,
   /* A full disk is warned of. */
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   g_test_add ("/spool/full/limit", Fixture, NULL, spool_test_set_up, test_limit, spool_test_tear_down);
+  g_test_add ("/spool/full/letters-have-their-place", Fixture, NULL, spool_test_set_up, test_letters_have_their_place, spool_test_tear_down);
+  g_test_add_func ("/spool/full/partly", test_partly);
   g_test_add_data_func ("/spool/full/tmpfs-2m", "size=2m", test_full);
   g_test_add_data_func ("/spool/full/tmpfs-20m", "size=20m", test_full);
   for (guint i = 0; i < G_N_ELEMENTS (losses); i++)
