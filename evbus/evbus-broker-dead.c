@@ -13,22 +13,6 @@
 #include "evbus-limits-private.h"
 #include "evbus-orphan-private.h"
 
-static GTask *
-new_task (EvbusBroker         *self,
-          GCancellable        *cancellable,
-          GAsyncReadyCallback  callback,
-          gpointer             user_data,
-          gpointer             tag)
-{
-  GTask *task = g_task_new (self, cancellable, callback, user_data);
-
-  /* What was done by then stays done, and is said. */
-  g_task_set_check_cancellable (task, FALSE);
-  g_task_set_source_tag (task, tag);
-  g_task_set_name (task, "[evbus] dead letters");
-  return task;
-}
-
 typedef struct {
   EvbusSpool *spool;
   char       *key;       /* or NULL */
@@ -104,7 +88,7 @@ evbus_broker_list_dead_async (EvbusBroker         *self,
   g_return_if_fail (EVBUS_IS_BROKER (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, cancellable, callback, user_data, evbus_broker_list_dead_async);
+  task = evbus_dead_task_new (self, cancellable, callback, user_data, evbus_broker_list_dead_async);
   work = evbus_dead_work_new (self, EVBUS_DEAD_DROP, route, NULL, 0, &error);
   if (work == NULL)
     {
@@ -148,53 +132,6 @@ evbus_broker_list_dead_finish (EvbusBroker   *self,
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_list_dead_async), NULL);
 
   return g_task_propagate_pointer (G_TASK (result), error);
-}
-
-/* Takes over the progress. Returns whether there is something to do; else the
- * task was answered. */
-static gboolean
-begin_work (GTask                  *task,
-            EvbusDeadKind           kind,
-            const char             *route,
-            const gint64           *numbers,
-            gsize                   n_numbers,
-            GFileProgressCallback   progress,
-            gpointer                progress_data,
-            GDestroyNotify          progress_free)
-{
-  EvbusDeadWork *work = NULL;
-  GError *error = NULL;
-
-  if (route == NULL && n_numbers == 0)
-    g_task_return_boolean (task, TRUE);
-  else if ((work = evbus_dead_work_new (g_task_get_source_object (task), kind, route,
-                                        numbers, n_numbers, &error)) == NULL)
-    g_task_return_error (task, error);
-
-  if (work == NULL)
-    {
-      if (progress_free != NULL)
-        progress_free (progress_data);
-      return FALSE;
-    }
-
-  work->progress = progress;
-  work->progress_data = progress_data;
-  work->progress_free = progress_free;
-  g_task_set_task_data (task, work, (GDestroyNotify) evbus_dead_work_free);
-  return TRUE;
-}
-
-static gboolean
-finish_work (GAsyncResult  *result,
-             guint64       *n_done,
-             GError       **error)
-{
-  EvbusDeadWork *work = g_task_get_task_data (G_TASK (result));
-
-  if (n_done != NULL)
-    *n_done = work != NULL ? work->n_done : 0;
-  return g_task_propagate_boolean (G_TASK (result), error);
 }
 
 /**
@@ -241,8 +178,8 @@ evbus_broker_replay_dead_async (EvbusBroker           *self,
   g_return_if_fail (n_numbers == 0 || numbers != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, cancellable, callback, user_data, evbus_broker_replay_dead_async);
-  if (!begin_work (task, EVBUS_DEAD_REPLAY, route, numbers, n_numbers, progress, progress_data, progress_free))
+  task = evbus_dead_task_new (self, cancellable, callback, user_data, evbus_broker_replay_dead_async);
+  if (!evbus_dead_task_begin (task, EVBUS_DEAD_REPLAY, route, numbers, n_numbers, progress, progress_data, progress_free))
     return;
   if (profile == NULL)
     evbus_dead_work_start (task);
@@ -279,7 +216,7 @@ evbus_broker_replay_dead_finish (EvbusBroker   *self,
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_replay_dead_async), FALSE);
 
-  return finish_work (result, n_replayed, error);
+  return evbus_dead_task_finish (result, n_replayed, error);
 }
 
 /**
@@ -320,8 +257,8 @@ evbus_broker_drop_dead_async (EvbusBroker           *self,
   g_return_if_fail (n_numbers == 0 || numbers != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, cancellable, callback, user_data, evbus_broker_drop_dead_async);
-  if (begin_work (task, EVBUS_DEAD_DROP, route, numbers, n_numbers, progress, progress_data, progress_free))
+  task = evbus_dead_task_new (self, cancellable, callback, user_data, evbus_broker_drop_dead_async);
+  if (evbus_dead_task_begin (task, EVBUS_DEAD_DROP, route, numbers, n_numbers, progress, progress_data, progress_free))
     evbus_dead_work_start (task);
 }
 
@@ -353,7 +290,7 @@ evbus_broker_drop_dead_finish (EvbusBroker   *self,
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_drop_dead_async), FALSE);
 
-  return finish_work (result, n_dropped, error);
+  return evbus_dead_task_finish (result, n_dropped, error);
 }
 
 /**
@@ -424,8 +361,8 @@ evbus_broker_forget_route_async (EvbusBroker           *self,
   g_return_if_fail (route != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, cancellable, callback, user_data, evbus_broker_forget_route_async);
-  if (begin_work (task, EVBUS_DEAD_FORGET, route, NULL, 0, progress, progress_data, progress_free))
+  task = evbus_dead_task_new (self, cancellable, callback, user_data, evbus_broker_forget_route_async);
+  if (evbus_dead_task_begin (task, EVBUS_DEAD_FORGET, route, NULL, 0, progress, progress_data, progress_free))
     evbus_dead_work_start (task);
 }
 
@@ -457,7 +394,7 @@ evbus_broker_forget_route_finish (EvbusBroker   *self,
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_forget_route_async), FALSE);
 
-  return finish_work (result, n_dropped, error);
+  return evbus_dead_task_finish (result, n_dropped, error);
 }
 
 /**
@@ -493,13 +430,13 @@ evbus_broker_name_orphan_async (EvbusBroker         *self,
   g_return_if_fail (name != NULL);
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, cancellable, callback, user_data, evbus_broker_name_orphan_async);
+  task = evbus_dead_task_new (self, cancellable, callback, user_data, evbus_broker_name_orphan_async);
   if (!evbus_claim_check_name (name, &error))
     {
       g_task_return_error (task, error);
       return;
     }
-  if (!begin_work (task, EVBUS_DEAD_NAME, orphan, NULL, 0, NULL, NULL, NULL))
+  if (!evbus_dead_task_begin (task, EVBUS_DEAD_NAME, orphan, NULL, 0, NULL, NULL, NULL))
     return;
   work = g_task_get_task_data (task);
   work->name = g_strdup (name);
@@ -534,5 +471,5 @@ evbus_broker_name_orphan_finish (EvbusBroker   *self,
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
   g_return_val_if_fail (g_async_result_is_tagged (result, evbus_broker_name_orphan_async), FALSE);
 
-  return finish_work (result, NULL, error);
+  return evbus_dead_task_finish (result, NULL, error);
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "evbus-error.h"
-#include "evbus-limits-private.h"
 
 typedef struct {
   GTask     *task;
@@ -133,61 +132,15 @@ put_letter (Anew           *self,
                                 g_task_get_cancellable (self->task), on_put, letter);
 }
 
-/* On a thread of GTask's: those of the numbers that are there. */
-static GPtrArray *
-read_numbers (EvbusDeadWork  *work,
-              GError        **error)
-{
-  g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dead_free);
-  gsize weight = 0;
-
-  for (guint i = 0; work->next < work->numbers->len && i < EVBUS_SPOOL_STEP_LETTERS &&
-                    weight < EVBUS_SPOOL_STEP_BYTES; i++)
-    {
-      gint64 number = g_array_index (work->numbers, gint64, work->next++);
-      g_autoptr(GPtrArray) one = evbus_spool_list_dead (work->spool, work->key, number - 1, 1, error);
-
-      if (one == NULL)
-        return NULL;
-      if (one->len == 1 && ((EvbusSpoolDead *) one->pdata[0])->number == number)
-        {
-          weight += ((EvbusSpoolDead *) one->pdata[0])->event->weight;
-          g_ptr_array_add (found, g_ptr_array_steal_index (one, 0));
-        }
-      else if (work->missing == 0)
-        work->missing = number;
-    }
-
-  return g_steal_pointer (&found);
-}
-
-static GPtrArray *
-read_after (EvbusDeadWork  *work,
-            GError        **error)
-{
-  g_autoptr(GPtrArray) found = NULL;
-
-  if (work->last == 0 && !evbus_spool_last_dead (work->spool, work->route, &work->last, error))
-    return NULL;
-
-  found = evbus_spool_list_dead (work->spool, work->key, work->after, EVBUS_SPOOL_STEP_LETTERS, error);
-  while (found != NULL && found->len > 0 &&
-         ((EvbusSpoolDead *) found->pdata[found->len - 1])->number > work->last)
-    g_ptr_array_set_size (found, found->len - 1);
-  if (found != NULL && found->len > 0)
-    work->after = ((EvbusSpoolDead *) found->pdata[found->len - 1])->number;
-  return g_steal_pointer (&found);
-}
-
+/* On a thread of GTask's. */
 static void
 run_read (GTask        *task,
           gpointer      source,
           gpointer      data,
           GCancellable *cancellable)
 {
-  EvbusDeadWork *work = data;
   GError *error = NULL;
-  GPtrArray *found = work->numbers != NULL ? read_numbers (work, &error) : read_after (work, &error);
+  GPtrArray *found = evbus_dead_work_read (data, &error);
 
   if (found != NULL)
     g_task_return_pointer (task, found, (GDestroyNotify) g_ptr_array_unref);
@@ -211,7 +164,7 @@ on_page (GObject      *source,
       fail (self, error);
       return;
     }
-  if (self->letters->len == 0 && (work->numbers == NULL || work->next == work->numbers->len))
+  if (self->letters->len == 0 && evbus_dead_work_has_read (work))
     {
       evbus_dead_work_return (self->task);
       anew_free (self);

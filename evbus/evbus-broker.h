@@ -136,6 +136,23 @@ gboolean     evbus_broker_replay_dead_finish (EvbusBroker       *self,
                                           guint64              *n_replayed,
                                           GError              **error);
 EVBUS_AVAILABLE_IN_1_0
+void         evbus_broker_export_dead_async (EvbusBroker         *self,
+                                          const char           *route,
+                                          const gint64         *numbers,
+                                          gsize                 n_numbers,
+                                          GOutputStream        *stream,
+                                          GFileProgressCallback progress,
+                                          gpointer              progress_data,
+                                          GDestroyNotify        progress_free,
+                                          GCancellable         *cancellable,
+                                          GAsyncReadyCallback   callback,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean     evbus_broker_export_dead_finish (EvbusBroker       *self,
+                                          GAsyncResult         *result,
+                                          guint64              *n_exported,
+                                          GError              **error);
+EVBUS_AVAILABLE_IN_1_0
 void         evbus_broker_drop_dead_async  (EvbusBroker          *self,
                                           const char           *route,
                                           const gint64         *numbers,

@@ -8,6 +8,84 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
+GTask *
+evbus_dead_task_new (EvbusBroker         *broker,
+                     GCancellable        *cancellable,
+                     GAsyncReadyCallback  callback,
+                     gpointer             user_data,
+                     gpointer             tag)
+{
+  GTask *task = g_task_new (broker, cancellable, callback, user_data);
+
+  /* What was done by then stays done, and is said. */
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_source_tag (task, tag);
+  g_task_set_name (task, "[evbus] dead letters");
+  return task;
+}
+
+gboolean
+evbus_dead_task_begin (GTask                  *task,
+                       EvbusDeadKind           kind,
+                       const char             *route,
+                       const gint64           *numbers,
+                       gsize                   n_numbers,
+                       GFileProgressCallback   progress,
+                       gpointer                progress_data,
+                       GDestroyNotify          progress_free)
+{
+  EvbusDeadWork *work = NULL;
+  GError *error = NULL;
+
+  if (kind != EVBUS_DEAD_EXPORT && route == NULL && n_numbers == 0)
+    g_task_return_boolean (task, TRUE);
+  else if ((work = evbus_dead_work_new (g_task_get_source_object (task), kind, route,
+                                        numbers, n_numbers, &error)) == NULL)
+    g_task_return_error (task, error);
+
+  if (work == NULL)
+    {
+      if (progress_free != NULL)
+        progress_free (progress_data);
+      return FALSE;
+    }
+
+  work->progress = progress;
+  work->progress_data = progress_data;
+  work->progress_free = progress_free;
+  g_task_set_task_data (task, work, (GDestroyNotify) evbus_dead_work_free);
+  return TRUE;
+}
+
+gboolean
+evbus_dead_task_finish (GAsyncResult  *result,
+                        guint64       *n_done,
+                        GError       **error)
+{
+  EvbusDeadWork *work = g_task_get_task_data (G_TASK (result));
+
+  if (n_done != NULL)
+    *n_done = work != NULL ? work->n_done : 0;
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/* How many all routes have, those that are gone too. */
+static guint64
+count_dead (EvbusSpool *spool)
+{
+  g_autoptr(GPtrArray) routes = evbus_spool_list_routes (spool);
+  guint64 n_dead = 0;
+
+  for (guint i = 0; i < routes->len; i++)
+    {
+      EvbusLedger ledger;
+
+      evbus_spool_route_get_ledger (routes->pdata[i], &ledger, NULL);
+      n_dead += ledger.dead;
+    }
+  return n_dead;
+}
+
 static EvbusSpoolRoute *
 find_route (EvbusDeadWork  *self,
             const char     *route,
@@ -54,6 +132,10 @@ evbus_dead_work_new (EvbusBroker    *broker,
       g_array_append_vals (self->numbers, numbers, n_numbers);
       self->total = n_numbers;
     }
+  else if (kind == EVBUS_DEAD_EXPORT && route == NULL)
+    {
+      self->total = count_dead (self->spool);
+    }
 
   return g_steal_pointer (&self);
 }
@@ -63,6 +145,7 @@ evbus_dead_work_free (EvbusDeadWork *self)
 {
   if (self->progress_free != NULL)
     self->progress_free (self->progress_data);
+  g_clear_object (&self->stream);
   g_clear_pointer (&self->numbers, g_array_unref);
   g_free (self->key);
   g_free (self->name);
@@ -70,6 +153,77 @@ evbus_dead_work_free (EvbusDeadWork *self)
   g_clear_pointer (&self->route, evbus_spool_route_unref);
   g_clear_pointer (&self->spool, evbus_spool_unref);
   g_free (self);
+}
+
+/* Its key: a reload can change it meanwhile. */
+static GPtrArray *
+list_dead (EvbusDeadWork  *self,
+           gint64          after,
+           guint           max_letters,
+           GError        **error)
+{
+  g_autofree char *key = self->route != NULL ? evbus_spool_route_dup_key (self->route) : NULL;
+
+  return evbus_spool_list_dead (self->spool, key, after, max_letters, error);
+}
+
+/* Those of the numbers that are there. */
+static GPtrArray *
+read_numbers (EvbusDeadWork  *self,
+              GError        **error)
+{
+  g_autoptr(GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_dead_free);
+  gsize weight = 0;
+
+  for (guint i = 0; self->next < self->numbers->len && i < EVBUS_SPOOL_STEP_LETTERS &&
+                    weight < EVBUS_SPOOL_STEP_BYTES; i++)
+    {
+      gint64 number = g_array_index (self->numbers, gint64, self->next++);
+      g_autoptr(GPtrArray) one = list_dead (self, number - 1, 1, error);
+
+      if (one == NULL)
+        return NULL;
+      if (one->len == 1 && ((EvbusSpoolDead *) one->pdata[0])->number == number)
+        {
+          weight += ((EvbusSpoolDead *) one->pdata[0])->event->weight;
+          g_ptr_array_add (found, g_ptr_array_steal_index (one, 0));
+        }
+      else if (self->missing == 0)
+        self->missing = number;
+    }
+
+  return g_steal_pointer (&found);
+}
+
+static GPtrArray *
+read_after (EvbusDeadWork  *self,
+            GError        **error)
+{
+  g_autoptr(GPtrArray) found = NULL;
+
+  if (self->last == 0 && !evbus_spool_last_dead (self->spool, self->route, &self->last, error))
+    return NULL;
+
+  found = list_dead (self, self->after, EVBUS_SPOOL_STEP_LETTERS, error);
+  while (found != NULL && found->len > 0 &&
+         ((EvbusSpoolDead *) found->pdata[found->len - 1])->number > self->last)
+    g_ptr_array_set_size (found, found->len - 1);
+  if (found != NULL && found->len > 0)
+    self->after = ((EvbusSpoolDead *) found->pdata[found->len - 1])->number;
+  return g_steal_pointer (&found);
+}
+
+GPtrArray *
+evbus_dead_work_read (EvbusDeadWork  *self,
+                      GError        **error)
+{
+  return self->numbers != NULL ? read_numbers (self, error) : read_after (self, error);
+}
+
+gboolean
+evbus_dead_work_has_read (EvbusDeadWork *self)
+{
+  return self->numbers == NULL || self->next == self->numbers->len;
 }
 
 /* The numbers of the next step. @n: (out): 0 at the end. */

@@ -54,6 +54,9 @@ typedef struct {
   guint         hops;
 } EvbusEventInit;
 
+/* As evbus_event_append_time(). @time: microseconds since 1970 UTC. */
+void        evbus_time_append            (gint64                time,
+                                          GString              *string);
 EvbusEvent *evbus_event_new              (const EvbusEventInit *init);
 EvbusEvent *evbus_event_with_routing_key (EvbusEvent           *self,
                                           const char           *routing_key);

@@ -342,29 +342,16 @@ write_digits (char  *at,
     }
 }
 
-/**
- * evbus_event_append_time:
- * @self: an event
- * @string: where to
- *
- * Appends the time at which the event was put, as RFC 3339 has it, in UTC with
- * microseconds: `2026-11-23T18:58:41.802852Z`. Years end at 9999.
- *
- * Since: 1.0
- */
 void
-evbus_event_append_time (EvbusEvent *self,
-                         GString    *string)
+evbus_time_append (gint64   time,
+                   GString *string)
 {
   char text[] = "0000-00-00T00:00:00.000000Z";
-  gint64 time;
   gint64 days;
   guint second;
   GDate date;
 
-  g_return_if_fail (self != NULL && string != NULL);
-
-  time = CLAMP (self->time, G_GINT64_CONSTANT (-62135596800000000), G_GINT64_CONSTANT (253402300799999999));
+  time = CLAMP (time, G_GINT64_CONSTANT (-62135596800000000), G_GINT64_CONSTANT (253402300799999999));
   days = (time - (time < 0 ? DAY_US - 1 : 0)) / DAY_US;
   time -= days * DAY_US;
   second = (guint) (time / G_USEC_PER_SEC);
@@ -379,6 +366,25 @@ evbus_event_append_time (EvbusEvent *self,
   write_digits (text + 17, 2, second % 60);
   write_digits (text + 20, 6, (guint) (time % G_USEC_PER_SEC));
   g_string_append_len (string, text, sizeof text - 1);
+}
+
+/**
+ * evbus_event_append_time:
+ * @self: an event
+ * @string: where to
+ *
+ * Appends the time at which the event was put, as RFC 3339 has it, in UTC with
+ * microseconds: `2026-11-23T18:58:41.802852Z`. Years end at 9999.
+ *
+ * Since: 1.0
+ */
+void
+evbus_event_append_time (EvbusEvent *self,
+                         GString    *string)
+{
+  g_return_if_fail (self != NULL && string != NULL);
+
+  evbus_time_append (self->time, string);
 }
 
 /**

@@ -122,11 +122,13 @@ evbus_spool_last_dead (EvbusSpool       *self,
                        GError          **error)
 {
   g_autoptr(EvbusSql) sql = evbus_spool_schema_open_reader (self, error);
-  sqlite3_stmt *row = sql != NULL ? evbus_sql_get (sql, EVBUS_SQL_LAST_DEAD, error) : NULL;
+  sqlite3_stmt *row = sql == NULL ? NULL
+                    : evbus_sql_get (sql, route != NULL ? EVBUS_SQL_LAST_DEAD : EVBUS_SQL_LAST_DEAD_OF_ALL, error);
 
   if (row == NULL)
     return FALSE;
-  sqlite3_bind_int64 (row, 1, route->id);
+  if (route != NULL)
+    sqlite3_bind_int64 (row, 1, route->id);
   if (evbus_sql_step (sql, row, error) < 1)
     return FALSE;
   *last = sqlite3_column_int64 (row, 0);

@@ -329,7 +329,7 @@ GPtrArray   *evbus_spool_list_dead     (EvbusSpool       *self,
                                         guint             max_events,
                                         GError          **error);
 
-/* The number of the route's newest dead letter; 0: it has none. */
+/* The number of the newest dead letter of the route, or (NULL) of all; 0: there is none. */
 gboolean     evbus_spool_last_dead     (EvbusSpool       *self,
                                         EvbusSpoolRoute  *route,
                                         gint64           *last,

@@ -61,6 +61,7 @@ static const char *const texts[] = {
   [EVBUS_SQL_DEAD_NUMBERS] =
     "SELECT number FROM dead WHERE route_id = ?1 AND number > ?2 AND number <= ?3 ORDER BY number LIMIT ?4",
   [EVBUS_SQL_LAST_DEAD] = "SELECT ifnull(max(number), 0) FROM dead WHERE route_id = ?1",
+  [EVBUS_SQL_LAST_DEAD_OF_ALL] = "SELECT ifnull(max(number), 0) FROM dead",
   [EVBUS_SQL_WEIGH_ALL_DEAD] = "SELECT total(length(record)) FROM dead WHERE route_id = ?1",
   [EVBUS_SQL_DELETE_DEAD] = "DELETE FROM dead WHERE number = ?1",
   [EVBUS_SQL_DELETE_DEAD_OF_ROUTE] = "DELETE FROM dead WHERE route_id = ?1 AND number <= ?2",

@@ -6,6 +6,7 @@
 
 #include "evbusctl.h"
 #include "evbusctl-bus.h"
+#include "evbusctl-export.h"
 #include "evbusctl-output.h"
 #include "evbusctl-replay.h"
 
@@ -25,48 +26,6 @@ const GOptionEntry evbusctl_dead_entries[] = {
   { NULL }
 };
 
-typedef gboolean (*LetterFunc) (GVariant  *letter,
-                                gpointer   data,
-                                GError   **error);
-
-/* Calls @func for the letters after @after, page by page; at most @max, 0: all. */
-static gboolean
-foreach_letter (EvbusctlBus  *bus,
-                const char   *method,
-                gint64        after,
-                guint         max,
-                LetterFunc    func,
-                gpointer      data,
-                GError      **error)
-{
-  guint n = 1;
-
-  while (n > 0)
-    {
-      g_autoptr(GVariant) reply = NULL;
-      g_autoptr(GVariant) letters = NULL;
-
-      reply = evbusctl_bus_call_manager (bus, method,
-                                         g_variant_new ("(sxu)", route != NULL ? route : "", after, max > 0 ? max : PAGE),
-                                         "(a*)", error);
-      if (reply == NULL)
-        return FALSE;
-      letters = g_variant_get_child_value (reply, 0);
-      n = g_variant_n_children (letters);
-      for (guint i = 0; i < n; i++)
-        {
-          g_autoptr(GVariant) letter = g_variant_get_child_value (letters, i);
-
-          g_variant_get_child (letter, 0, "x", &after);
-          if (!func (letter, data, error))
-            return FALSE;
-        }
-      if (max > 0)
-        break;
-    }
-  return TRUE;
-}
-
 static char *
 format_time (gint64 when)
 {
@@ -80,12 +39,11 @@ static const EvbusctlColumn columns[] = {
   { "NUMBER", TRUE }, { "DIED" }, { "ROUTE" }, { "KEY" }, { "PROFILE" }, { "SIZE", TRUE }, { "REASON" },
 };
 
-static gboolean
-add_row (GVariant  *letter,
-         gpointer   data,
-         GError   **error)
+/* Returns its number. */
+static gint64
+add_row (EvbusctlTable *table,
+         GVariant      *letter)
 {
-  EvbusctlTable *table = data;
   const char *of, *reason, *id, *key, *under, *type;
   gint64 number, died, put;
   guint64 size;
@@ -104,7 +62,7 @@ add_row (GVariant  *letter,
   evbusctl_table_cell (table, EVBUSCTL_PLAIN, under);
   evbusctl_table_cell (table, EVBUSCTL_PLAIN, size_text);
   evbusctl_table_cell (table, EVBUSCTL_BAD, reason);
-  return TRUE;
+  return number;
 }
 
 static int
@@ -113,126 +71,29 @@ run_list (EvbusctlBus *bus,
 {
   g_autoptr(EvbusctlTable) table = evbusctl_table_new (columns, G_N_ELEMENTS (columns));
   g_autoptr(GError) error = NULL;
+  gint64 after = 0;
+  guint n = 1;
 
-  if (!foreach_letter (bus, "ListDead", 0, 0, add_row, table, &error))
-    return evbusctl_bus_report (error);
+  while (n > 0)
+    {
+      g_autoptr(GVariant) reply = NULL;
+      g_autoptr(GVariant) letters = NULL;
+
+      reply = evbusctl_bus_call_manager (bus, "ListDead", g_variant_new ("(sxu)", route != NULL ? route : "", after, PAGE),
+                                         "(a*)", &error);
+      if (reply == NULL)
+        return evbusctl_bus_report (error);
+      letters = g_variant_get_child_value (reply, 0);
+      n = g_variant_n_children (letters);
+      for (guint i = 0; i < n; i++)
+        {
+          g_autoptr(GVariant) letter = g_variant_get_child_value (letters, i);
+
+          after = add_row (table, letter);
+        }
+    }
   evbusctl_table_print (table);
   return EVBUSCTL_OK;
-}
-
-static void
-append_member (GString    *line,
-               const char *name,
-               const char *text)
-{
-  g_string_append_printf (line, ",\"%s\":", name);
-  evbus_json_append_string (line, text, -1);
-}
-
-static void
-append_attributes (GString  *line,
-                   GVariant *attributes)
-{
-  GVariantIter iter;
-  const char *name, *value;
-  const char *before = ",\"attributes\":{";
-
-  g_variant_iter_init (&iter, attributes);
-  while (g_variant_iter_next (&iter, "{&s&s}", &name, &value))
-    {
-      g_string_append (line, before);
-      evbus_json_append_string (line, name, -1);
-      g_string_append_c (line, ':');
-      evbus_json_append_string (line, value, -1);
-      before = ",";
-    }
-  if (*before == ',' && before[1] == '\0')
-    g_string_append_c (line, '}');
-}
-
-static void
-append_body (GString    *line,
-             const char *type,
-             GVariant   *body)
-{
-  gsize size;
-  const char *data = g_variant_get_fixed_array (body, &size, 1);
-  g_autofree char *base64 = NULL;
-
-  if (g_ascii_strncasecmp (type, "application/json", 16) == 0 || g_str_has_suffix (type, "+json"))
-    {
-      gsize length = line->len;
-
-      g_string_append (line, ",\"body\":");
-      if (evbus_json_append_compact (line, (const guint8 *) data, size, NULL))
-        return;
-      g_string_truncate (line, length);
-    }
-  base64 = g_base64_encode ((const guchar *) data, size);
-  g_string_append_printf (line, ",\"body_base64\":\"%s\"", base64);
-}
-
-/* A line as the `file` provider writes it, and what became of the event. */
-static gboolean
-print_letter (GVariant  *letter,
-              gpointer   data,
-              GError   **error)
-{
-  g_autoptr(GString) line = g_string_new ("{\"id\":");
-  g_autoptr(GVariant) attributes = NULL;
-  g_autoptr(GVariant) body = NULL;
-  const char *of, *reason, *id, *key, *under, *type;
-  gint64 number, died, put;
-  gint64 *wanted = data;
-  g_autofree char *put_text = NULL;
-  g_autofree char *died_text = NULL;
-
-  g_variant_get (letter, "(x&sx&s&sx&s&s&s@a{ss}@ay)", &number, &of, &died, &reason, &id, &put, &key, &under,
-                 &type, &attributes, &body);
-  if (wanted != NULL && *wanted != number)
-    return TRUE;
-  if (wanted != NULL)
-    *wanted = 0;
-  put_text = format_time (put);
-  died_text = format_time (died);
-  evbus_json_append_string (line, id, -1);
-  append_member (line, "time", put_text);
-  append_member (line, "routing_key", key);
-  append_member (line, "profile", under);
-  if (strcmp (type, "application/json") != 0)
-    append_member (line, "content_type", type);
-  append_attributes (line, attributes);
-  append_body (line, type, body);
-  g_string_append_printf (line, ",\"number\":%" G_GINT64_FORMAT, number);
-  append_member (line, "route", of);
-  append_member (line, "reason", reason);
-  append_member (line, "died", died_text);
-  g_string_append_c (line, '}');
-  puts (line->str);
-  return TRUE;
-}
-
-static gboolean
-print_letters (EvbusctlBus  *bus,
-               GArray       *numbers,
-               GError      **error)
-{
-  if (numbers->len == 0)
-    return foreach_letter (bus, "ReadDead", 0, 0, print_letter, NULL, error);
-
-  for (guint i = 0; i < numbers->len; i++)
-    {
-      gint64 number = g_array_index (numbers, gint64, i);
-      gint64 wanted = number;
-
-      if (!foreach_letter (bus, "ReadDead", number - 1, 1, print_letter, &wanted, error))
-        return FALSE;
-      if (wanted == 0)
-        continue;
-      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND, "there is no dead letter %" G_GINT64_FORMAT, number);
-      return FALSE;
-    }
-  return TRUE;
 }
 
 static int
@@ -241,7 +102,7 @@ run_export (EvbusctlBus *bus,
 {
   g_autoptr(GError) error = NULL;
 
-  return print_letters (bus, numbers, &error) ? EVBUSCTL_OK : evbusctl_bus_report (error);
+  return evbusctl_export (bus, route, numbers, &error) ? EVBUSCTL_OK : evbusctl_bus_report (error);
 }
 
 static int

@@ -15,6 +15,9 @@
 
 static gboolean progress_shown;
 
+/* Why the output could not be written, where that was noticed before its end; 0: it was not. */
+static int output_failure;
+
 /* ---- Text that others wrote ---- */
 
 /* Routing keys, bodies and messages come from anybody: what could steer a
@@ -311,13 +314,25 @@ evbusctl_print_json (GVariant  *value,
   return TRUE;
 }
 
+/* FALSE: to go on is useless; evbusctl_close_stdout() says why. */
+gboolean
+evbusctl_write (const char *data,
+                gsize       size)
+{
+  if (fwrite (data, 1, size, stdout) == size)
+    return TRUE;
+
+  output_failure = errno;
+  return FALSE;
+}
+
 /* The end of every command: an answer that could not be written is a failure,
  * unless its reader had simply seen enough. */
 int
 evbusctl_close_stdout (int status)
 {
   gboolean failed = ferror (stdout) != 0;
-  int code = errno;
+  int code = output_failure != 0 ? output_failure : errno;
 
   evbusctl_progress_clear ();
   if (fflush (stdout) != 0)

@@ -37,6 +37,8 @@ void           evbusctl_print_text   (guint                 indent,
                                       const char           *text);
 gboolean       evbusctl_print_json   (GVariant             *value,
                                       GError              **error);
+gboolean       evbusctl_write        (const char           *data,
+                                      gsize                 size);
 int            evbusctl_close_stdout (int                   status);
 
 char          *evbusctl_printable    (const char           *text);

@@ -7,8 +7,21 @@
 
 #include "evbusd-dead.h"
 
+#include <fcntl.h>
+#include <gio/gunixfdlist.h>
+#include <gio/gunixoutputstream.h>
+#include <glib-unix.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "evbusd-watch.h"
+
 /* Between two signals of a progress. */
 #define PROGRESS_US (G_USEC_PER_SEC / 5)
+
+/* Each has a thread, and up to a page of letters, for as long as its reader likes. */
+#define MAX_EXPORTS 8u
+#define MAX_EXPORTS_OF_CALLER 2u
 
 struct _EvbusdDead
 {
@@ -113,6 +126,7 @@ typedef struct {
   EvbusdDead            *dead;
   GDBusMethodInvocation *invocation;  /* NULL: it is answered */
   GCancellable          *cancellable;
+  EvbusdWatch           *watch;       /* of an export's caller; else NULL */
   gint64                 told;        /* monotonic: when it was told of the progress; 0: never */
 } Work;
 
@@ -170,6 +184,7 @@ work_end (Work    *work,
     }
 
   g_ptr_array_remove_fast (work->dead->works, work);
+  g_clear_pointer (&work->watch, evbusd_watch_free);
   g_object_unref (work->cancellable);
   work->invocation = NULL;
   g_rc_box_release (work);
@@ -229,6 +244,129 @@ on_drop (gpointer               skeleton,
 
   evbus_broker_drop_dead_async (self->broker, name_or_null (route), values, n,
                                 on_progress, g_rc_box_acquire (work), g_rc_box_release, work->cancellable, answer_drop, work);
+  return G_DBUS_METHOD_INVOCATION_HANDLED;
+}
+
+/* Whether one more may begin. */
+static gboolean
+check_exports (EvbusdDead  *self,
+               const char  *caller,
+               GError     **error)
+{
+  guint n = 0;
+  guint n_of_caller = 0;
+
+  for (guint i = 0; i < self->works->len; i++)
+    {
+      Work *work = self->works->pdata[i];
+
+      n += work->watch != NULL;
+      n_of_caller += work->watch != NULL && g_str_equal (get_caller (work), caller);
+    }
+  if (n < MAX_EXPORTS && n_of_caller < MAX_EXPORTS_OF_CALLER)
+    return TRUE;
+
+  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
+               "%u exports of dead letters are under way, %u of them this caller's; at most %u are, and %u of a "
+               "caller: read them to their end, or end them with CancelDead",
+               n, n_of_caller, MAX_EXPORTS, MAX_EXPORTS_OF_CALLER);
+  return FALSE;
+}
+
+/* Anything but a pipe or a socket could keep a thread that writes to it, for ever. */
+static gboolean
+check_lines (int      fd,
+             GError **error)
+{
+  struct stat info;
+
+  if (fstat (fd, &info) == 0 && (S_ISFIFO (info.st_mode) || S_ISSOCK (info.st_mode)) &&
+      (fcntl (fd, F_GETFL) & O_ACCMODE) != O_RDONLY && g_unix_set_fd_nonblocking (fd, TRUE, NULL))
+    return TRUE;
+
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "the lines are written to a pipe or a socket; give the end of it that is written to");
+  return FALSE;
+}
+
+/* A reader that is gone is an error: GSocket, and so GDBus, has SIGPIPE ignored. */
+static GOutputStream *
+open_lines (GDBusMethodInvocation  *invocation,
+            gint32                  handle,
+            GError                **error)
+{
+  GUnixFDList *list = g_dbus_message_get_unix_fd_list (g_dbus_method_invocation_get_message (invocation));
+  int fd;
+
+  if (list == NULL || handle < 0 || handle >= g_unix_fd_list_get_length (list))
+    {
+      g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                           "the message has no file descriptor to write the lines to");
+      return NULL;
+    }
+
+  fd = g_unix_fd_list_get (list, handle, error);
+  if (fd < 0)
+    return NULL;
+  if (check_lines (fd, error))
+    return g_unix_output_stream_new (fd, TRUE);
+  close (fd);
+  return NULL;
+}
+
+static void
+on_gone (gpointer data)
+{
+  Work *work = data;
+
+  g_cancellable_cancel (work->cancellable);
+}
+
+static void
+answer_export (GObject      *broker,
+               GAsyncResult *result,
+               gpointer      data)
+{
+  GError *error = NULL;
+  guint64 count;
+
+  evbus_broker_export_dead_finish (EVBUS_BROKER (broker), result, &count, &error);
+  /* Those of the pipe have no name on the bus. */
+  if (error != NULL && error->domain == G_IO_ERROR && error->code != G_IO_ERROR_CANCELLED)
+    {
+      error->domain = EVBUS_ERROR;
+      error->code = EVBUS_ERROR_FAILED;
+      g_prefix_error (&error, "not all lines were written, but %" G_GUINT64_FORMAT ": ", count);
+    }
+  work_end (data, count, error);
+}
+
+static gboolean
+on_export (gpointer               skeleton,
+           GDBusMethodInvocation *invocation,
+           const char            *route,
+           GVariant              *numbers,
+           GVariant              *lines,
+           EvbusdDead            *self)
+{
+  const char *caller = g_dbus_method_invocation_get_sender (invocation);
+  g_autoptr (GOutputStream) stream = NULL;
+  GError *error = NULL;
+  gsize n;
+  const gint64 *values = g_variant_get_fixed_array (numbers, &n, sizeof (gint64));
+  Work *work;
+
+  if (!check_exports (self, caller, &error) ||
+      (stream = open_lines (invocation, g_variant_get_handle (lines), &error)) == NULL)
+    {
+      return_error (invocation, error);
+      return G_DBUS_METHOD_INVOCATION_HANDLED;
+    }
+
+  work = work_new (self, invocation);
+  work->watch = evbusd_watch_new (g_dbus_method_invocation_get_connection (invocation), caller, on_gone, work);
+  evbus_broker_export_dead_async (self->broker, name_or_null (route), values, n, stream,
+                                  on_progress, g_rc_box_acquire (work), g_rc_box_release, work->cancellable, answer_export, work);
   return G_DBUS_METHOD_INVOCATION_HANDLED;
 }
 
@@ -310,6 +448,7 @@ evbusd_dead_new (gpointer     manager,
     { "handle-read-dead", G_CALLBACK (on_list) },
     { "handle-replay-dead", G_CALLBACK (on_replay) },
     { "handle-drop-dead", G_CALLBACK (on_drop) },
+    { "handle-export-dead", G_CALLBACK (on_export) },
     { "handle-cancel-dead", G_CALLBACK (on_cancel) },
     { "handle-forget-route", G_CALLBACK (on_forget) },
     { "handle-name-orphan", G_CALLBACK (on_name) },

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Dead letters and orphaned routes, over D-Bus and with evbusctl."""
 
+import array
+import fcntl
 import json
+import os
 import sqlite3
+import subprocess
+import termios
 
 import pytest
 from gi.repository import Gio, GLib
 
-from evbus_service import ERROR, MANAGER, NAME, PATH, CallError, assert_balanced, wait_for
+from evbus_service import DEADLINE, ERROR, MANAGER, NAME, PATH, CallError, assert_balanced, program, wait_for
 
 BODY = GLib.Variant('a{sv}', {'n': GLib.Variant('i', 1)})
 SICK = "sink: {sick: {mode: poison}}\nfile: {well: {path: %s}}\n"
@@ -66,9 +71,9 @@ def count_dead(client):
     return n
 
 
-def die_many(client, n):
-    for _ in range(0, n, 1000):
-        client.call('PutMany', '(a(svs))', [('order.new', BODY, 'sick')] * 1000)
+def die_many(client, n, body=BODY, step=1000):
+    for _ in range(0, n, step):
+        client.call('PutMany', '(a(svs))', [('order.new', body, 'sick')] * step)
     wait_for(lambda: count_dead(client) == n, f'{n} dead letters')
 
 
@@ -115,6 +120,145 @@ def test_long_work_is_cancelled(service, client, bus, method, signature, argumen
     assert n_done < 5000
     assert assert_balanced(client.ledger())['dead'] == 5000 - n_done
     assert client.ledger()['dropped'] % 5000 == n_done
+
+
+def start_export(client, descriptor, route='', numbers=()):
+    """As client.start()."""
+    answer = []
+
+    def done(connection, result):
+        try:
+            answer.append(connection.call_with_unix_fd_list_finish(result)[0].unpack())
+        except GLib.Error as error:
+            answer.append(CallError(error))
+
+    descriptors = Gio.UnixFDList()
+    descriptors.append(descriptor)
+    client.connection.call_with_unix_fd_list(NAME, PATH, MANAGER, 'ExportDead', GLib.Variant('(saxh)', (route, numbers, 0)),
+                                             None, Gio.DBusCallFlags.NO_AUTO_START, DEADLINE * 1000, descriptors, None, done)
+    return answer
+
+
+def export(client, *arguments):
+    """The end of the pipe that is read, as a file, and the answer that comes."""
+    lines, end = os.pipe()
+    answer = start_export(client, end, *arguments)
+    os.close(end)
+    return open(lines, encoding='utf-8'), answer
+
+
+def count_pipes(service):
+    folder = f'/proc/{service.process.pid}/fd'
+    return sum(os.path.islink(path) and os.readlink(path).startswith('pipe:')
+               for path in (f'{folder}/{name}' for name in os.listdir(folder)))
+
+
+def is_full(lines):
+    size = array.array('i', [0])
+    fcntl.ioctl(lines, termios.FIONREAD, size)
+    return size[0] > 60000
+
+
+def test_letters_are_exported(service, client, bus, evbusctl):
+    die_many(client, 1000)
+    told, others = watch_progress(client), watch_progress(bus.client())
+    lines, answer = export(client)
+    with lines:
+        text = lines.read()
+    assert client.finish(answer) == (1000,)
+    assert [json.loads(line)['number'] for line in text.splitlines()] == \
+        [letter[0] for letter in list_dead(client, '', 0, 1000)]
+    assert evbusctl('dead', 'export').stdout == text
+    assert told and not others
+    assert all(0 < done <= total == 1000 for done, total in told) and told == sorted(told)
+
+    last, first = json.loads(text.splitlines()[9]), json.loads(text.splitlines()[0])
+    for route, numbers, expected, problem in [(ROUTE, (last['number'], first['number']), [last, first], None),
+                                              (ROUTE, (last['number'] + 1000, first['number']), [first], 'no dead letter'),
+                                              ("file 'well'", (first['number'],), [], 'no dead letter'),
+                                              ('nobody', (), [], 'no route')]:
+        lines, answer = export(client, route, numbers)
+        with lines:
+            assert [json.loads(line) for line in lines] == expected
+        if problem is None:
+            assert client.finish(answer) == (len(expected),)
+        else:
+            with pytest.raises(CallError, match=ERROR + 'NotFound.*' + problem):
+                client.finish(answer)
+    client.wait_ledger(accepted=1000, dead=1000)
+
+
+def test_an_export_is_written_to_a_pipe(service, client, folder):
+    held = count_pipes(service)
+    reads, writes = os.pipe()
+    with open(folder / 'lines', 'w', encoding='utf-8') as file:
+        for descriptor in file.fileno(), reads:
+            with pytest.raises(CallError, match=ERROR + 'InvalidArgument.*a pipe or a socket'):
+                client.finish(start_export(client, descriptor))
+    os.close(reads)
+    os.close(writes)
+    with pytest.raises(CallError, match=ERROR + 'InvalidArgument.*no file descriptor'):
+        client.call('ExportDead', '(saxh)', '', [], 0, interface=MANAGER)
+    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
+    client.wait_ledger(accepted=0)
+
+
+def test_an_export_ends_with_its_reader(service, client, environment):
+    die_many(client, 100, GLib.Variant('s', 'x' * 20000), 100)
+    held = count_pipes(service)
+    for wants in 0, 1000:
+        lines, answer = export(client)
+        lines.read(wants)
+        lines.close()
+        with pytest.raises(CallError, match=ERROR + 'Failed.*Broken pipe'):
+            client.finish(answer)
+    with subprocess.Popen([program('evbusctl'), 'dead', 'export'], env=environment, stdout=subprocess.PIPE) as process:
+        process.stdout.read(1000)
+        process.stdout.close()
+        assert process.wait(DEADLINE) == 0
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        result = subprocess.run([program('evbusctl'), 'dead', 'export'], env=environment, stdout=full,
+                                stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, 'evbusctl: cannot write the output: No space left on device\n')
+    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
+    client.wait_ledger(accepted=100, dead=100)
+
+
+def test_an_export_that_is_not_read_holds_up_nothing(service, client, bus):
+    """It waits, until its caller ends it, or leaves; a caller has two at most. Nor does it hold up a stop."""
+    die_many(client, 100, GLib.Variant('s', 'x' * 20000), 100)
+    held = count_pipes(service)
+    other = bus.client()
+    exports = [export(client), export(client), export(other)]
+    wait_for(lambda: all(is_full(lines) for lines, _ in exports), 'the pipes to be full')
+    lines, answer = export(client)
+    lines.close()
+    with pytest.raises(CallError, match=ERROR + 'Busy.*CancelDead'):
+        client.finish(answer)
+
+    for _ in range(10):
+        client.put('k', BODY, 'well')
+    client.wait_ledger(accepted=110, delivered=10, dead=100)
+    number = list_dead(client)[99][0]
+    assert client.call('ReplayDead', '(saxs)', '', [number], 'well', interface=MANAGER) == (1,)
+    client.wait_ledger(accepted=111, delivered=11, dead=99, dropped=1)
+
+    client.call('CancelDead', interface=MANAGER)
+    for lines, answer in exports[:2]:
+        with lines:
+            assert client.finish(answer) == (lines.read().count('\n'),)
+    assert not exports[2][1]
+    other.close()
+    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
+    exports[2][0].close()
+    client.wait_ledger(accepted=111, delivered=11, dead=99, dropped=1)
+
+    lines, answer = export(client)
+    with lines:
+        wait_for(lambda: is_full(lines), 'the pipe to be full')
+        service.stop()
+    with pytest.raises(CallError, match='NoReply'):
+        client.finish(answer)
 
 
 def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):
