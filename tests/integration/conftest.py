@@ -9,6 +9,7 @@
 XDG folders, a private bus as the session's and the system's, nothing of the
 user's. What a test starts through these fixtures is stopped after it."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -58,8 +59,7 @@ def folder():
     shutil.rmtree(path)
 
 
-@pytest.fixture
-def environment(folder, bus):
+def environment_on(bus, folder):
     environment = private_environment(folder)
     environment['DBUS_SESSION_BUS_ADDRESS'] = bus.address
     environment['DBUS_SYSTEM_BUS_ADDRESS'] = bus.address
@@ -67,7 +67,12 @@ def environment(folder, bus):
 
 
 @pytest.fixture
-def evbusd(folder, environment, bus):
+def environment(folder, bus):
+    return environment_on(bus, folder)
+
+
+@contextlib.contextmanager
+def starting_daemons(folder, environment, bus):
     """evbusd(config=TEXT) starts one with that configuration and waits until it
     is on the bus; see Daemon for what comes back. arguments=[...] instead of
     ['--session'], env={...} on top of the environment; start=False leaves
@@ -95,6 +100,21 @@ def evbusd(folder, environment, bus):
     finally:
         for daemon in daemons:
             daemon.kill()
+
+
+@pytest.fixture
+def evbusd(folder, environment, bus):
+    with starting_daemons(folder, environment, bus) as make:
+        yield make
+
+
+@pytest.fixture(scope='module')
+def shared_evbusd(bus):
+    """The same for all tests of a file, each of which has to look at what is its own alone."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='evbus-'))
+    with starting_daemons(folder, environment_on(bus, folder), bus) as make:
+        yield make
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

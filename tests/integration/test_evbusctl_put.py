@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from evbus_service import BROKER, assert_balanced, program, read_events, wait_for
+from evbus_service import BROKER, MANAGER, assert_balanced, program, read_events, wait_for
 
 ID = re.compile(r'^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$')
 
@@ -22,24 +22,59 @@ def events(folder):
     return folder / 'events.jsonl'
 
 
-@pytest.fixture
-def service(evbusd, events):
-    """A service with one route, into the file `events`."""
-    return evbusd(f'file: {{default: {{path: {events}}}}}')
+@pytest.fixture(scope='module')
+def shared(shared_evbusd):
+    """The service that most tests use: to start one for each takes longer than all the rest."""
+    class Shared:
+        daemon = None
+
+        def serve(self, config, client):
+            if self.daemon is None or self.daemon.process.poll() is not None:
+                self.daemon = shared_evbusd(config)
+                return
+            self.daemon.config.write_text(config)
+            assert client.call('Reload', interface=MANAGER) == ([],)
+
+        def stop(self):
+            if self.daemon is not None:
+                self.daemon.stop()
+                self.daemon = None
+
+    return Shared()
 
 
 @pytest.fixture
-def settled(evbusctl):
-    """settled(n): waits until n events are delivered, and checks the ledger."""
+def before():
+    """What the ledger had before the test."""
+    return {}
+
+
+@pytest.fixture
+def service(shared, events, client, before):
+    """The service with one route, into the file `events`, which is the test's own."""
+    shared.serve(f'file: {{default: {{path: {events}}}}}', client)
+    before.update(client.wait_ledger(queued=0))
+
+
+@pytest.fixture
+def evbusd(evbusd, shared):
+    """One with a configuration of the test's own."""
+    shared.stop()
+    return evbusd
+
+
+@pytest.fixture
+def settled(client, before):
+    """settled(n): waits until n events of this test are delivered, and checks the ledger."""
     def settle(accepted, wait=False, **others):
         def ledger():
-            return json.loads(evbusctl('status', '--json').stdout)['ledger']
+            return {key: value - before.get(key, 0) for key, value in client.ledger().items()}
         if wait:
             wait_for(lambda: ledger()['accepted'] == accepted, f'{accepted} events')
         wait_for(lambda: ledger()['queued'] == 0, 'an empty queue')
-        assert_balanced(ledger())
+        figures = assert_balanced(ledger())
         expected = {'accepted': accepted, 'delivered': accepted, **others}
-        assert {key: ledger()[key] for key in expected} == expected
+        assert {key: figures[key] for key in expected} == expected
     return settle
 
 
