@@ -25,14 +25,27 @@ class Received:
     headers: dict = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass
+class Failing:
+    """A destination where one event fails among good ones: its profile, and what is delivery there."""
+    options: dict
+    delivery: dict = dataclasses.field(default_factory=dict)
+    # In conformance.c.
+    step: str = 'spoilt'
+    # The routing key for which the event is refused, if that is why: at most one.
+    key: tuple = ()
+    # A text in the reason.
+    reason: str = ''
+    # Where the good ones arrive, if not at the destination itself.
+    place: str = None
+
+
 class Provider:
     """What tells one provider from another."""
 
     name = None
     # Whether each event has a place for its id without CloudEvents.
     carries_id = True
-    # The step of conformance.c in which one event fails among good ones, and the options for it.
-    fails_in = None
     # A port that a proxy can stand before.
     port = None
 
@@ -61,6 +74,10 @@ class Provider:
 
     def read(self, destination):
         """Everything that has arrived there up to now, in order."""
+        raise NotImplementedError
+
+    def failing(self, destination):
+        """Makes such a destination, where one event fails among good ones: a Failing."""
         raise NotImplementedError
 
     @contextlib.contextmanager

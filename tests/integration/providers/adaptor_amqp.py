@@ -8,7 +8,7 @@ import time
 
 import pika
 
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from server import free_port
 
 USER = 'evbus'
@@ -168,6 +168,15 @@ class Adaptor(ProviderServer):
         routing_key = headers.pop('evbus-routing-key', None)
         headers = {name[len(PREFIX) if name.startswith(PREFIX) else 0:]: value for name, value in headers.items()}
         return Received(properties.message_id, body, properties.content_type, routing_key, headers)
+
+    def failing(self, destination):
+        """An exchange that has no queue for another key than that of orders."""
+        with self.channel() as channel:
+            channel.queue_declare(destination, durable=True)
+            channel.exchange_declare(destination, 'topic', durable=True)
+            channel.queue_bind(destination, destination, 'order.#')
+        options = {'connection': self.connection_options('127.0.0.1', self.port), 'exchange': destination}
+        return Failing(options, key=('elsewhere',), reason='NO_ROUTE')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

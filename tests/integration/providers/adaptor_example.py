@@ -5,13 +5,12 @@ import contextlib
 import os
 import pathlib
 
-from adaptor import Provider, Received
+from adaptor import Failing, Provider, Received
 
 
 class Adaptor(Provider):
     name = 'example'
     carries_id = False
-    fails_in = 'spoilt', {}
 
     def path(self, destination):
         return self.folder / f'{destination}.txt'
@@ -30,6 +29,9 @@ class Adaptor(Provider):
             with contextlib.suppress(OSError):
                 n += os.readlink(link) == str(self.path(destination))
         return n
+
+    def failing(self, destination):
+        return Failing(self.options(destination), reason='no text')
 
     @contextlib.contextmanager
     def hanging(self, destination):

@@ -8,12 +8,11 @@ import json
 
 from evbus_service import read_events
 
-from adaptor import Provider, Received
+from adaptor import Failing, Provider, Received
 
 
 class Adaptor(Provider):
     name = 'file'
-    fails_in = 'spoilt', {}
 
     def path(self, destination):
         return self.folder / f'{destination}.jsonl'
@@ -29,6 +28,9 @@ class Adaptor(Provider):
         if 'body_base64' in event:
             return base64.b64decode(event['body_base64'])
         return json.dumps(event['body'], separators=(',', ':'), ensure_ascii=False).encode()
+
+    def failing(self, destination):
+        return Failing(self.options(destination), reason='JSON')
 
     @contextlib.contextmanager
     def hanging(self, destination):

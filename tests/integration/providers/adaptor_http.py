@@ -7,7 +7,7 @@ import json
 import pathlib
 import urllib.parse
 
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from server import accepts, free_port
 
 USER = 'evbus'
@@ -43,6 +43,7 @@ http {{
     ssl_client_certificate {certificates.ca};
     ssl_verify_client on;
     location /answer/ {{ return 204; }}
+    location ~ /gone$ {{ return 410; }}
     location / {{ proxy_pass http://store; }}
   }}
   server {{
@@ -128,6 +129,10 @@ class Adaptor(ProviderServer):
         else:
             body = json.dumps(event['data'], separators=(',', ':'), ensure_ascii=False).encode()
         return Received(event['id'], body, event['datacontenttype'], event['type'])
+
+    def failing(self, destination):
+        """The server has nothing at the URL of another key than that of orders."""
+        return Failing(self.options(destination + '/{routing_key}'), key=('gone',), reason='410')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

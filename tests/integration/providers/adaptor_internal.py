@@ -3,12 +3,11 @@
 
 import contextlib
 
-from adaptor import Provider, Received
+from adaptor import Failing, Provider, Received
 
 
 class Adaptor(Provider):
     name = 'internal'
-    fails_in = 'full', {'max_events': 10}
 
     def options(self, destination, port=None):
         return {'max_events': 4096}
@@ -17,6 +16,10 @@ class Adaptor(Provider):
         """From what conformance.c has said last."""
         lines = [line.split() for line in self.output.splitlines() if line.startswith(f'got {destination} ')]
         return [Received(event_id, number.encode()) for _, _, event_id, number in lines]
+
+    def failing(self, destination):
+        """What finds no room is tried again until there is some."""
+        return Failing({'max_events': 10}, delivery={'timeout': '300ms'}, step='full')
 
     @contextlib.contextmanager
     def hanging(self, destination):

@@ -15,12 +15,13 @@ import subprocess
 
 import kafka
 
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from evbus_service import build_root
 from kafka_front import Front, KafkaProxy
 from server import DEADLINE, free_port
 
 USER = 'evbus'
+TOPIC_FORBIDDEN = 29
 
 
 class Adaptor(ProviderServer):
@@ -134,6 +135,14 @@ class Adaptor(ProviderServer):
             return Received(headers.get('evbus-id'), record.value or b'', content_type, key, headers)
         cloud = {name[3:]: value for name, value in headers.items() if name.startswith('ce_')}
         return Received(cloud['id'], record.value or b'', content_type, key, cloud)
+
+    def failing(self, destination):
+        """The cluster lets nobody write to the topic of another key than that of orders."""
+        self.prepare(f'{destination}.order.created')
+        self.prepare(f'{destination}.elsewhere', 0)
+        self.command('topic-error', f'{destination}.elsewhere', TOPIC_FORBIDDEN)
+        options = {**self.options(destination), 'topics': [destination + '.{routing_key}']}
+        return Failing(options, key=('elsewhere',), reason='allow the user', place=f'{destination}.order.created')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

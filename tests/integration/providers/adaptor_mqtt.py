@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from evbus_service import wait_for
 from server import accepts, free_port
 
@@ -164,6 +164,12 @@ class Adaptor(ProviderServer):
         options = self.tls_options('') if 'tls' in data else self.options('')
         own = {name: options[name] for name in ('host', 'port', 'username', 'password', 'tls') if name in options}
         return {**data, **own}
+
+    def failing(self, destination):
+        """The ingress itself refuses what would be no topic: of a topic that it does not allow Mosquitto says so,
+        but it hangs up then, and what is behind goes out again (test_mqtt.py)."""
+        self.prepare(destination)
+        return Failing(self.options(destination), key=('every/+/where',), reason='cannot be a topic')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

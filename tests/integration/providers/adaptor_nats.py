@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 import nats_client
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from server import Server, accepts, free_port
 
 CONFIG = '''
@@ -118,9 +118,9 @@ class Adaptor(ProviderServer):
         options = self.tls_options('') if data['servers'][0].startswith('tls:') else self.options('')
         return {**data, **{name: options[name] for name in ('servers', 'user', 'password', 'tls') if name in options}}
 
-    def prepare(self, destination, **limits):
+    def prepare(self, destination, keys='>', **limits):
         with self.client() as client:
-            client.api(f'STREAM.CREATE.{destination}', name=destination, subjects=[f'{destination}.>'],
+            client.api(f'STREAM.CREATE.{destination}', name=destination, subjects=[f'{destination}.{keys}'],
                        storage='file', **limits)
 
     def read(self, destination):
@@ -144,6 +144,11 @@ class Adaptor(ProviderServer):
         with urllib.request.urlopen(f'http://127.0.0.1:{self.monitor}/connz') as answer:
             return [connection for connection in json.load(answer)['connections']
                     if connection['name'].startswith('evbus-')]
+
+    def failing(self, destination):
+        """The stream has no other subjects than those of orders."""
+        self.prepare(destination, keys='order.>')
+        return Failing(self.options(destination), key=('elsewhere',), reason='does not have it')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

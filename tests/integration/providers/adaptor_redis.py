@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import socket
 
-from adaptor import PASSWORD, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received
 from server import free_port
 
 CONFIG = '''
@@ -117,6 +117,12 @@ class Adaptor(ProviderServer):
     def receive(self, fields):
         texts = {name.decode(): value.decode() for name, value in fields.items() if name != b'body'}
         return Received(texts.pop('id'), fields[b'body'], texts.pop('content_type'), texts.pop('routing_key'), texts)
+
+    def failing(self, destination):
+        """Under another key than that of orders is no stream but a list."""
+        self.ask('RPUSH', f'{destination}.elsewhere', 'x')
+        return Failing(self.options(destination + '.{routing_key}'), key=('elsewhere',), reason='WRONGTYPE',
+                       place=f'{destination}.order.created')
 
     @contextlib.contextmanager
     def closes_idle(self, options):

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later
  */
 
-/* conformance CONFIG STEP [N]: what every ingress has to do alike, with the routes of
+/* conformance CONFIG STEP [N [KEY]]: what every ingress has to do alike, with the routes of
  * CONFIG, whose profiles are plain names. test_conformance.py runs it.
  *
  * deliver N   puts N events under each profile and stops; all are delivered, at the
@@ -10,8 +10,10 @@
  *             NUMBER" of each, and what is in a mailbox then, as "got …"
  * close N     N times, brokers are stopped and routes removed in the middle of it
  * leak N      N times from the beginning to the end; then nothing is left over
- * spoilt N    the same with one among them that can never be delivered: it is dead, and
- *             the others have come, once each
+ * spoilt N [KEY]
+ *             the same with one among them that can never be delivered, for its body or for
+ *             that routing key: it is dead, and the others have come, once each. Prints
+ *             "spoilt ID", and "dead ID REASON" of what is given up
  * full N      the same into a mailbox that has no room for all of them, until it is emptied:
  *             what it has taken does not come again
  * large       puts an event that is refused for its size; what it took is given back then
@@ -122,27 +124,51 @@ take_all (EvbusRoute *route,
   return evbus_test_figure (route, "delivered") == n;
 }
 
+/* What no destination takes of an event, unless it is refused for its key. */
 static void
-spoil (guint n)
+put_spoilt (EvbusBroker *broker,
+            EvbusRoute  *route,
+            const char  *key)
+{
+  /* Neither JSON nor UTF-8, which a put looks for in application/json alone. */
+  g_autoptr(GBytes) body = g_bytes_new_static (key != NULL ? "{}" : "{\xff", 2);
+  g_autoptr(GError) error = NULL;
+  g_autofree char *id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (broker), key != NULL ? key : "order.created", body,
+                                                         "application/ld+json", evbus_route_get_profile (route), &error);
+
+  g_assert_no_error (error);
+  printf ("spoilt %s\n", id);
+}
+
+static void
+print_failed (EvbusBroker *broker,
+              EvbusRoute  *route,
+              EvbusEvent  *event,
+              const char  *reason,
+              guint64      missed,
+              guint       *n_failed)
+{
+  printf ("dead %s %s\n", evbus_event_get_id (event), reason);
+  *n_failed += 1 + missed;
+}
+
+static void
+spoil (guint       n,
+       const char *key)
 {
   g_autoptr(EvbusBroker) broker = start_broker ();
   EvbusRoute *route = get_route (broker, 0);
-  /* Neither JSON nor UTF-8, which a put looks for in application/json alone. */
-  g_autoptr(GBytes) body = g_bytes_new_static ("{\xff", 2);
   g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u dead=1", n + 1, n);
-  g_autoptr(GError) error = NULL;
+  guint n_failed = 0;
 
+  g_signal_connect (broker, "event-failed", G_CALLBACK (print_failed), &n_failed);
   for (guint i = 0; i < n; i++)
     {
-      g_autofree char *id = NULL;
-
       put_one (broker, route, i, TRUE);
       if (i == n / 2)
-        id = evbus_producer_put_bytes_nowait (EVBUS_PRODUCER (broker), "order.created", body, "application/ld+json",
-                                              evbus_route_get_profile (route), &error);
-      g_assert_no_error (error);
+        put_spoilt (broker, route, key);
     }
-  evbus_test_wait_until (evbus_test_figure (route, "delivered") == n && evbus_test_figure (route, "dead") == 1);
+  evbus_test_wait_until (evbus_test_figure (route, "delivered") == n && n_failed == 1);
   assert_no_fault (route);
   g_assert_cmpuint (evbus_test_figure (route, "retried"), ==, 0);
   evbus_test_stop (broker);
@@ -371,7 +397,7 @@ main (int    argc,
   else if (g_str_equal (step, "leak"))
     leave_nothing (n);
   else if (g_str_equal (step, "spoilt"))
-    spoil (n);
+    spoil (n, argc > 4 ? argv[4] : NULL);
   else if (g_str_equal (step, "full"))
     fill (n);
   else if (g_str_equal (step, "large"))

@@ -18,15 +18,15 @@ PLAIN_HEAP = {'GLIBC_TUNABLES': 'glibc.malloc.tcache_count=0', 'G_SLICE': 'alway
 @pytest.fixture
 def conformance(adaptor, folder, environment):
     """conformance(STEP, N, one={...}, two={...}) starts it with a route for each of these
-    profiles and their data."""
+    profiles and their data; further arguments stand behind N."""
     processes = []
 
-    def start(step, n=0, **profiles):
+    def start(step, n=0, *arguments, **profiles):
         config = folder / 'conformance.yaml'
         config.write_text(json.dumps({adaptor.name: profiles}))
         program = build_root() / 'tests/integration/providers/conformance'
-        process = subprocess.Popen([program, config, step, str(n)], env={**environment, **PLAIN_HEAP}, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([program, config, step, str(n), *arguments], env={**environment, **PLAIN_HEAP},
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         processes.append(process)
         return process
 
@@ -73,11 +73,14 @@ def test_nothing_leaks(adaptor, conformance, destination):
 
 
 def test_an_event_that_fails_among_good_ones(adaptor, conformance, destination):
-    """Of servers, test_delivery.py shows it."""
-    if adaptor.fails_in is None:
-        return
-    step, options = adaptor.fails_in
+    """Each is marked for itself: the good ones arrive once, that one is given up, and why is said."""
+    failing = adaptor.failing(destination)
     # All are there before the first batch is made.
-    delivery = {'batch': {'linger': '200ms'}, 'timeout': '300ms', 'retry': {'min': '20ms', 'max': '100ms'}}
-    adaptor.output = end(conformance(step, FEW, **{destination: {**adaptor.options(destination), **options, 'delivery': delivery}}))
-    assert [event.body.decode() for event in adaptor.read(destination)] == [str(n) for n in range(FEW)]
+    delivery = {'batch': {'linger': '200ms'}, 'retry': {'min': '20ms', 'max': '100ms'}, **failing.delivery}
+    adaptor.output = end(conformance(failing.step, FEW, *failing.key, **{destination: {**failing.options, 'delivery': delivery}}))
+    assert [event.body.decode() for event in adaptor.read(failing.place or destination)] == [str(n) for n in range(FEW)]
+    lines = [line.split(' ', 2) for line in adaptor.output.splitlines()]
+    spoilt = [line[1] for line in lines if line[0] == 'spoilt']
+    dead = {line[1]: line[2] for line in lines if line[0] == 'dead'}
+    assert list(dead) == spoilt
+    assert all(failing.reason in reason for reason in dead.values()), dead

@@ -10,14 +10,14 @@ import yaml
 from kafka.partitioner.default import DefaultPartitioner
 
 from adaptor import PASSWORD, WRONG_PASSWORD
-from adaptor_kafka import USER, Adaptor
+from adaptor_kafka import TOPIC_FORBIDDEN, USER, Adaptor
 from evbus_service import source_root, wait_for
 from kafka_front import Front
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22
 INVALID, INVALID_SIZE, INVALID_TIME = 2, 4, 32
 TOO_LARGE, INVALID_RECORD, NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS = 10, 87, 6, 7, 19
-OUT_OF_ORDER, UNKNOWN_PRODUCER, UNKNOWN_TOPIC, TOPIC_FORBIDDEN, CLUSTER_FORBIDDEN = 45, 59, 3, 29, 31
+OUT_OF_ORDER, UNKNOWN_PRODUCER, UNKNOWN_TOPIC, CLUSTER_FORBIDDEN = 45, 59, 3, 31
 DISCONNECT = -195
 
 
