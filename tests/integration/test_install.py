@@ -78,6 +78,7 @@ def test_a_provider_is_there_or_known(prefix, name):
     plugin = list(prefix[1].glob(f'lib/*/evbus-1/plugins/{name}/{name}.plugin'))
     known = list(prefix[1].glob(f'lib/*/evbus-1/plugins/known/{name}.provider'))
     assert len(plugin) + len(known) == 1
+    assert (prefix[1] / 'share/evbus/profiles' / f'{name}.yaml').exists()
     assert bool(plugin) == bool(list(prefix[1].glob(f'lib/*/evbus-1/plugins/{name}/libevbus-{name}.so')))
 
 
