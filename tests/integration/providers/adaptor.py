@@ -149,9 +149,12 @@ class ProviderServer(Provider, Server):
 
     # Of data/profiles/NAME.yaml: the name of a profile, and the destination it leads to.
     example = None
+    # The secret of which it speaks.
+    credential = PASSWORD
 
     def localize(self, data):
-        """The data of a profile, made to lead to this server and none other."""
+        """The data of a profile of it, made to lead to this server and none other: over TLS with its authority and a
+        certificate of the client, else as a user whom it knows. The rest stays."""
         raise NotImplementedError
 
     def kill_under_load(self, proxy):
@@ -180,6 +183,11 @@ class ProviderServer(Provider, Server):
         a body that is refused."""
         raise NotImplementedError
         yield
+
+
+def some(options, *names):
+    """Those of that name."""
+    return {name: options[name] for name in names if name in options}
 
 
 def make(name, folder, certificates):

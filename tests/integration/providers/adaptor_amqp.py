@@ -8,7 +8,7 @@ import time
 
 import pika
 
-from adaptor import PASSWORD, Failing, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received, some
 from server import free_port
 
 USER = 'evbus'
@@ -136,10 +136,13 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        options = self.tls_options('') if data['connection'].get('ssl') else self.options('')
         if 'routing_key' in data:
             self.prepare(data['routing_key'])
-        return {**data, 'connection': options['connection']}
+        if data['connection'].get('ssl'):
+            own = some(self.tls_options('')['connection'], 'host', 'port', 'ssl_options')
+        else:
+            own = self.options('')['connection']
+        return {**data, 'connection': {**data['connection'], **own}}
 
     def prepare(self, destination):
         """A queue, and an exchange that passes everything on to it."""

@@ -11,6 +11,8 @@ from adaptor import PASSWORD, Failing, ProviderServer, Received
 from server import accepts, free_port
 
 USER = 'evbus'
+# Of whoever sends orders, as the example profile does.
+TOKEN = 'b34r3r-t0k3n'
 MAX_BODY = 1024 * 1024
 CONFIG = '''
 daemon off;
@@ -44,6 +46,15 @@ http {{
     ssl_verify_client on;
     location /answer/ {{ return 204; }}
     location ~ /gone$ {{ return 410; }}
+    location /orders/ {{
+      auth_basic off;
+      if ($http_authorization != "Bearer {token}") {{ return 401; }}
+      proxy_pass http://store;
+    }}
+    location = /events {{
+      auth_basic off;
+      proxy_pass http://store;
+    }}
     location / {{ proxy_pass http://store; }}
   }}
   server {{
@@ -70,7 +81,7 @@ class Adaptor(ProviderServer):
     def command(self):
         (self.folder / 'users').write_text(f'{USER}:{{PLAIN}}{PASSWORD}\n')
         config = self.folder / 'nginx.conf'
-        config.write_text(CONFIG.format(**vars(self), max_body=MAX_BODY))
+        config.write_text(CONFIG.format(**vars(self), max_body=MAX_BODY, token=TOKEN))
         return [str(pathlib.Path(__file__).with_name('http_store.py')), str(self.folder), str(config)], {}
 
     def is_ready(self):
@@ -89,11 +100,15 @@ class Adaptor(ProviderServer):
         return {**self.options(destination), 'url': f'https://{host}:{self.tls_port}/{destination}', 'tls': tls}
 
     example = 'order1', 'orders'
+    credential = TOKEN
 
     def localize(self, data):
-        url = urllib.parse.urlsplit(data['url'])
-        options = (self.tls_options if url.scheme == 'https' else self.options)(url.path[1:])
-        return {**data, **options}
+        scheme, _, rest = data['url'].partition('://')
+        _, _, path = rest.partition('/')
+        if scheme == 'https':
+            own = self.tls_options(path)
+            return {**data, 'url': own['url'], 'tls': own['tls']}
+        return {**data, 'url': self.options(path)['url']}
 
     @property
     def bench_options(self):

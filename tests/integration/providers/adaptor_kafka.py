@@ -15,7 +15,7 @@ import subprocess
 
 import kafka
 
-from adaptor import PASSWORD, Failing, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received, some
 from evbus_service import build_root
 from kafka_front import Front, KafkaProxy
 from server import DEADLINE, free_port
@@ -94,12 +94,12 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        """How it proves who it is, and that by TLS, stays as the profile has it."""
-        if 'sasl_mechanism' not in data['connection']:
-            return {**data, 'connection': {**data['connection'], **self.bench_options['connection']}}
-        own = self.tls_options('')['connection']
-        places = 'bootstrap_servers', 'sasl_plain_password', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile'
-        return {**data, 'connection': {**data['connection'], **{name: own[name] for name in places}}}
+        """Where it names no user, to the cluster itself, which knows none."""
+        if 'sasl_mechanism' in data['connection']:
+            own = some(self.tls_options('')['connection'], 'bootstrap_servers', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile')
+        else:
+            own = self.bench_options['connection']
+        return {**data, 'connection': {**data['connection'], **own}}
 
     @property
     def bench_options(self):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from adaptor import PASSWORD, Failing, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received, some
 from evbus_service import wait_for
 from server import accepts, free_port
 
@@ -161,9 +161,10 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        options = self.tls_options('') if 'tls' in data else self.options('')
-        own = {name: options[name] for name in ('host', 'port', 'username', 'password', 'tls') if name in options}
-        return {**data, **own}
+        if 'tls' in data:
+            own = self.tls_options('', switch=data['tls']['enabled'])
+            return {**data, **some(own, 'host', 'port', 'tls')}
+        return {**data, **some(self.options(''), 'host', 'port', 'username', 'password')}
 
     def failing(self, destination):
         """The ingress itself refuses what would be no topic: of a topic that it does not allow Mosquitto says so,

@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 import nats_client
-from adaptor import PASSWORD, Failing, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received, some
 from server import Server, accepts, free_port
 
 CONFIG = '''
@@ -115,8 +115,9 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        options = self.tls_options('') if data['servers'][0].startswith('tls:') else self.options('')
-        return {**data, **{name: options[name] for name in ('servers', 'user', 'password', 'tls') if name in options}}
+        if data['servers'][0].startswith('tls:'):
+            return {**data, **some(self.tls_options(''), 'servers', 'tls')}
+        return {**data, **some(self.options(''), 'servers', 'user', 'password')}
 
     def prepare(self, destination, keys='>', **limits):
         with self.client() as client:

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import socket
 
-from adaptor import PASSWORD, Failing, ProviderServer, Received
+from adaptor import PASSWORD, Failing, ProviderServer, Received, some
 from server import free_port
 
 CONFIG = '''
@@ -106,9 +106,10 @@ class Adaptor(ProviderServer):
     example = 'order1', 'orders'
 
     def localize(self, data):
-        options = self.tls_options('') if 'tls' in data else self.options('')
-        own = {name: options[name] for name in ('host', 'port', 'password', 'tls') if name in options}
-        return {**data, **own}
+        if 'tls' in data:
+            own = self.tls_options('', switch=data['tls']['enabled'])
+            return {**data, **some(own, 'host', 'port', 'tls')}
+        return {**data, **some(self.options(''), 'host', 'port', 'password')}
 
     def read(self, destination):
         entries = self.ask('XRANGE', destination, '-', '+')

@@ -423,4 +423,4 @@ def test_the_example_profile_speaks_its_own_mechanism(adaptor):
     local = adaptor.localize({'connection': connection})['connection']
     assert connection['sasl_mechanism'] == 'SCRAM-SHA-512'
     assert {name for name in local if local[name] != connection.get(name)} == {
-        'bootstrap_servers', 'sasl_plain_password', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile'}
+        'bootstrap_servers', 'ssl_cafile', 'ssl_certfile', 'ssl_keyfile'}
