@@ -23,6 +23,8 @@ class Received:
     content_type: str = None
     routing_key: str = None
     headers: dict = dataclasses.field(default_factory=dict)
+    # All that the transport has beside the body, by its own names; the content type is "content-type".
+    wire: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

@@ -168,9 +168,10 @@ class Adaptor(ProviderServer):
 
     def receive(self, properties, body):
         headers = dict(properties.headers)
+        wire = {**headers, 'content-type': properties.content_type}
         routing_key = headers.pop('evbus-routing-key', None)
         headers = {name[len(PREFIX) if name.startswith(PREFIX) else 0:]: value for name, value in headers.items()}
-        return Received(properties.message_id, body, properties.content_type, routing_key, headers)
+        return Received(properties.message_id, body, properties.content_type, routing_key, headers, wire)
 
     def failing(self, destination):
         """An exchange that has no queue for another key than that of orders."""

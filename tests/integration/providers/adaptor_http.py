@@ -136,7 +136,7 @@ class Adaptor(ProviderServer):
         cloud = {name[3:]: urllib.parse.unquote(value, errors='strict')
                  for name, value in headers.items() if name.startswith('ce-')}
         return [Received(headers['idempotency-key'], record['body'], content_type, headers.get('evbus-routing-key'),
-                         cloud or headers)]
+                         cloud or headers, headers)]
 
     def receive_cloud(self, event):
         if 'data_base64' in event:

@@ -128,13 +128,14 @@ class Adaptor(ProviderServer):
         return [self.receive(record) for record in self.records(destination)]
 
     def receive(self, record):
-        headers = {name: value.decode() for name, value in record.headers}
+        wire = {name: value.decode() for name, value in record.headers}
+        headers = dict(wire)
         content_type = headers.pop('content-type', None)
         key = record.key.decode() if record.key is not None else None
         if 'ce_specversion' not in headers:
-            return Received(headers.get('evbus-id'), record.value or b'', content_type, key, headers)
+            return Received(headers.get('evbus-id'), record.value or b'', content_type, key, headers, wire)
         cloud = {name[3:]: value for name, value in headers.items() if name.startswith('ce_')}
-        return Received(cloud['id'], record.value or b'', content_type, key, cloud)
+        return Received(cloud['id'], record.value or b'', content_type, key, cloud, wire)
 
     def failing(self, destination):
         """The cluster lets nobody write to the topic of another key than that of orders."""

@@ -139,8 +139,9 @@ class Adaptor(ProviderServer):
         properties = message.get('properties', {})
         content_type = properties.get('content-type')
         headers = properties.get('user-properties', {})
+        wire = {**headers, 'content-type': content_type}
         event_id = headers.pop('evbus-id', None) or headers.get('id')
-        return Received(event_id, body, content_type, message['topic'].split('/', 1)[1], headers)
+        return Received(event_id, body, content_type, message['topic'].split('/', 1)[1], headers, wire)
 
     def options(self, destination, port=None, host='127.0.0.1', password=PASSWORD):
         return {'host': host, 'port': port or self.port, 'username': USER, 'password': self.secret(password),

@@ -130,13 +130,15 @@ class Adaptor(ProviderServer):
 
     def receive(self, message):
         headers = dict(message.headers)
+        # Their names have no case.
+        wire = {name.lower(): value for name, value in headers.items()}
         event_id = headers.pop('Nats-Msg-Id')
         key = message.subject.split('.', 1)[1]
         if 'ce-specversion' not in headers:
-            return Received(event_id, message.body, headers.get('Content-Type'), key, headers)
+            return Received(event_id, message.body, headers.get('Content-Type'), key, headers, wire)
         cloud = {name[3:]: urllib.parse.unquote(value, errors='strict')
                  for name, value in headers.items() if name.startswith('ce-')}
-        return Received(event_id, message.body, cloud.pop('datacontenttype'), key, cloud)
+        return Received(event_id, message.body, cloud.pop('datacontenttype'), key, cloud, wire)
 
     def bench(self):
         return {**super().bench(), 'BENCH_USER': 'evbus'}

@@ -13,17 +13,38 @@ import pytest
 PARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
 
-# The examples of the JSON Event Format 1.0.2, section 3.2; 'subject' is null in the first one, which is the same as none.
+# The examples of the JSON Event Format 1.0.2, section 3.2. What is null there is not here, which is the same; and in the
+# last one the content type is only implied.
 OF_ALL = {'specversion': '1.0', 'type': 'com.example.someevent', 'source': '/mycontext', 'time': '2018-04-05T17:31:00Z',
           'comexampleextension1': 'value', 'comexampleothervalue': 5}
+APP_INFO = {'appinfoA': 'abc', 'appinfoB': 123, 'appinfoC': True}
+BINARY = {'datacontenttype': 'application/vnd.apache.thrift.binary',
+          'data_base64': base64.b64encode(bytes(range(256))).decode()}
 EXAMPLES = [
-    {**OF_ALL, 'id': 'C234-1234-1234', 'datacontenttype': 'application/json',
-     'data': {'appinfoA': 'abc', 'appinfoB': 123, 'appinfoC': True}},
-    {**OF_ALL, 'id': 'B234-1234-1234', 'datacontenttype': 'application/vnd.apache.thrift.binary',
-     'data_base64': base64.b64encode(bytes(range(256))).decode()},
-    {**OF_ALL, 'id': 'A234-1234-1234', 'datacontenttype': 'application/xml', 'data': '<much wow="xml"/>'},
+    {**OF_ALL, 'id': 'A234-1234-1234', **BINARY},
+    {**OF_ALL, 'id': 'B234-1234-1234', 'datacontenttype': 'application/xml', 'data': '<much wow="xml"/>'},
+    {**OF_ALL, 'id': 'C234-1234-1234', 'datacontenttype': 'application/json', 'data': APP_INFO},
+    {**OF_ALL, 'id': 'D234-1234-1234', 'datacontenttype': 'application/json', 'data': "I'm just a string"},
+]
+# That of a batch, section 4.3.
+BATCH = [
+    {**OF_ALL, 'source': '/mycontext/4', 'id': 'B234-1234-1234', **BINARY},
+    {**OF_ALL, 'type': 'com.example.someotherevent', 'source': '/mycontext/9', 'id': 'C234-1234-1234',
+     'datacontenttype': 'application/json', 'data': APP_INFO},
 ]
 GIVEN = ('specversion', 'type', 'id', 'time', 'datacontenttype', 'data', 'data_base64')
+
+# The examples of the bindings, in both modes: 1.0.2 of AMQP, HTTP, Kafka and MQTT, and the draft of 1.0.3 of NATS, the first
+# with a binary mode. What stands before the name of an attribute, where the content type is, and which it is. (MQTT's
+# example repeats it as a user property, which its text does not ask for.) Redis has no binding.
+BINDINGS = {
+    'amqp': ('cloudEvents:', 'content-type', 'application/json; charset=utf-8'),
+    'http': ('ce-', 'content-type', 'application/json; charset=utf-8'),
+    'kafka': ('ce_', 'content-type', 'application/avro'),
+    'mqtt': ('', 'content-type', 'application/json; charset=utf-8'),
+    'nats': ('ce-', 'ce-datacontenttype', 'application/json'),
+}
+BOUND = {'specversion': '1.0', 'type': 'com.example.someevent', 'id': '1234-1234-1234', 'source': '/mycontext/subcontext'}
 
 
 # What each format of the schemas has to let pass, and to refuse.
@@ -118,27 +139,73 @@ def test_cloudevents(trial, adaptor, validator, mode):
 
 def bytes_of(event):
     data = data_of(event)
-    return data if isinstance(data, bytes) else (data if isinstance(data, str) else json.dumps(data)).encode()
+    if isinstance(data, bytes):
+        return data
+    return (json.dumps(data) if 'json' in event['datacontenttype'] else data).encode()
+
+
+def put_example(trial, example):
+    """But for the time, which is that of the put; and an attribute is a text, whatever it was."""
+    attributes = {name: str(value) for name, value in example.items() if name not in GIVEN}
+    trial.put_bytes(bytes_of(example), example['datacontenttype'], example['type'], example['id'], **attributes)
+
+
+def assert_example(event, example):
+    ours, theirs = bytes_of(event), bytes_of(example)
+    assert ours == theirs or json.loads(ours) == json.loads(theirs)
+    for name in set(example) - {'time', 'data', 'data_base64'}:
+        assert event[name] == str(example[name])
+
+
+def assert_bound(wire, binding, mode):
+    """Attributes stand where the binding has them, and no others beside them."""
+    prefix, place, content_type = binding
+    if mode == 'structured':
+        assert wire['content-type'].lower() == 'application/cloudevents+json; charset=utf-8'
+        return
+    expected = {**{prefix + name: value for name, value in BOUND.items()}, place: content_type}
+    assert expected.items() <= wire.items()
+    assert {name for name in wire if name.startswith(prefix)} | {place} == {*expected, prefix + 'time'}
+    assert formats.conforms(wire[prefix + 'time'], 'date-time')
 
 
 @pytest.mark.parametrize('mode', ['binary', 'structured'])
 def test_the_examples_of_the_specification(trial, adaptor, validator, mode):
-    """But for the time, which is that of the put; and an attribute is a text, whatever it was."""
     if mode not in adaptor.cloudevents:
         return
+    examples = list(EXAMPLES)
+    binding = BINDINGS.get(adaptor.name)
+    if binding is not None:
+        examples.append({**BOUND, 'datacontenttype': binding[2], 'data_base64': base64.b64encode(b'{"a": 1}').decode()})
     trial.start({**adaptor.options(trial.destination), 'cloudevents': mode})
-    for example in EXAMPLES:
+    for example in examples:
         validator.validate(example)
-        attributes = {name: str(value) for name, value in example.items() if name not in GIVEN}
-        trial.put_bytes(bytes_of(example), example['datacontenttype'], example['type'], example['id'], **attributes)
+        put_example(trial, example)
     trial.wait_delivered()
-    for example, received in zip(EXAMPLES, trial.received(), strict=True):
-        event = as_json(received, mode)
+    received = trial.received()
+    for example, event in zip(examples, received, strict=True):
+        event = as_json(event, mode)
         validator.validate(event)
-        ours, theirs = bytes_of(event), bytes_of(example)
-        assert ours == theirs or json.loads(ours) == json.loads(theirs)
-        for name in set(example) - {'time', 'data', 'data_base64'}:
-            assert event[name] == str(example[name])
+        assert_example(event, example)
+    if binding is not None:
+        assert_bound(received[-1].wire, binding, mode)
+
+
+def test_the_batch_of_the_specification(trial, adaptor, validator):
+    """Of the bindings HTTP's alone has batches."""
+    if 'batch' not in adaptor.sharing:
+        return
+    trial.start({**adaptor.options(trial.destination), **adaptor.sharing, 'cloudevents_source': '/other'},
+                delivery={'batch': {'events': 2, 'linger': '10s'}})
+    for example in BATCH:
+        validator.validate(example)
+        put_example(trial, example)
+    trial.wait_delivered()
+    (request,) = adaptor.records(trial.destination)
+    assert request['headers']['content-type'] == 'application/cloudevents-batch+json; charset=utf-8'
+    for event, example in zip(json.loads(request['body']), BATCH, strict=True):
+        validator.validate(event)
+        assert_example(event, example)
 
 
 def test_the_id_and_the_trace_go_along_without(trial, adaptor):
