@@ -24,7 +24,10 @@ typedef struct
   amqp_connection_state_t state;
   char                   *queue;
   guint64                 sent;        /* the tag of the last message */
-  guint64                 confirmed;   /* up to this tag */
+  guint64                 first;       /* of the messages of this run */
+  guint8                 *confirmed;   /* of each of them, whether it is */
+  guint64                 lowest;      /* all before this tag are */
+  guint                   n_confirmed;
 } Connection;
 
 static void
@@ -70,26 +73,59 @@ open_amqp (const char  *destination,
   return NULL;
 }
 
-/* The next frame, of those that have come or, to @wait, one that comes. Confirms come
- * in order where one queue takes all. */
-static gboolean
-take_confirm (Connection  *self,
-              gboolean     wait,
-              gboolean    *taken,
-              GError     **error)
+static void
+confirm (Connection *self,
+         guint64     tag)
 {
-  const struct timeval at_once = { 0, 0 };
-  amqp_frame_t frame;
-  int status = amqp_simple_wait_frame_noblock (self->state, &frame, wait ? NULL : &at_once);
+  self->n_confirmed += !self->confirmed[tag - self->first];
+  self->confirmed[tag - self->first] = TRUE;
+}
 
-  *taken = status == AMQP_STATUS_OK;
-  if (status == AMQP_STATUS_TIMEOUT && !wait)
-    return TRUE;
+/* They come in any order, some for all messages up to theirs. */
+static gboolean
+take_ack (Connection              *self,
+          const amqp_basic_ack_t  *ack,
+          GError                 **error)
+{
+  if (ack->delivery_tag < self->first || ack->delivery_tag > self->sent)
+    return set_error (error, AMQP_STATUS_BAD_AMQP_DATA);
+  if (!ack->multiple)
+    confirm (self, ack->delivery_tag);
+  else
+    for (; self->lowest <= ack->delivery_tag; self->lowest++)
+      confirm (self, self->lowest);
+  return TRUE;
+}
+
+/* The frame that comes next. What no queue takes (of connections whose memory is measured) comes
+ * back before its confirm. */
+static gboolean
+take_frame (Connection  *self,
+            GError     **error)
+{
+  amqp_frame_t frame;
+  int status = amqp_simple_wait_frame (self->state, &frame);
+
   if (status != AMQP_STATUS_OK)
     return set_error (error, status);
-  if (frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD)
-    self->confirmed = MAX (self->confirmed, ((amqp_basic_ack_t *) frame.payload.method.decoded)->delivery_tag);
+  if (frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_NACK_METHOD)
+    return set_error (error, AMQP_STATUS_WRONG_METHOD);
+  if (frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD &&
+      !take_ack (self, frame.payload.method.decoded, error))
+    return FALSE;
   amqp_maybe_release_buffers (self->state);
+  return TRUE;
+}
+
+/* All that have come with the next one. */
+static gboolean
+take_frames (Connection  *self,
+             GError     **error)
+{
+  do
+    if (!take_frame (self, error))
+      return FALSE;
+  while (amqp_frames_enqueued (self->state) || amqp_data_in_buffer (self->state));
   return TRUE;
 }
 
@@ -134,25 +170,24 @@ send_amqp (gpointer   connection,
 {
   Connection *self = connection;
   g_autofree char *text = g_strnfill (size, 'x');
-  guint64 last = self->sent + n;
-  gboolean taken = TRUE;
+  g_autofree guint8 *confirmed = g_new0 (guint8, n);
+  guint n_sent = 0;
 
-  while (self->confirmed < last)
+  self->first = self->lowest = self->sent + 1;
+  self->confirmed = confirmed;
+  self->n_confirmed = 0;
+  while (self->n_confirmed < n)
     {
-      gboolean full = self->sent == last || self->sent - self->confirmed >= window;
-
-      if (!full)
+      /* What is confirmed makes room at once, whatever is not before it. */
+      for (; n_sent < n && n_sent - self->n_confirmed < window; n_sent++, self->sent++)
         {
           int status = publish (self, (amqp_bytes_t) { size, text });
 
           if (status != AMQP_STATUS_OK)
             return set_error (error, status);
-          self->sent++;
         }
-      do
-        if (!take_confirm (self, full, &taken, error))
-          return FALSE;
-      while (taken && !full);
+      if (!take_frames (self, error))
+        return FALSE;
     }
   return TRUE;
 }

@@ -34,21 +34,44 @@ open_redis (const char  *destination,
 }
 
 static gboolean
+set_error (GError     **error,
+           const char  *text)
+{
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "redis: %s", text);
+  return FALSE;
+}
+
+/* The replies that have come, after those to come were waited for. */
+static gboolean
 take_replies (redisContext  *redis,
-              guint          n,
+              guint         *n_taken,
               GError       **error)
 {
-  for (guint i = 0; i < n; i++)
-    {
-      redisReply *reply = NULL;
+  redisReply *reply = NULL;
 
-      if (redisGetReply (redis, (void **) &reply) != REDIS_OK || reply->type == REDIS_REPLY_ERROR)
-        {
-          g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "redis: %s", reply != NULL ? reply->str : redis->errstr);
-          return FALSE;
-        }
+  if (redisBufferRead (redis) != REDIS_OK)
+    return set_error (error, redis->errstr);
+  while (redisGetReplyFromReader (redis, (void **) &reply) == REDIS_OK && reply != NULL)
+    {
+      gboolean refused = reply->type == REDIS_REPLY_ERROR && !set_error (error, reply->str);
+
       freeReplyObject (reply);
+      if (refused)
+        return FALSE;
+      (*n_taken)++;
     }
+  return redis->err == 0 || set_error (error, redis->errstr);
+}
+
+static gboolean
+flush (redisContext  *redis,
+       GError       **error)
+{
+  int done = 0;
+
+  while (!done)
+    if (redisBufferWrite (redis, &done) != REDIS_OK)
+      return set_error (error, redis->errstr);
   return TRUE;
 }
 
@@ -66,18 +89,17 @@ send_redis (gpointer   connection,
     "time", "2026-11-23T18:58:41.802852Z", "routing_key", "order.created", "profile", "default",
     "content_type", "application/octet-stream", "body", body,
   };
-  guint in_flight = 0;
+  guint sent = 0, taken = 0;
 
-  for (guint i = 0; i < n; i++)
+  /* What has been answered makes room at once: the window is never empty. */
+  while (taken < n)
     {
-      redisAppendCommandArgv (connection, G_N_ELEMENTS (words), words, NULL);
-      if (++in_flight < window)
-        continue;
-      if (!take_replies (connection, in_flight, error))
+      for (; sent < n && sent - taken < window; sent++)
+        redisAppendCommandArgv (connection, G_N_ELEMENTS (words), words, NULL);
+      if (!flush (connection, error) || !take_replies (connection, &taken, error))
         return FALSE;
-      in_flight = 0;
     }
-  return take_replies (connection, in_flight, error);
+  return TRUE;
 }
 
 /* A stream that is not there yet has had none. */
