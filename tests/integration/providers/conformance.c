@@ -13,7 +13,7 @@
  * spoilt N [KEY]
  *             the same with one among them that can never be delivered, for its body or for
  *             that routing key: it is dead, and the others have come, once each. Prints
- *             "spoilt ID", and "dead ID REASON" of what is given up
+ *             "spoilt PROFILE ID", and "dead PROFILE ID REASON" of what is given up
  * full N      the same into a mailbox that has no room for all of them, until it is emptied:
  *             what it has taken does not come again
  * large       puts an event that is refused for its size; what it took is given back then
@@ -137,7 +137,7 @@ put_spoilt (EvbusBroker *broker,
                                                          "application/ld+json", evbus_route_get_profile (route), &error);
 
   g_assert_no_error (error);
-  printf ("spoilt %s\n", id);
+  printf ("spoilt %s %s\n", evbus_route_get_profile (route), id);
 }
 
 static void
@@ -148,7 +148,7 @@ print_failed (EvbusBroker *broker,
               guint64      missed,
               guint       *n_failed)
 {
-  printf ("dead %s %s\n", evbus_event_get_id (event), reason);
+  printf ("dead %s %s %s\n", evbus_route_get_profile (route), evbus_event_get_id (event), reason);
   *n_failed += 1 + missed;
 }
 
@@ -157,31 +157,33 @@ spoil (guint       n,
        const char *key)
 {
   g_autoptr(EvbusBroker) broker = start_broker ();
-  EvbusRoute *route = get_route (broker, 0);
-  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u dead=1", n + 1, n);
+  guint n_routes = g_list_model_get_n_items (evbus_broker_get_routes (broker));
+  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u dead=%u", (n + 1) * n_routes, n * n_routes, n_routes);
   guint n_failed = 0;
 
   g_signal_connect (broker, "event-failed", G_CALLBACK (print_failed), &n_failed);
   for (guint i = 0; i < n; i++)
+    for (guint r = 0; r < n_routes; r++)
+      {
+        put_one (broker, get_route (broker, r), i, TRUE);
+        if (i == n / 2)
+          put_spoilt (broker, get_route (broker, r), key);
+      }
+  evbus_test_wait_until (evbus_test_figure (broker, "delivered") == n * n_routes && n_failed == n_routes);
+  for (guint r = 0; r < n_routes; r++)
     {
-      put_one (broker, route, i, TRUE);
-      if (i == n / 2)
-        put_spoilt (broker, route, key);
+      assert_no_fault (get_route (broker, r));
+      g_assert_cmpuint (evbus_test_figure (get_route (broker, r), "retried"), ==, 0);
     }
-  evbus_test_wait_until (evbus_test_figure (route, "delivered") == n && n_failed == 1);
-  assert_no_fault (route);
-  g_assert_cmpuint (evbus_test_figure (route, "retried"), ==, 0);
   evbus_test_stop (broker);
   evbus_test_assert_ledger (broker, ledger);
 }
 
 static void
-fill (guint n)
+fill_one (EvbusBroker *broker,
+          EvbusRoute  *route,
+          guint        n)
 {
-  g_autoptr(EvbusBroker) broker = start_broker ();
-  EvbusRoute *route = get_route (broker, 0);
-  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u", n, n);
-
   for (guint i = 0; i < n; i++)
     put_one (broker, route, i, TRUE);
   evbus_test_wait_until (evbus_test_figure (route, "retried") > 0);
@@ -189,6 +191,17 @@ fill (guint n)
   assert_no_fault (route);
   evbus_test_wait_until (take_all (route, n));
   print_mailbox (route);
+}
+
+static void
+fill (guint n)
+{
+  g_autoptr(EvbusBroker) broker = start_broker ();
+  guint n_routes = g_list_model_get_n_items (evbus_broker_get_routes (broker));
+  g_autofree char *ledger = g_strdup_printf ("accepted=%u delivered=%u", n * n_routes, n * n_routes);
+
+  for (guint r = 0; r < n_routes; r++)
+    fill_one (broker, get_route (broker, r), n);
   evbus_test_stop (broker);
   evbus_test_assert_ledger (broker, ledger);
 }

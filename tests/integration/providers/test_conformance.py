@@ -73,14 +73,19 @@ def test_nothing_leaks(adaptor, conformance, destination):
 
 
 def test_an_event_that_fails_among_good_ones(adaptor, conformance, destination):
-    """Each is marked for itself: the good ones arrive once, that one is given up, and why is said."""
-    failing = adaptor.failing(destination)
-    # All are there before the first batch is made.
-    delivery = {'batch': {'linger': '200ms'}, 'retry': {'min': '20ms', 'max': '100ms'}, **failing.delivery}
-    adaptor.output = end(conformance(failing.step, FEW, *failing.key, **{destination: {**failing.options, 'delivery': delivery}}))
-    assert [event.body.decode() for event in adaptor.read(failing.place or destination)] == [str(n) for n in range(FEW)]
-    lines = [line.split(' ', 2) for line in adaptor.output.splitlines()]
-    spoilt = [line[1] for line in lines if line[0] == 'spoilt']
-    dead = {line[1]: line[2] for line in lines if line[0] == 'dead'}
-    assert list(dead) == spoilt
-    assert all(failing.reason in reason for reason in dead.values()), dead
+    """Each is marked for itself: the good ones arrive once, that one is given up, and why is said. In one batch, and in small
+    ones, which grow as they are confirmed where the ingress has that."""
+    profiles, places = {}, {}
+    for name, batch in (destination, {'linger': '200ms'}), (f'{destination}-7', 7):
+        failing = adaptor.failing(name)
+        delivery = {'batch': batch, 'retry': {'min': '20ms', 'max': '100ms'}, **failing.delivery}
+        profiles[name] = {**failing.options, 'delivery': delivery}
+        places[name] = failing.place or name
+    adaptor.output = end(conformance(failing.step, FEW, *failing.key, **profiles))
+    lines = [line.split(' ', 3) for line in adaptor.output.splitlines()]
+    for name, place in places.items():
+        assert [event.body.decode() for event in adaptor.read(place)] == [str(n) for n in range(FEW)]
+    spoilt = [line[1:] for line in lines if line[0] == 'spoilt']
+    dead = [line[1:] for line in lines if line[0] == 'dead']
+    assert sorted(line[:2] for line in dead) == sorted(spoilt)
+    assert all(failing.reason in reason for _, _, reason in dead), dead
