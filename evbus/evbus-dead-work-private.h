@@ -38,6 +38,7 @@ typedef struct {
   guint64                n_done;
   guint64                total;
   gint64                 missing;     /* the first that was not there; 0: none */
+  GError                *orphaned;    /* some cannot go back: their route is in no configuration */
 } EvbusDeadWork;
 
 GTask         *evbus_dead_task_new    (EvbusBroker         *broker,

@@ -147,6 +147,7 @@ evbus_dead_work_free (EvbusDeadWork *self)
     self->progress_free (self->progress_data);
   g_clear_object (&self->stream);
   g_clear_pointer (&self->numbers, g_array_unref);
+  g_clear_error (&self->orphaned);
   g_free (self->key);
   g_free (self->name);
   g_clear_pointer (&self->spooler, evbus_spooler_unref);
@@ -276,22 +277,16 @@ hand_over (EvbusBroker        *broker,
     }
 }
 
-static gboolean
-check_step (EvbusSpoolDeadStep  *step,
-            GError             **error)
+/* Nothing can go back to it: the others can. */
+static GError *
+refuse_orphan (EvbusSpoolRoute *orphan)
 {
-  g_autofree char *key = NULL;
-  g_autofree char *name = NULL;
+  g_autofree char *key = evbus_spool_route_dup_key (orphan);
+  g_autofree char *name = evbus_claim_describe (key);
 
-  if (step->orphan == NULL)
-    return TRUE;
-
-  key = evbus_spool_route_dup_key (step->orphan);
-  name = evbus_claim_describe (key);
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
-               "the route \"%s\" is in no configuration any more (it is an orphan); replay its dead letters "
-               "under another profile, or bring it back", name);
-  return FALSE;
+  return g_error_new (EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                      "the route \"%s\" is in no configuration any more (it is an orphan); replay its dead letters "
+                      "under another profile, or bring it back", name);
 }
 
 /* With the broker's lock, so that no reload finds a route between disk and
@@ -326,10 +321,14 @@ move_some_locked (EvbusBroker    *broker,
   self->n_done += step.n_done;
   if (self->missing == 0)
     self->missing = step.missing;
+  if (self->orphaned == NULL && step.orphan != NULL)
+    self->orphaned = refuse_orphan (step.orphan);
   hand_over (broker, self->spool, &step);
   for (guint i = 0; !step.replay && i < routes->len; i++)
     evbus_queue_lose_dead (broker->queue, routes->pdata[i], 1, G_STRUCT_OFFSET (EvbusLedger, dropped));
-  return check_step (&step, error);
+  /* All that are asked for are its. */
+  *more &= self->orphaned == NULL || self->numbers != NULL;
+  return TRUE;
 }
 
 static gboolean
@@ -444,6 +443,11 @@ evbus_dead_work_return (GTask *task)
   EvbusDeadWork *self = g_task_get_task_data (task);
   GError *error = NULL;
 
+  if (self->orphaned != NULL)
+    {
+      g_task_return_error (task, g_steal_pointer (&self->orphaned));
+      return;
+    }
   if (self->missing == 0 || self->numbers == NULL)
     {
       g_task_return_boolean (task, TRUE);

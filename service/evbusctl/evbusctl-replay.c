@@ -9,6 +9,7 @@
 
 #include "evbusctl-output.h"
 
+#include <evbus/evbus.h>
 #include <glib-unix.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ typedef struct {
   const EvbusctlReplay *what;
   GMainLoop            *loop;
   guint64               n_done;        /* in the calls before this one */
+  guint64               n_told;        /* in this one, so far */
   guint64               n_total;       /* 0: as the service says */
   guint                 n_interrupts;
   gboolean              answered;
@@ -53,6 +55,7 @@ on_progress (GDBusConnection *connection,
     return;
 
   g_variant_get (parameters, "(tt)", &n_done, &n_total);
+  self->n_told = n_done;
   show_progress (self, self->n_done + n_done, self->n_total > 0 ? self->n_total : n_total);
 }
 
@@ -112,6 +115,7 @@ call (Work          *self,
   guint64 n;
 
   self->answered = FALSE;
+  self->n_told = 0;
   g_dbus_connection_call (evbusctl_bus_get_connection (self->bus), EVBUSCTL_BUS_NAME, EVBUSCTL_OBJECT_PATH,
                           EVBUSCTL_BUS_NAME ".Manager", self->what->method,
                           make_parameters (self->what, numbers, n_numbers),
@@ -125,6 +129,7 @@ call (Work          *self,
     }
   if (self->error != NULL)
     {
+      self->n_done += self->n_told;
       g_propagate_error (error, g_steal_pointer (&self->error));
       return FALSE;
     }
@@ -159,6 +164,19 @@ count_dead (GVariant *ledger)
   return dead;
 }
 
+/* What is gone meanwhile is nobody's fault. What has no route any more stays, and is
+ * told at the end: @left. */
+static gboolean
+goes_on (GError  *failure,
+         GError **left)
+{
+  gboolean orphan = g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT);
+
+  if (orphan && *left == NULL)
+    *left = g_error_copy (failure);
+  return orphan || g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+}
+
 /* As many as there are now, the oldest first: what dies again meanwhile comes last,
  * and is not taken once more. */
 static gboolean
@@ -166,6 +184,8 @@ do_all (Work    *self,
         GError **error)
 {
   g_autoptr(GVariant) ledger = evbusctl_bus_get_ledger (self->bus, error);
+  g_autoptr(GError) left = NULL;
+  guint64 n_seen = 0;
   gint64 after = 0;
   guint n = 1;
 
@@ -173,12 +193,13 @@ do_all (Work    *self,
     return FALSE;
 
   self->n_total = count_dead (ledger);
-  while (n > 0 && self->n_done < self->n_total && self->n_interrupts == 0)
+  while (n > 0 && n_seen < self->n_total && self->n_interrupts == 0)
     {
-      guint max = MIN (PAGE, self->n_total - self->n_done);
+      guint max = MIN (PAGE, self->n_total - n_seen);
       g_autofree gint64 *numbers = g_new (gint64, max);
       g_autoptr(GVariant) reply = NULL;
       g_autoptr(GVariant) letters = NULL;
+      g_autoptr(GError) failure = NULL;
 
       reply = evbusctl_bus_call_manager (self->bus, "ListDead", g_variant_new ("(sxu)", "", after, max), "(a*)", error);
       if (reply == NULL)
@@ -192,10 +213,17 @@ do_all (Work    *self,
           g_variant_get_child (letter, 0, "x", &numbers[i]);
           after = numbers[i];
         }
-      if (n > 0 && !call (self, numbers, n, error))
-        return FALSE;
+      n_seen += n;
+      if (n > 0 && !call (self, numbers, n, &failure) && !goes_on (failure, &left))
+        {
+          g_propagate_error (error, g_steal_pointer (&failure));
+          return FALSE;
+        }
     }
-  return TRUE;
+  if (left == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&left));
+  return FALSE;
 }
 
 /* Returns whether it was all done. @n_done: (out): how many were, in any case.

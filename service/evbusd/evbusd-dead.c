@@ -137,6 +137,17 @@ get_caller (Work *work)
 }
 
 static void
+tell_progress (Work    *work,
+               guint64  done,
+               guint64  total)
+{
+  g_dbus_connection_emit_signal (g_dbus_method_invocation_get_connection (work->invocation), get_caller (work),
+                                 g_dbus_method_invocation_get_object_path (work->invocation),
+                                 g_dbus_method_invocation_get_interface_name (work->invocation), "DeadProgress",
+                                 g_variant_new ("(tt)", done, total), NULL);
+}
+
+static void
 on_progress (goffset  done,
              goffset  total,
              gpointer data)
@@ -148,10 +159,7 @@ on_progress (goffset  done,
     return;
 
   work->told = now;
-  g_dbus_connection_emit_signal (g_dbus_method_invocation_get_connection (work->invocation), get_caller (work),
-                                 g_dbus_method_invocation_get_object_path (work->invocation),
-                                 g_dbus_method_invocation_get_interface_name (work->invocation), "DeadProgress",
-                                 g_variant_new ("(tt)", (guint64) done, (guint64) total), NULL);
+  tell_progress (work, done, total);
 }
 
 static Work *
@@ -167,7 +175,7 @@ work_new (EvbusdDead            *self,
   return work;
 }
 
-/* Answers the call. Takes @error. */
+/* Answers the call. Takes @error, with which the answer cannot say how many were done. */
 static void
 work_end (Work    *work,
           guint64  count,
@@ -180,6 +188,7 @@ work_end (Work    *work,
     }
   else
     {
+      tell_progress (work, count, count);
       return_error (work->invocation, error);
     }
 

@@ -268,12 +268,29 @@ def test_an_orphan_is_shown_and_forgotten(service, client, folder, evbusctl):
     orphan = client.routes()[-1]
     assert (orphan['provider'], orphan['state'], orphan['ledger']['dead']) == (ROUTE, 'orphaned', 2)
     assert 'orphaned' in evbusctl('status').stdout
-    assert evbusctl('dead', 'replay', '--all').returncode == 1
+    result = evbusctl('dead', 'replay', '--all')
+    assert result.returncode == 1 and 'orphan' in result.stderr
     wait_for(lambda: evbusctl('forget', ROUTE).stdout == '2 dropped\n', 'the route to be forgotten')
     assert [route['provider'] for route in client.routes()] == ['file']
     client.wait_ledger(accepted=2, dropped=2)
     result = evbusctl('forget', ROUTE)
     assert result.returncode == 1 and 'no route' in result.stderr
+
+
+def test_all_but_an_orphans_letters_are_replayed(service, client, folder, evbusctl):
+    """More of them than a page, and older: the others come all the same, and how many is said."""
+    die_many(client, 300, step=300)
+    service.config.write_text('sink: {ill: {mode: poison}}\n')
+    client.call('Reload', interface=MANAGER)
+    client.call('PutMany', '(a(svs))', [('order.new', BODY, 'ill')] * 5)
+    wait_for(lambda: count_dead(client) == 305, 'the others')
+    service.config.write_text('sink: {ill: {}}\n')
+    client.call('Reload', interface=MANAGER)
+    result = evbusctl('dead', 'replay', '--all')
+    assert (result.returncode, result.stdout) == (1, '5 replayed\n') and 'orphan' in result.stderr
+    client.wait_ledger(dead=300, queued=0)
+    assert evbusctl('dead', 'drop', '--all').stdout == '300 dropped\n'
+    client.wait_ledger(dead=0, dropped=300)
 
 
 def test_an_orphan_that_has_nothing_goes(service, client, folder, evbusd):
