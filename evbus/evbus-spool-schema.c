@@ -154,14 +154,15 @@ probe_tables (EvbusSql  *sql,
 static EvbusSql *
 open_to_look (const char  *path,
               gint64      *application,
+              gboolean    *damaged,
               GError     **error)
 {
-  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, error);
+  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, damaged, error);
 
   if (sql == NULL || evbus_sql_number (sql, "PRAGMA application_id", application, NULL) ||
       (sqlite3_errcode (sql->db) & 0xff) != SQLITE_READONLY)
     return g_steal_pointer (&sql);
-  return evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
+  return evbus_sql_open (path, SQLITE_OPEN_READWRITE, damaged, error);
 }
 
 gboolean
@@ -171,7 +172,7 @@ evbus_spool_schema_check (const char  *path,
                           GError     **error)
 {
   gint64 application = 0;
-  g_autoptr(EvbusSql) sql = open_to_look (path, &application, error);
+  g_autoptr(EvbusSql) sql = open_to_look (path, &application, damaged, error);
 
   if (sql == NULL)
     return FALSE;
@@ -234,7 +235,7 @@ evbus_spool_schema_open (const char           *path,
   *damaged = FALSE;
   if (!evbus_spool_schema_check (path, &version, damaged, error))
     return NULL;
-  sql = evbus_sql_open (path, SQLITE_OPEN_READWRITE, error);
+  sql = evbus_sql_open (path, SQLITE_OPEN_READWRITE, damaged, error);
   if (sql == NULL)
     return NULL;
 
@@ -257,7 +258,7 @@ EvbusSql *
 evbus_spool_schema_open_reader (EvbusSpool  *self,
                                 GError     **error)
 {
-  g_autoptr(EvbusSql) sql = evbus_sql_open (self->path, SQLITE_OPEN_READWRITE, error);
+  g_autoptr(EvbusSql) sql = evbus_sql_open (self->path, SQLITE_OPEN_READWRITE, NULL, error);
 
   if (sql == NULL || !evbus_sql_exec (sql, READER_PRAGMAS, error))
     return NULL;

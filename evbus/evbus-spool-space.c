@@ -227,7 +227,7 @@ evbus_spool_keeper_new (EvbusSpool *spool)
 
   /* Without it, the Writer makes all checkpoints. The look into the database
    * tells the connection that there is a log. */
-  self->sql = evbus_sql_open (spool->path, SQLITE_OPEN_READWRITE, NULL);
+  self->sql = evbus_sql_open (spool->path, SQLITE_OPEN_READWRITE, NULL, NULL);
   if (self->sql != NULL &&
       evbus_sql_exec (self->sql, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;", NULL) &&
       evbus_sql_number (self->sql, "SELECT count(*) FROM sqlite_schema", &n, NULL))

@@ -79,9 +79,11 @@ gboolean      evbus_sql_may_read     (void);
 /* How files are opened; NULL: as SQLite does. */
 const char   *evbus_sql_get_vfs     (void);
 
-/* @flags: those of sqlite3_open_v2(). */
+/* @flags: those of sqlite3_open_v2(). @damaged: (out) (optional): set where it cannot be opened
+ * because what the file begins with cannot be read. */
 EvbusSql     *evbus_sql_open      (const char         *path,
                                    int                 flags,
+                                   gboolean           *damaged,
                                    GError            **error);
 void          evbus_sql_close     (EvbusSql           *self);
 

@@ -72,6 +72,7 @@ G_STATIC_ASSERT (G_N_ELEMENTS (texts) == EVBUS_SQL_N);
 EvbusSql *
 evbus_sql_open (const char  *path,
                 int          flags,
+                gboolean    *damaged,
                 GError     **error)
 {
   g_autoptr(EvbusSql) self = g_new0 (EvbusSql, 1);
@@ -81,6 +82,8 @@ evbus_sql_open (const char  *path,
                        evbus_sql_get_vfs ()) != SQLITE_OK)
     {
       evbus_sql_fail (self, "open", error);
+      if (damaged != NULL)
+        *damaged = self->damaged;
       return NULL;
     }
 
@@ -123,7 +126,8 @@ evbus_sql_fail (EvbusSql    *self,
   /* It can quote what is damaged. */
   g_autofree char *message = g_utf8_make_valid (self->db != NULL ? sqlite3_errmsg (self->db) : "out of memory", -1);
 
-  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+  /* Of a bad sector the rest of the file is as sound as ever: SQLite says "CORRUPTFS" for EIO at a read. */
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || extended == SQLITE_IOERR_CORRUPTFS)
     self->damaged = TRUE;
 
   if (is_full (extended, self->reason))

@@ -33,10 +33,11 @@ STYLES = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)   # how likely a file keeps the next ch
 Record = namedtuple('Record', 'kind file number path data')
 
 
-def environment(folder, program=None, log=None, fault=None, switch=None, sync=True):
+def environment(folder, program=None, log=None, fault=None, switch=None, sync=True, bad=None):
     """What to set for a program (its path) whose disk is the folder; see disk.h."""
     settings = {'LD_PRELOAD': preload('disk', program), 'EVBUS_DISK_FOLDER': folder, 'EVBUS_DISK_LOG': log,
-                'EVBUS_DISK_FAULT': fault, 'EVBUS_DISK_SWITCH': switch, 'EVBUS_DISK_NO_SYNC': None if sync else '1'}
+                'EVBUS_DISK_FAULT': fault, 'EVBUS_DISK_SWITCH': switch, 'EVBUS_DISK_NO_SYNC': None if sync else '1',
+                'EVBUS_DISK_BAD': bad}
     return {name: str(value) for name, value in settings.items() if value is not None}
 
 

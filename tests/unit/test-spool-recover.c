@@ -332,7 +332,7 @@ break_table (const char *directory,
 {
   g_autofree char *path = g_build_filename (directory, "spool.db", NULL);
   g_autofree char *query = g_strdup_printf ("SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table);
-  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, NULL);
+  g_autoptr(EvbusSql) sql = evbus_sql_open (path, SQLITE_OPEN_READONLY, NULL, NULL);
   g_autoptr(GByteArray) contents = load_file (directory, "spool.db");
   gint64 page;
 

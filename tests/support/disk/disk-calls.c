@@ -3,7 +3,7 @@
  */
 
 /* The C library's functions that this library stands in for: those that change
- * files. What they do to a file elsewhere they just do. */
+ * files, and the one by which a place is read. What they do to a file elsewhere they just do. */
 
 /* Both names of each function are defined here. */
 #undef _FILE_OFFSET_BITS
@@ -350,6 +350,18 @@ pwrite (int         fd,
   return write_any (fd, data, size, offset);
 }
 ALIAS (pwrite, pwrite64);
+
+PUBLIC ssize_t
+pread (int    fd,
+       void  *data,
+       size_t size,
+       off_t  offset)
+{
+  if (disk_is_bad (fd, offset, size))
+    return fail (EIO);
+  return syscall (SYS_pread64, fd, data, size, offset);
+}
+ALIAS (pread, pread64);
 
 static ssize_t
 writev_any (int                 fd,

@@ -42,6 +42,8 @@ static int             fault_class = -1;
 static unsigned long   fault_at;
 static const char     *switch_path;
 static bool            no_sync;
+static ino_t           bad_file;    /* 0: none */
+static off_t           bad_at;
 
 /* Under the lock. */
 static unsigned long   count;
@@ -80,11 +82,23 @@ parse_fault (const char *text)
 }
 
 static void
+parse_bad (const char *text)
+{
+  unsigned long file, at;
+
+  if (sscanf (text, "%lu:%lu", &file, &at) != 2)
+    complain ("EVBUS_DISK_BAD is not INODE:OFFSET", text);
+  bad_file = file;
+  bad_at = at;
+}
+
+static void
 set_up (void)
 {
   const char *folder = getenv ("EVBUS_DISK_FOLDER");
   const char *text = getenv ("EVBUS_DISK_FAULT");
   const char *log = getenv ("EVBUS_DISK_LOG");
+  const char *bad = getenv ("EVBUS_DISK_BAD");
 
   if (folder == NULL)
     return;
@@ -92,6 +106,8 @@ set_up (void)
     complain ("EVBUS_DISK_FOLDER is not there", folder);
   if (text != NULL)
     parse_fault (text);
+  if (bad != NULL)
+    parse_bad (bad);
   switch_path = getenv ("EVBUS_DISK_SWITCH");
   no_sync = getenv ("EVBUS_DISK_NO_SYNC") != NULL;
   if (log != NULL)
@@ -306,4 +322,15 @@ bool
 disk_syncs (void)
 {
   return !no_sync;
+}
+
+bool
+disk_is_bad (int    fd,
+             off_t  offset,
+             size_t size)
+{
+  struct stat found;
+
+  return disk_ready () && bad_file != 0 && offset <= bad_at && bad_at < offset + (off_t) size &&
+         fstat (fd, &found) == 0 && found.st_ino == bad_file;
 }

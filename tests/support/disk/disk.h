@@ -19,6 +19,7 @@
  *                       (create, rename, unlink, mkdir); without it, any
  *   EVBUS_DISK_SWITCH   a file: eio and thin go on, and enospc lasts, while it is there.
  *                       Without it eio and thin strike once, enospc for good
+ *   EVBUS_DISK_BAD      INODE:OFFSET, a bad sector: to read it at a place fails with EIO
  *   EVBUS_DISK_NO_SYNC  fsync says yes and does nothing
  *
  * A sync that succeeds is only noted in the log: a killed process loses nothing
@@ -66,6 +67,10 @@ void        disk_die        (void) __attribute__((noreturn));
 /* How many bytes more there are, at most @wanted. */
 size_t      disk_space      (size_t      wanted);
 bool        disk_syncs      (void);
+/* Whether a bad sector is among those; not under the lock. */
+bool        disk_is_bad     (int         fd,
+                             off_t       offset,
+                             size_t      size);
 
 /* disk-log.c: one record. */
 void        disk_log_open   (const char *path);
