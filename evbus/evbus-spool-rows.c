@@ -23,7 +23,10 @@ enum {
 
 /* The row of the route 0 is that of the spool as a whole. It has these numbers where
  * a route has those of pending events. */
-enum { UNROUTED, REPEATED, BOOT, BOOT_TIME, WALL_TIME, STEADY_TIME, N_TOTALS };
+enum { UNROUTED, REPEATED, BOOT, BOOT_TIME, WALL_TIME, STEADY_TIME, KNOWN_IDS, N_TOTALS };
+
+/* The first ones with format 3 had no more. */
+#define N_TOTALS_3 KNOWN_IDS
 
 /* The column `orphan`. To who knows no doubt every number but 0 is an orphan's. */
 enum { IN_USE, ORPHANED, DOUBTFUL };
@@ -113,6 +116,7 @@ evbus_spool_write_total (EvbusSpool  *self,
   numbers[BOOT_TIME] = mark.boot_time;
   numbers[WALL_TIME] = mark.wall_time;
   numbers[STEADY_TIME] = mark.steady_time;
+  numbers[KNOWN_IDS] = self->n_known;
   g_array_append_vals (total.pending, numbers, N_TOTALS);
   written = write_row (self->sql, 0, "", &total, error);
   evbus_spool_cursor_clear (&total);
@@ -181,7 +185,7 @@ take_totals (EvbusSpool             *self,
   self->last_route_id = total->last;
   self->weight = total->weight;
   self->rest = total->ledger;
-  if (total->pending->len < N_TOTALS)
+  if (total->pending->len < N_TOTALS_3)
     return;
   self->rest.unrouted = numbers[UNROUTED];
   self->rest.repeated = numbers[REPEATED];
@@ -190,6 +194,21 @@ take_totals (EvbusSpool             *self,
   self->clock.wall_time = numbers[WALL_TIME];
   self->clock.steady_time = numbers[STEADY_TIME];
   self->ahead = evbus_clock_resume (&self->clock);
+  self->counted = total->pending->len >= N_TOTALS;
+  if (self->counted)
+    self->n_known = numbers[KNOWN_IDS];
+}
+
+gboolean
+evbus_spool_count_known_ids (EvbusSpool  *self,
+                             GError     **error)
+{
+  gint64 n;
+
+  if (!evbus_sql_number (self->sql, "SELECT count(*) FROM known_id", &n, error))
+    return FALSE;
+  self->n_known = n;
+  return TRUE;
 }
 
 static gboolean

@@ -376,7 +376,7 @@ write_all (Salvage *self)
     to->seq = MAX (to->seq, self->max_seq) + SEQ_MARGIN;
   for (guint i = 0; i < to->routes->len; i++)
     to->seq = MAX (to->seq, ((EvbusSpoolRoute *) to->routes->pdata[i])->stored.position);
-  if (self->failure == NULL)
+  if (self->failure == NULL && evbus_spool_count_known_ids (to, &self->failure))
     evbus_spool_write_total (to, to->weight, &self->failure);
   if (self->failure == NULL)
     evbus_sql_call (to->sql, EVBUS_SQL_COMMIT, &self->failure, "");

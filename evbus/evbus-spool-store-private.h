@@ -120,6 +120,7 @@ struct _EvbusSpool
   GArray             *last_routes;      /* of the last append, as they were given */
   EvbusSpoolSet      *last_set;
   guint64             n_known;          /* rows of known_id */
+  gboolean            counted;          /* what is stored of the whole has that number, too */
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
   gint64              delete_again;     /* monotonic: not before; 0: the last deletion did not fail */
@@ -267,6 +268,10 @@ gboolean         evbus_spool_write_route      (EvbusSpool            *self,
 /* Writes what concerns the spool as a whole: as the row of the route 0. */
 gboolean         evbus_spool_write_total      (EvbusSpool            *self,
                                                guint64                weight,
+                                               GError               **error);
+
+/* The rows of known_id, where their number was not stored. */
+gboolean         evbus_spool_count_known_ids  (EvbusSpool            *self,
                                                GError               **error);
 
 /* ---- evbus-spool-sets.c */

@@ -214,17 +214,9 @@ load (EvbusSpool  *self,
       gboolean    *damaged,
       GError     **error)
 {
-  sqlite3_stmt *row;
-  gboolean done;
+  gboolean done = evbus_spool_load_routes (self, damaged, error) && evbus_spool_load_sets (self, damaged, error) &&
+                  (self->counted || evbus_spool_count_known_ids (self, error));
 
-  done = evbus_spool_load_routes (self, damaged, error) && evbus_spool_load_sets (self, damaged, error);
-  row = done ? evbus_sql_get (self->sql, EVBUS_SQL_COUNT_KNOWN_IDS, error) : NULL;
-  done = row != NULL && evbus_sql_step (self->sql, row, error) > 0;
-  if (done)
-    {
-      self->n_known = sqlite3_column_int64 (row, 0);
-      sqlite3_reset (row);
-    }
   *damaged |= self->sql->damaged;
   return done;
 }
@@ -246,7 +238,8 @@ unload (EvbusSpool *self)
   g_hash_table_remove_all (self->sets_by_id);
   g_ptr_array_set_size (self->routes, 0);
   self->seq = self->horizon = self->last_route_id = 0;
-  self->weight = 0;
+  self->weight = self->n_known = 0;
+  self->counted = FALSE;
   g_clear_pointer (&self->sql, evbus_sql_close);
   close_file (self);
 }

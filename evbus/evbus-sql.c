@@ -48,7 +48,6 @@ static const char *const texts[] = {
     "INSERT INTO known_id (seq, id) SELECT ?2, CAST(id AS BLOB) FROM known_id WHERE seq = ?1 AND typeof(id) = 'text'",
   [EVBUS_SQL_LOAD_KNOWN_IDS] = "SELECT id, seq FROM known_id ORDER BY seq DESC LIMIT ?1",
   [EVBUS_SQL_LOAD_KNOWN_ID_ROWS] = "SELECT seq, id FROM known_id ORDER BY seq",
-  [EVBUS_SQL_COUNT_KNOWN_IDS] = "SELECT count(*) FROM known_id",
   [EVBUS_SQL_TRIM_KNOWN_IDS] =
     "DELETE FROM known_id WHERE seq <= (SELECT seq FROM known_id ORDER BY seq LIMIT 1 OFFSET ?1 - 1)",
   [EVBUS_SQL_PUT_DEAD] = "INSERT INTO dead (route_id, record) VALUES (?1, ?2)",

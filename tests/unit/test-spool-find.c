@@ -162,6 +162,22 @@ test_replayed (Fixture       *fixture,
   assert_known (fixture, "1 3r 4r");
 }
 
+/* How many ids are known is stored and not counted at a start, but by a recovery. */
+static void
+test_number_of_ids (Fixture       *fixture,
+                    gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+
+  put (fixture, &route, 1);
+  g_assert_cmpuint (fixture->spool->n_known, ==, 1);
+  g_assert_true (evbus_sql_exec (fixture->spool->sql, "DELETE FROM known_id", NULL));
+  spool_test_reopen (fixture);
+  g_assert_cmpuint (fixture->spool->n_known, ==, 1);
+  recover (fixture);
+  assert_known (fixture, "");
+}
+
 static int
 refuse (gpointer data)
 {
@@ -325,6 +341,7 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/spool/find/replayed", test_replayed },
+    { "/spool/find/number-of-ids", test_number_of_ids },
     { "/spool/find/not-replayed", test_not_replayed },
     { "/spool/find/partial", test_partial },
     { "/spool/find/forgotten", test_forgotten },

@@ -8,6 +8,8 @@
 
 #include "spool-test.h"
 
+#include "evbus-spool-store-private.h"
+
 /* Of the header of SQLite, big-endian: the version of the format. */
 #define USER_VERSION 60
 
@@ -175,6 +177,7 @@ check_rest (Fixture *fixture)
   EvbusSpoolDead *one;
 
   g_assert_cmpuint (ids->len, ==, N_EVENTS / 5);
+  g_assert_cmpuint (fixture->spool->n_known, ==, N_EVENTS / 5);
   for (guint i = 0; i < ids->len; i++)
     {
       g_autofree char *id = g_strdup_printf ("id-%u", 5 * (i + 1));
