@@ -273,7 +273,8 @@ evbus_batch_get_event (EvbusBatch *self,
  * evbus_batch_get_n_bytes:
  * @self: a batch
  *
- * What the events weigh together: bodies, routing keys and profile names. Those that
+ * What the events weigh together, as budgets count them: the bytes of their records in a
+ * spool, with all that belongs to an event. Those that
  * an extension has let go of do not count.
  *
  * Returns: a number of bytes

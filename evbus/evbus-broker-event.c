@@ -27,6 +27,7 @@ make_event (EvbusBroker            *self,
 {
   gsize max_bytes = (gsize) g_atomic_pointer_get (&self->event_bytes);
   EvbusEvent *event;
+  gsize size;
 
   init->hops = evbus_cause_next_hops ();
   if (init->hops > EVBUS_MAX_HOPS)
@@ -41,12 +42,13 @@ make_event (EvbusBroker            *self,
   init->attributes = options->attributes;
   init->max_age = MIN (options->max_age, G_MAXINT64 / 2000) * 1000;
   event = evbus_event_new (init);
-  if (event->weight <= max_bytes)
+  size = event->size + init->routing_key_length + init->profile_length;
+  if (size <= max_bytes)
     return event;
 
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_TOO_LARGE,
                "the event has %" G_GSIZE_FORMAT " bytes with its routing key and profile, and may have %" G_GSIZE_FORMAT,
-               event->weight, max_bytes);
+               size, max_bytes);
   evbus_event_unref (event);
   return NULL;
 }

@@ -28,13 +28,17 @@ struct _EvbusEvent
   GBytes        *bytes;         /* holds @data where it is not in @storage */
   const guint8  *data;
   gsize          size;
-  gsize          weight;        /* in every budget: body, routing key and profile */
+  gsize          weight;        /* in every budget: the length of its record in a spool */
   const char    *routing_key;   /* this and the next three: in @storage */
   const char    *profile;
   const char    *content_type;
   const char    *id;
   char           storage[];
 };
+
+/* What a record has of each event beside its strings, attributes and body: see
+ * evbus-record.c. */
+#define EVBUS_EVENT_FIXED_BYTES 64u
 
 /* What an event is made of. The strings are copied; @data is copied too,
  * unless it is large and in @bytes, of which then a reference is kept. */

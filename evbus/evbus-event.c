@@ -76,7 +76,8 @@ evbus_event_new (const EvbusEventInit *init)
   self->attributes = init->attributes != NULL ? g_variant_ref_sink (init->attributes) : NULL;
   self->bytes = share ? g_bytes_ref (init->bytes) : NULL;
   self->size = size;
-  self->weight = size + key_length + profile_length;
+  self->weight = EVBUS_EVENT_FIXED_BYTES + id_length + key_length + profile_length + type_length + 4 + size +
+                 (self->attributes != NULL ? g_variant_get_size (self->attributes) : 0);
 
   out = self->storage;
   if (init->id != NULL)

@@ -25,7 +25,8 @@ typedef struct {
   gint64          died;     /* of a dead letter: microseconds since 1970 UTC */
   const char     *reason;   /* of a dead letter, in the record; not terminated by a NUL */
   gsize           reason_length;
-  gsize           weight;   /* of the event */
+  gsize           size;     /* read: of the body */
+  gsize           weight;   /* read: of the event */
 } EvbusRecordInfo;
 
 /* Appends to @out the record of @event. @info: kind, place, seq, ahead and, of a

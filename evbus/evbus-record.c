@@ -30,7 +30,7 @@
 #include "evbus-id-private.h"
 #include "evbus-limits-private.h"
 
-#define FIXED 64u
+#define FIXED EVBUS_EVENT_FIXED_BYTES
 #define DEAD_FIXED 12u
 
 static guint16
@@ -102,12 +102,10 @@ evbus_record_append (GByteArray            *array,
   gsize attributes = event->attributes != NULL ? g_variant_get_size (event->attributes) : 0;
   gboolean dead = info->kind == EVBUS_RECORD_DEAD;
   gint64 since = event->since != 0 ? event->since : evbus_clock_get_boot_time ();
-  gsize length = FIXED + attributes + event->size + (dead ? DEAD_FIXED + info->reason_length : 0);
+  gsize length = event->weight + (dead ? DEAD_FIXED + info->reason_length : 0);
   gsize start = array->len;
   guint8 *record, *out;
 
-  for (guint i = 0; i < G_N_ELEMENTS (strings); i++)
-    length += strlen (strings[i]) + 1;
   g_byte_array_set_size (array, start + length);
   record = array->data + start;
 
@@ -200,7 +198,10 @@ evbus_record_check (const guint8    *data,
       variable += DEAD_FIXED + reason;
     }
   if (info != NULL)
-    info->weight = length - variable + data[15] + data[16];
+    {
+      info->size = length - variable;
+      info->weight = length - (info->kind == EVBUS_RECORD_DEAD ? DEAD_FIXED + info->reason_length : 0);
+    }
   return length;
 }
 
@@ -281,7 +282,7 @@ evbus_record_parse (const guint8    *data,
   init.profile = strings[2];
   init.profile_length = data[16];
   init.content_type = strings[3];
-  init.size = info->weight - data[15] - data[16];
+  init.size = info->size;
   init.data = data + length - init.size;
   init.time = get_i64 (data + 32);
   init.max_age = get_i64 (data + 56);

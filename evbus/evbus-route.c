@@ -263,7 +263,8 @@ evbus_route_class_init (EvbusRouteClass *klass)
   /**
    * EvbusRoute:queued-bytes:
    *
-   * How many bytes of events are queued: their bodies, routing keys and profiles.
+   * How many bytes of events are queued, as budgets count them: those of their records in a
+   * spool, with all that belongs to an event.
    *
    * Since: 1.0
    */
@@ -498,7 +499,8 @@ evbus_route_get_ledger (EvbusRoute  *self,
  * evbus_route_get_queued_bytes: (get-property queued-bytes)
  * @self: a route
  *
- * How many bytes of events are queued: their bodies, routing keys and profiles.
+ * How many bytes of events are queued, as budgets count them: those of their records in a
+ * spool, with all that belongs to an event.
  *
  * Returns: the number of bytes
  *

@@ -120,7 +120,8 @@ struct _EvbusSpool
   GArray             *last_routes;      /* of the last append, as they were given */
   EvbusSpoolSet      *last_set;
   guint64             n_known;          /* rows of known_id */
-  gboolean            counted;          /* what is stored of the whole has that number, too */
+  gboolean            counted;          /* what is stored of the whole has that number, too; and so what the routes have queued is
+                                         * the bytes of records */
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
   gint64              delete_again;     /* monotonic: not before; 0: the last deletion did not fail */
@@ -385,6 +386,12 @@ gboolean         evbus_spool_scan_fail        (EvbusSpoolScan        *self,
 GArray          *evbus_spool_scan_sets        (EvbusSpoolRoute       *route,
                                                gint64                 after,
                                                gint64                *horizon);
+
+/* ---- evbus-spool-weigh.c */
+
+/* Counts what each route has queued, where an earlier evbus has written that down. */
+gboolean         evbus_spool_weigh            (EvbusSpool            *self,
+                                               GError               **error);
 
 /* ---- evbus-spool-check.c */
 

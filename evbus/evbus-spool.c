@@ -215,7 +215,7 @@ load (EvbusSpool  *self,
       GError     **error)
 {
   gboolean done = evbus_spool_load_routes (self, damaged, error) && evbus_spool_load_sets (self, damaged, error) &&
-                  (self->counted || evbus_spool_count_known_ids (self, error));
+                  (self->counted || (evbus_spool_count_known_ids (self, error) && evbus_spool_weigh (self, error)));
 
   *damaged |= self->sql->damaged;
   return done;

@@ -23,6 +23,7 @@ static const char *const texts[] = {
   [EVBUS_SQL_WEIGH_EVENTS] =
     "SELECT max(place), count(*), total(size), min(place) FROM (SELECT place, length(record) AS size FROM event "
     "WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3)",
+  [EVBUS_SQL_SIZE_EVENTS] = "SELECT place, length(record) FROM event",
   [EVBUS_SQL_DELETE_EVENTS] = "DELETE FROM event WHERE place > ?1 AND place <= ?2",
   [EVBUS_SQL_PUT_SET] = "INSERT OR REPLACE INTO route_set (set_id, routes) VALUES (?1, ?2)",
   [EVBUS_SQL_PUT_SET_COPY] = "INSERT OR REPLACE INTO event (place, record) VALUES (?1, ?2)",

@@ -269,3 +269,30 @@ spool_test_ledger (EvbusSpoolRoute *route)
     g_autofree char *found_ = spool_test_ledger (route); \
     g_assert_cmpstr (found_, ==, expected); \
   } G_STMT_END
+
+static inline guint64
+spool_test_weight (EvbusSpoolRoute *route)
+{
+  EvbusLedger ledger;
+  guint64 weight;
+
+  evbus_spool_route_get_ledger (route, &ledger, &weight);
+  return weight;
+}
+
+/* What the route has queued weighs as much as it says. */
+static inline void
+spool_test_assert_weight (EvbusSpool      *spool,
+                          EvbusSpoolRoute *route)
+{
+  g_autoptr(EvbusSpoolReader) reader = evbus_spool_reader_new (spool, route, NULL);
+  g_autoptr(GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
+  guint64 weight = 0;
+  guint n_damaged = 0;
+
+  g_assert_true (evbus_spool_reader_read (reader, G_MAXUINT, G_MAXSIZE, events, &n_damaged, NULL));
+  g_assert_cmpuint (n_damaged, ==, 0);
+  for (guint i = 0; i < events->len; i++)
+    weight += ((EvbusEvent *) events->pdata[i])->weight;
+  g_assert_cmpuint (spool_test_weight (route), ==, weight);
+}

@@ -16,14 +16,15 @@ test_events (void)
   g_assert_cmpstr (evbus_event_get_id (evbus_batch_get_event (batch, 2)), ==, "a-2");
 }
 
-/* Of each event the ten bytes of its body, its key and the name of its profile. */
+/* Of each event the ten bytes of its body, its strings, and what a record has beside. */
 static void
 test_n_bytes (void)
 {
   g_autoptr(EvbusBatch) one = make_batch ("a1");
   g_autoptr(EvbusBatch) three = make_batch ("a1 b1 a2");
 
-  g_assert_cmpuint (evbus_batch_get_n_bytes (one), ==, 10 + strlen ("a") + strlen ("default"));
+  g_assert_cmpuint (evbus_batch_get_n_bytes (one), ==, 10 + strlen ("a") + strlen ("default") +
+                    strlen ("a-1") + strlen ("application/json") + 68);
   g_assert_cmpuint (evbus_batch_get_n_bytes (three), ==, 3 * evbus_batch_get_n_bytes (one));
 }
 

@@ -91,6 +91,8 @@ test_round_trip (void)
       g_assert_cmpuint (info.place, ==, 4711);
       g_assert_cmpint (info.seq, ==, 123456789012);
       g_assert_cmpuint (info.weight, ==, event->weight);
+      if (kind == EVBUS_RECORD_EVENT)
+        g_assert_cmpuint (record->len, ==, event->weight);
       if (kind == EVBUS_RECORD_DEAD)
         {
           g_assert_cmpint (info.died, ==, 987654321);

@@ -193,6 +193,16 @@ check_rest (Fixture *fixture)
   g_assert_cmpint (one->died, >=, one->event->time);
 }
 
+/* Formats up to 3 began with bodies, routing keys and profiles alone. */
+static void
+check_weights (Fixture *fixture)
+{
+  static const char *const keys[] = { "alpha", "beta", "old" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
+    spool_test_assert_weight (fixture->spool, find_route (fixture, keys[i]));
+}
+
 static void
 test_readable (gconstpointer data)
 {
@@ -221,15 +231,18 @@ test_readable (gconstpointer data)
   check_events (&fixture, alpha);
   check_events (&fixture, beta);
   check_rest (&fixture);
+  check_weights (&fixture);
 
   /* Weighed when it was migrated; else a budget would not see it. */
   g_assert_cmpuint (evbus_spool_route_get_dead_weight (alpha), >, 64);
   g_assert_cmpuint (evbus_spool_route_get_dead_weight (beta), ==, 0);
 
-  /* And it goes on, and was migrated once. */
+  /* And it goes on, and was migrated and weighed once. */
   spool_test_put (fixture.spool, &alpha, 1, 32, 32, NULL);
   spool_test_reopen (&fixture);
   g_assert_cmpint (evbus_spool_get_condition (fixture.spool, NULL), ==, EVBUS_SPOOL_CONDITION_INTACT);
+  g_assert_true (fixture.spool->counted);
+  check_weights (&fixture);
   check_rest (&fixture);
   spool_test_tear_down (&fixture, NULL);
 }
@@ -257,6 +270,7 @@ test_damaged (gconstpointer data)
   spool_test_assert_backlog (fixture.spool, alpha, "3 8 13 14 17 18 19 20 21 22 23 24 25 26 27 28 29 30");
   g_assert_cmpuint (evbus_spool_route_get_dead_weight (alpha), >, 64);
   check_rest (&fixture);
+  check_weights (&fixture);
   spool_test_tear_down (&fixture, NULL);
 }
 

@@ -8,14 +8,19 @@
 
 #include "spool-test.h"
 
-static guint64
-get_weight (EvbusSpoolRoute *route)
+/* An event weighs what its record takes, at its route as in the spool. */
+static void
+test_record (Fixture       *fixture,
+             gconstpointer  data)
 {
-  EvbusLedger ledger;
-  guint64 weight;
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
 
-  evbus_spool_route_get_ledger (route, &ledger, &weight);
-  return weight;
+  spool_test_put (fixture->spool, &route, 1, 1, 3, NULL);
+  g_assert_cmpuint (spool_test_weight (route), ==, evbus_spool_get_weight (fixture->spool));
+  spool_test_assert_weight (fixture->spool, route);
+  spool_test_reopen (fixture);
+  route = spool_test_get_route (fixture->spool, 0);
+  g_assert_cmpuint (spool_test_weight (route), ==, evbus_spool_get_weight (fixture->spool));
 }
 
 /* Nobody knows how many bytes a damaged event had: they go with the last event. */
@@ -30,13 +35,13 @@ test_weight (Fixture       *fixture,
   spool_test_put (fixture->spool, &route, 1, 1, 3, seqs);
   evbus_spool_settle (fixture->spool, route, seqs[0], NULL, 0, &dropped, 0, NULL, 0);
   spool_test_deliver (fixture->spool, route, 1, seqs[1], NULL, 0);
-  g_assert_cmpuint (get_weight (route), >, 0);
+  g_assert_cmpuint (spool_test_weight (route), >, 0);
   spool_test_deliver (fixture->spool, route, 1, seqs[2], NULL, 0);
   spool_test_assert_ledger (route, "3 2 0 0 1 0");
-  g_assert_cmpuint (get_weight (route), ==, 0);
+  g_assert_cmpuint (spool_test_weight (route), ==, 0);
 
   spool_test_reopen (fixture);
-  g_assert_cmpuint (get_weight (evbus_spool_adopt_route (fixture->spool, "a")), ==, 0);
+  g_assert_cmpuint (spool_test_weight (evbus_spool_adopt_route (fixture->spool, "a")), ==, 0);
 }
 
 /* The oldest event that is stored is damaged. */
@@ -81,7 +86,7 @@ test_orphan (Fixture       *fixture,
   spool_test_put (fixture->spool, &route, 1, 1, 6, seqs);
   pending[0] = seqs[0];
   pending[1] = seqs[2];
-  weight = get_weight (route) / 6;
+  weight = spool_test_weight (route) / 6;
   evbus_spool_settle (fixture->spool, route, seqs[3], pending, 2, &(EvbusLedger) { .delivered = 2 }, 2 * weight, NULL, 0);
   evbus_spool_orphan_route (fixture->spool, route);
   damage_oldest (fixture);
@@ -100,7 +105,7 @@ test_orphan (Fixture       *fixture,
   g_assert_cmpuint (expire (fixture, route, G_MAXUINT64, G_MAXINT64), ==, 2);
   g_assert_cmpuint (expire (fixture, route, G_MAXUINT64, G_MAXINT64), ==, 0);
   spool_test_assert_ledger (route, "6 2 0 3 1 0");
-  g_assert_cmpuint (get_weight (route), ==, 0);
+  g_assert_cmpuint (spool_test_weight (route), ==, 0);
 }
 
 /* All that is left is damaged. */
@@ -132,6 +137,7 @@ test_old (Fixture       *fixture,
                     ==, 3);
   spool_test_assert_ledger (route, "6 0 0 3 0 3");
   spool_test_assert_backlog (fixture->spool, route, "1 2 6");
+  spool_test_assert_weight (fixture->spool, route);
 }
 
 /* One that is damaged does not keep those behind it; alone it is of no age. */
@@ -163,6 +169,7 @@ main (int    argc,
 {
   g_test_init (&argc, &argv, NULL);
 #define ADD(name, test) g_test_add ("/spool/loss/" name, Fixture, NULL, spool_test_set_up, test, spool_test_tear_down)
+  ADD ("record", test_record);
   ADD ("weight", test_weight);
   ADD ("orphan", test_orphan);
   ADD ("damaged-alone", test_damaged_alone);
