@@ -151,20 +151,16 @@ read_options (EvbusBroker      *self,
               GPtrArray        *values,
               GError          **error)
 {
-  g_autofree char *directory = NULL;
-
   if (dict == NULL)
     return TRUE;
   if (!evbus_put_options_read (options, dict, values, error))
     return FALSE;
-  if (options->wait != EVBUS_WAIT_DURABLE)
+  if (options->wait != EVBUS_WAIT_DURABLE || evbus_queue_is_durable (self->queue))
     return TRUE;
 
-  directory = evbus_broker_dup_spool_directory (self);
-  if (directory == NULL)
-    g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                         "option 'wait': 'durable' is not possible without a spool; use 'accepted'");
-  return directory != NULL;
+  g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
+                       "option 'wait': 'durable' is not possible without a spool; use 'accepted'");
+  return FALSE;
 }
 
 /**

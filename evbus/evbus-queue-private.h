@@ -52,7 +52,7 @@ typedef struct _EvbusQueue {
   gboolean         awake;          /* the listener was woken and has not seen the queue empty since */
   gboolean         closed;
   gboolean         reject_unrouted;
-  gboolean         durable;        /* puts are answered once they are in the spool */
+  int              durable;        /* puts are answered once they are in the spool; atomic for who has no lock */
   EvbusRoom        room;
   guint            spool_max_age;  /* atomic: seconds, the age at which all in the spool expires; 0: none */
   guint64          n_pushed;       /* since the beginning */
@@ -171,6 +171,8 @@ void        evbus_queue_take_figures (EvbusQueue        *self,
 /* From now on puts are answered by who takes them, once they are in a spool. */
 void        evbus_queue_set_durable (EvbusQueue       *self,
                                      gboolean          durable);
+/* Without the queue's lock. */
+gboolean    evbus_queue_is_durable  (EvbusQueue       *self);
 void        evbus_queue_set_reject_unrouted (EvbusQueue *self,
                                      gboolean          reject_unrouted);
 

@@ -411,8 +411,14 @@ evbus_queue_set_durable (EvbusQueue *self,
                          gboolean    durable)
 {
   evbus_queue_lock (self);
-  self->durable = durable;
+  g_atomic_int_set (&self->durable, durable);
   evbus_queue_unlock (self);
+}
+
+gboolean
+evbus_queue_is_durable (EvbusQueue *self)
+{
+  return g_atomic_int_get (&self->durable);
 }
 
 void
