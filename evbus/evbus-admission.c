@@ -139,15 +139,15 @@ get_queued (EvbusRoute *route,
             guint64    *n_events,
             gsize      *weight)
 {
-  GPtrArray *routes = route->queue->routes;
+  GPtrArray *holders = route->shares ? evbus_queue_get_holders_locked (route->queue, route->spool_route) : NULL;
 
   *n_events = route->ledger.queued;
   *weight = route->queued_weight;
-  for (guint i = 0; route->shares && i < routes->len; i++)
+  for (guint i = 0; holders != NULL && i < holders->len; i++)
     {
-      EvbusRoute *other = routes->pdata[i];
+      EvbusRoute *other = holders->pdata[i];
 
-      if (other == route || other->spool_route != route->spool_route)
+      if (other == route)
         continue;
       *n_events += other->ledger.queued;
       *weight += other->queued_weight;

@@ -144,7 +144,7 @@ evbus_broker_claim_added_locked (EvbusBroker  *self,
     {
       EvbusRoute *predecessor = g_hash_table_lookup (leaving, claims[i]);
 
-      evbus_route_bind_spool_locked (added->pdata[i], self->spool, self->spooler, claims[i], held);
+      evbus_route_bind_spool_locked (added->pdata[i], self->spool, self->spooler, claims[i]);
       if (predecessor != NULL)
         predecessors->pdata[i] = predecessor;
     }

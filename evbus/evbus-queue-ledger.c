@@ -10,26 +10,17 @@
 #include "evbus-notifier-private.h"
 #include "evbus-route-private.h"
 
-/* Where one has taken another's place, the older has the counts until it has
- * closed; what comes goes to the newer. */
 static EvbusRoute *
 find_locked (EvbusQueue  *self,
              gpointer     spool_route,
              EvbusRoute **newest)
 {
-  EvbusRoute *oldest = NULL;
+  GPtrArray *holders = evbus_queue_get_holders_locked (self, spool_route);
 
-  for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      if (route->spool_route != spool_route)
-        continue;
-      oldest = oldest != NULL ? oldest : route;
-      *newest = route;
-    }
-
-  return oldest;
+  if (holders == NULL)
+    return NULL;
+  *newest = holders->pdata[holders->len - 1];
+  return holders->pdata[0];
 }
 
 EvbusRoute *
@@ -125,7 +116,6 @@ evbus_queue_get_totals (EvbusQueue  *self,
                         EvbusSpool  *spool,
                         EvbusLedger *ledger)
 {
-  g_autoptr(GHashTable) held = g_hash_table_new (NULL, NULL);
   g_autoptr(GPtrArray) stored = spool != NULL ? evbus_spool_list_routes (spool) : NULL;
   EvbusLedger other;
 
@@ -137,16 +127,11 @@ evbus_queue_get_totals (EvbusQueue  *self,
       evbus_ledger_add (ledger, &other);
     }
   for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      evbus_ledger_add (ledger, &route->ledger);
-      g_hash_table_add (held, route->spool_route);
-    }
+    evbus_ledger_add (ledger, &((EvbusRoute *) self->routes->pdata[i])->ledger);
   /* Under the same lock, or one that retires now were counted twice. */
   for (guint i = 0; stored != NULL && i < stored->len; i++)
     {
-      if (g_hash_table_contains (held, stored->pdata[i]))
+      if (evbus_queue_get_holders_locked (self, stored->pdata[i]) != NULL)
         continue;
       evbus_spool_route_get_ledger (stored->pdata[i], &other, NULL);
       evbus_ledger_add (ledger, &other);

@@ -64,6 +64,7 @@ typedef struct _EvbusQueue {
   gboolean         figures_told;   /* … and it was told to take them */
   GSource         *figures;        /* of the spool: told a while after they have changed; NULL: there is none */
   GPtrArray       *routes;         /* whose ledgers count; borrowed, they retire before they go */
+  GHashTable      *holders;        /* EvbusSpoolRoute → GPtrArray of those of @routes that have it, the oldest first */
   EvbusLedger      retired;        /* of the routes that are gone */
   EvbusRouteTable *table;
   GQueue           waiting;        /* EvbusPut, oldest first; a reference of each */
@@ -190,12 +191,15 @@ void        evbus_queue_retire      (EvbusQueue       *self,
 /* The parts of the spool that routes have, also such as are about to end: events and dead letters of each,
  * with those that are accepted and not stored yet (guint64 by EvbusSpoolRoute, transfer full). */
 GHashTable *evbus_queue_list_held_locked (EvbusQueue   *self);
-/* The route goes on with that part of the spool; while another one has it still (it is in @held, of
- * before), once that has retired. Returns whether there is, or may be, something in it. */
+/* The route goes on with that part of the spool; while another one has it still, once that has
+ * retired. Returns whether there is, or may be, something in it. */
 gboolean    evbus_queue_bind_locked (EvbusQueue        *self,
                                      EvbusRoute        *route,
-                                     EvbusSpoolRoute   *spool_route,
-                                     GHashTable        *held);
+                                     EvbusSpoolRoute   *spool_route);
+/* The routes that have that part of the spool, the oldest first: the older has the counts until it has
+ * closed, what comes goes to the newer. NULL: there is none. */
+GPtrArray  *evbus_queue_get_holders_locked (EvbusQueue *self,
+                                     gpointer           spool_route);
 /* A dead event of @weight of that route goes back to its queue. Returns the one
  * to which it is to be handed, a reference; NULL: there is none. */
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,

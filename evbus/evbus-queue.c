@@ -32,6 +32,7 @@ evbus_queue_new (GSource *source)
   g_queue_init (&self->to_find);
   self->unrouted_names = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   self->routes = g_ptr_array_new ();
+  self->holders = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) g_ptr_array_unref);
   self->to_log = g_ptr_array_new_with_free_func (g_free);
   self->garbage = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_route_set_free);
 
@@ -65,6 +66,7 @@ evbus_queue_unref (EvbusQueue *self)
   g_clear_pointer (&self->notifier, evbus_notifier_unref);
   g_ptr_array_unref (self->garbage);
   g_ptr_array_unref (self->to_log);
+  g_hash_table_unref (self->holders);
   g_ptr_array_unref (self->routes);
   g_hash_table_unref (self->unrouted_names);
   g_async_queue_unref (self->chunks);
@@ -293,16 +295,21 @@ evbus_queue_take_back (EvbusQueue   *self,
   evbus_waiting_answer (&done);
 }
 
+GPtrArray *
+evbus_queue_get_holders_locked (EvbusQueue *self,
+                                gpointer    spool_route)
+{
+  return g_hash_table_lookup (self->holders, spool_route);
+}
+
 /* Whether no other route has counted some of what it has. */
 static gboolean
 is_sole_holder_locked (EvbusQueue *self,
                        EvbusRoute *route)
 {
-  guint n = 0;
+  GPtrArray *holders = evbus_queue_get_holders_locked (self, route->spool_route);
 
-  for (guint i = 0; route->spool_route != NULL && i < self->routes->len; i++)
-    n += ((EvbusRoute *) self->routes->pdata[i])->spool_route == route->spool_route;
-  return n == 1;
+  return holders != NULL && holders->len == 1;
 }
 
 void
@@ -452,22 +459,6 @@ evbus_queue_adopt (EvbusQueue *self,
   evbus_queue_unlock (self);
 }
 
-/* The first of the routes that have that part of the spool. */
-static EvbusRoute *
-find_holder_locked (EvbusQueue      *self,
-                    EvbusSpoolRoute *spool_route)
-{
-  for (guint i = 0; spool_route != NULL && i < self->routes->len; i++)
-    {
-      EvbusRoute *route = self->routes->pdata[i];
-
-      if (route->spool_route == spool_route)
-        return route;
-    }
-
-  return NULL;
-}
-
 static void
 take_over_locked (EvbusRoute        *route,
                   const EvbusLedger *ledger,
@@ -477,6 +468,25 @@ take_over_locked (EvbusRoute        *route,
   route->queued_weight += weight;
 }
 
+/* The oldest of those that are left goes on with the counts. */
+static void
+give_up_part_locked (EvbusQueue *self,
+                     EvbusRoute *route)
+{
+  GPtrArray *holders = evbus_queue_get_holders_locked (self, route->spool_route);
+  EvbusRoute *heir;
+
+  g_ptr_array_remove (holders, route);
+  if (holders->len == 0)
+    {
+      g_hash_table_remove (self->holders, route->spool_route);
+      return;
+    }
+  heir = holders->pdata[0];
+  take_over_locked (heir, &route->ledger, route->queued_weight);
+  heir->shares = holders->len > 1;
+}
+
 void
 evbus_queue_retire (EvbusQueue *self,
                     EvbusRoute *route)
@@ -484,15 +494,11 @@ evbus_queue_retire (EvbusQueue *self,
   evbus_queue_lock (self);
   if (g_ptr_array_remove (self->routes, route))
     {
-      EvbusRoute *heir = find_holder_locked (self, route->spool_route);
-
       /* What nobody goes on with is counted in the spool. */
       if (route->spool_route == NULL)
         evbus_ledger_add (&self->retired, &route->ledger);
-      else if (heir != NULL)
-        take_over_locked (heir, &route->ledger, route->queued_weight);
-      if (heir != NULL)
-        heir->shares = !is_sole_holder_locked (self, heir);
+      else
+        give_up_part_locked (self, route);
     }
   evbus_queue_unlock (self);
 }
@@ -500,24 +506,26 @@ evbus_queue_retire (EvbusQueue *self,
 gboolean
 evbus_queue_bind_locked (EvbusQueue      *self,
                          EvbusRoute      *route,
-                         EvbusSpoolRoute *spool_route,
-                         GHashTable      *held)
+                         EvbusSpoolRoute *spool_route)
 {
+  GPtrArray *holders = evbus_queue_get_holders_locked (self, spool_route);
   EvbusLedger ledger = { 0 };
   guint64 weight = 0;
-  EvbusRoute *holder = g_hash_table_contains (held, spool_route) ? find_holder_locked (self, spool_route) : NULL;
 
   route->spool_route = evbus_spool_route_ref (spool_route);
-  if (holder != NULL)
+  if (holders != NULL)
     {
-      route->shares = holder->shares = TRUE;
+      route->shares = ((EvbusRoute *) holders->pdata[0])->shares = TRUE;
     }
   else
     {
+      holders = g_ptr_array_new ();
+      g_hash_table_insert (self->holders, spool_route, holders);
       evbus_spool_route_get_ledger (spool_route, &ledger, &weight);
       take_over_locked (route, &ledger, weight);
     }
-  return holder != NULL || ledger.queued > 0;
+  g_ptr_array_add (holders, route);
+  return holders->len > 1 || ledger.queued > 0;
 }
 
 GHashTable *
@@ -547,7 +555,7 @@ evbus_queue_has_spool_route (EvbusQueue *self,
   gboolean found;
 
   evbus_queue_lock (self);
-  found = find_holder_locked (self, spool_route) != NULL;
+  found = evbus_queue_get_holders_locked (self, spool_route) != NULL;
   evbus_queue_unlock (self);
 
   return found;

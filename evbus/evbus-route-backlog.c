@@ -15,13 +15,12 @@ void
 evbus_route_bind_spool_locked (EvbusRoute      *self,
                                EvbusSpool      *spool,
                                EvbusSpooler    *spooler,
-                               EvbusSpoolRoute *spool_route,
-                               GHashTable      *held)
+                               EvbusSpoolRoute *spool_route)
 {
   self->spool = evbus_spool_ref (spool);
   self->spooler = evbus_spooler_ref (spooler);
   self->pushed_to = evbus_spool_route_get_last (spool_route);
-  self->behind = evbus_queue_bind_locked (self->queue, self, spool_route, held);
+  self->behind = evbus_queue_bind_locked (self->queue, self, spool_route);
 }
 
 gboolean

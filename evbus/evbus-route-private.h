@@ -143,8 +143,7 @@ void        evbus_route_settle       (EvbusRoute        *self,
 void        evbus_route_bind_spool_locked (EvbusRoute      *self,
                                            EvbusSpool      *spool,
                                            struct _EvbusSpooler *spooler,
-                                           EvbusSpoolRoute *spool_route,
-                                           GHashTable      *held);
+                                           EvbusSpoolRoute *spool_route);
 /* TRUE: the chunk, which is in the spool, is not taken into memory now. */
 gboolean    evbus_route_defer_locked (EvbusRoute      *self,
                                       EvbusChunk      *chunk);

@@ -49,11 +49,8 @@ make_orphan (EvbusSpool *spool)
 static void
 bind (Reload *self)
 {
-  g_autoptr(GHashTable) held = NULL;
-
   evbus_queue_lock (self->queue);
-  held = evbus_queue_list_held_locked (self->queue);
-  evbus_queue_bind_locked (self->queue, self->route, self->spool_route, held);
+  evbus_queue_bind_locked (self->queue, self->route, self->spool_route);
   evbus_queue_unlock (self->queue);
   self->bound = TRUE;
 }
