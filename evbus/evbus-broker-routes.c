@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "evbus-admission-private.h"
+#include "evbus-change-private.h"
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 #include "evbus-profiles-private.h"
@@ -93,112 +94,10 @@ check_n_routes (guint     n_routes,
   return FALSE;
 }
 
-/* A reload in the making. */
-typedef struct {
-  GPtrArray *routes;       /* as they will be; a reference of each */
-  GPtrArray *added;        /* of those, the new ones; borrowed */
-  GPtrArray *predecessors; /* in step with @added: the route that each replaces, or NULL; borrowed */
-  GPtrArray *removed;      /* a reference of each */
-
-  GQueue     done;         /* EvbusPut; to be answered at the end */
-} Change;
-
-static void
-change_clear (Change *change)
-{
-  g_clear_pointer (&change->routes, g_ptr_array_unref);
-  g_clear_pointer (&change->added, g_ptr_array_unref);
-  g_clear_pointer (&change->predecessors, g_ptr_array_unref);
-  g_clear_pointer (&change->removed, g_ptr_array_unref);
-}
-
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Change, change_clear)
-
-static gboolean
-same_place (EvbusRoute     *route,
-            EvbusRouteSpec *spec)
-{
-  return strcmp (route->spec->provider, spec->provider) == 0 &&
-         strcmp (route->spec->profile, spec->profile) == 0;
-}
-
-static gboolean
-same_route (EvbusRoute     *route,
-            EvbusRouteSpec *spec)
-{
-  return same_place (route, spec) &&
-         strcmp (route->spec->digest, spec->digest) == 0 &&
-         /* Or two could come to have the same, once one was removed by hand. */
-         route->spec->ordinal == spec->ordinal &&
-         (route->spec->info == NULL) == (spec->info == NULL);
-}
-
-/* Takes the first of @old that @is_it says fits @spec out of it. */
-static EvbusRoute *
-claim (GPtrArray       *old,
-       EvbusRouteSpec  *spec,
-       gboolean       (*is_it) (EvbusRoute     *route,
-                                EvbusRouteSpec *spec))
-{
-  for (guint i = 0; i < old->len; i++)
-    {
-      if (is_it (old->pdata[i], spec))
-        return g_ptr_array_steal_index (old, i);
-    }
-
-  return NULL;
-}
-
-/* First every route that stays as it is finds its place; then each new one may
- * replace a route of the same place, whose ingress must close first. */
-static void
-plan_locked (EvbusBroker *self,
-             GPtrArray   *specs,
-             Change      *change)
-{
-  g_autoptr(GPtrArray) old = g_ptr_array_new_with_free_func (g_object_unref);
-  g_autoptr(GPtrArray) kept = g_ptr_array_new ();
-
-  change->routes = g_ptr_array_new_with_free_func (g_object_unref);
-  change->added = g_ptr_array_new ();
-  change->predecessors = g_ptr_array_new ();
-  change->removed = g_ptr_array_new_with_free_func (g_object_unref);
-
-  for (guint i = 0; i < self->routes->len; i++)
-    {
-      EvbusRoute *route = g_object_ref (self->routes->pdata[i]);
-
-      g_ptr_array_add (route->from_profiles ? old : change->routes, route);
-    }
-  for (guint i = 0; i < specs->len; i++)
-    g_ptr_array_add (kept, claim (old, specs->pdata[i], same_route));
-
-  for (guint i = 0; i < specs->len; i++)
-    {
-      EvbusRoute *route = kept->pdata[i];
-      EvbusRoute *predecessor;
-
-      if (route == NULL)
-        {
-          route = evbus_route_new (specs->pdata[i], self->queue, self->notifier);
-          route->from_profiles = TRUE;
-          predecessor = claim (old, specs->pdata[i], same_place);
-          if (predecessor != NULL)
-            g_ptr_array_add (change->removed, predecessor);
-          g_ptr_array_add (change->added, route);
-          g_ptr_array_add (change->predecessors, predecessor);
-        }
-      g_ptr_array_add (change->routes, route);
-    }
-
-  while (old->len > 0)
-    g_ptr_array_add (change->removed, g_ptr_array_steal_index (old, 0));
-}
-
 /* A route that a person paused to let its destination be is not to be started by
  * a change of its settings. */
 static void
-pause_successors_locked (Change *change)
+pause_successors_locked (EvbusChange *change)
 {
   for (guint i = 0; i < change->added->len; i++)
     {
@@ -212,7 +111,7 @@ pause_successors_locked (Change *change)
 /* In one moment: what no route has queued stays so until puts see the new ones. */
 static gboolean
 claim_and_publish_locked (EvbusBroker  *self,
-                          Change       *change,
+                          EvbusChange  *change,
                           guint64      *n_pushed,
                           GError      **error)
 {
@@ -234,7 +133,7 @@ claim_and_publish_locked (EvbusBroker  *self,
 
 static void
 carry_out_locked (EvbusBroker *self,
-                  Change      *change,
+                  EvbusChange *change,
                   guint64      n_pushed)
 {
   pause_successors_locked (change);
@@ -255,14 +154,14 @@ carry_out_locked (EvbusBroker *self,
 static gboolean
 change_routes (EvbusBroker  *self,
                GPtrArray    *specs,
-               Change       *change,
+               EvbusChange  *change,
                GError      **error)
 {
   guint64 n_pushed = 0;
   gboolean possible;
 
   g_mutex_lock (&self->lock);
-  plan_locked (self, specs, change);
+  evbus_change_plan (change, self->routes, specs, self->queue, self->notifier);
   possible = check_open_locked (self, error) && check_n_routes (change->routes->len, error) &&
              claim_and_publish_locked (self, change, &n_pushed, error);
   if (possible)
@@ -275,7 +174,7 @@ change_routes (EvbusBroker  *self,
 static void
 change_settings (EvbusBroker         *self,
                  const EvbusSettings *settings,
-                 Change              *change)
+                 EvbusChange         *change)
 {
   if (settings->serializer != NULL)
     evbus_broker_set_serializer (self, settings->serializer, NULL);
@@ -317,7 +216,7 @@ check_spool (EvbusBroker          *self,
 static gboolean
 commit (EvbusBroker    *self,
         EvbusProfiles  *profiles,
-        Change         *change,
+        EvbusChange    *change,
         GError        **error)
 {
   const EvbusSettings *settings = evbus_profiles_get_settings (profiles);
@@ -350,7 +249,7 @@ log_lines (const char * const *lines)
 static void
 conclude (EvbusBroker   *self,
           EvbusProfiles *profiles,
-          Change        *change)
+          EvbusChange   *change)
 {
   evbus_waiting_answer (&change->done);
   log_lines (evbus_profiles_get_warnings (profiles));
@@ -390,7 +289,7 @@ evbus_broker_apply_profiles (EvbusBroker    *self,
                              EvbusProfiles  *profiles,
                              GError        **error)
 {
-  g_auto(Change) change = { .done = G_QUEUE_INIT };
+  g_auto(EvbusChange) change = { .done = G_QUEUE_INIT };
   gboolean applied;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
@@ -432,7 +331,7 @@ evbus_broker_load_profiles (EvbusBroker  *self,
                             GError      **error)
 {
   g_autoptr(EvbusProfiles) profiles = NULL;
-  g_auto(Change) change = { .done = G_QUEUE_INIT };
+  g_auto(EvbusChange) change = { .done = G_QUEUE_INIT };
   gboolean applied;
 
   g_return_val_if_fail (EVBUS_IS_BROKER (self), FALSE);
