@@ -165,10 +165,14 @@ evbus_admission_fits (EvbusRoute *route,
   if (!evbus_admission_couples (route))
     return TRUE;
   get_queued (route, &n_queued, &queued);
-  return (n_queued == 0 && n_events == 1) ||
-         (n_queued + n_events <= max_events_of (route) &&
-          queued + weight <= max_weight_of (route) &&
-          evbus_room_fits (&route->queue->room, queued, weight));
+  if (n_queued == 0 && n_events == 1)
+    return TRUE;
+  if (n_queued + n_events > max_events_of (route) || queued + weight > max_weight_of (route))
+    return FALSE;
+  if (evbus_room_fits (&route->queue->room, queued, weight))
+    return TRUE;
+  route->queue->room.wanted = TRUE;
+  return FALSE;
 }
 
 gboolean

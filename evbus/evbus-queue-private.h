@@ -31,6 +31,9 @@ typedef struct {
   gsize weight;    /* what it holds, with what is accepted and not stored yet */
   gsize coupled;   /* of that, what such routes have queued, at most */
   gsize largest;   /* what the one can lose that can lose the most */
+  gboolean settled; /* something was since, so there is more room than this says … */
+  gboolean wanted; /* … and a put would have come in, or may have */
+  gboolean told;   /* who looks at the budget was told so */
 } EvbusRoom;
 
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
@@ -54,6 +57,7 @@ typedef struct _EvbusQueue {
   gboolean         reject_unrouted;
   int              durable;        /* puts are answered once they are in the spool; atomic for who has no lock */
   EvbusRoom        room;
+  GSource         *look;           /* of the spool: told where the budget should be looked at soon; NULL: there is none */
   guint            spool_max_age;  /* atomic: seconds, the age at which all in the spool expires; 0: none */
   guint64          n_pushed;       /* since the beginning */
   guint64          n_taken;        /* written by the listener's thread alone, once there is one */
@@ -211,6 +215,9 @@ void        evbus_queue_set_room    (EvbusQueue        *self,
                                      gsize              max,
                                      gsize              stored,
                                      gsize              largest);
+/* @source is made ready where puts want room, and something was settled since it was looked at. */
+void        evbus_queue_watch_room  (EvbusQueue        *self,
+                                     GSource           *source);
 /* What it may hold has changed; the rest is looked at soon. */
 void        evbus_queue_set_room_max (EvbusQueue       *self,
                                      gsize              max);

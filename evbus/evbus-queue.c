@@ -13,6 +13,10 @@
  * with which it would go there. */
 #define FIGURES_US G_USEC_PER_SEC
 
+/* From a put that found no room until the spool's budget is looked at: what is settled meanwhile is
+ * written down together. */
+#define LOOK_US (5 * (gint64) 1000)
+
 EvbusQueue *
 evbus_queue_new (GSource *source)
 {
@@ -71,6 +75,7 @@ evbus_queue_unref (EvbusQueue *self)
   g_hash_table_unref (self->unrouted_names);
   g_async_queue_unref (self->chunks);
   g_clear_pointer (&self->figures, g_source_unref);
+  g_clear_pointer (&self->look, g_source_unref);
   g_source_unref (self->source);
   g_free (self);
 }
@@ -101,6 +106,7 @@ evbus_queue_unlock (EvbusQueue *self)
   gboolean wake = (self->n_events > 0 || self->to_find.length > 0) && !self->awake;
   gboolean totals_moved = self->totals_moved && self->notifier != NULL;
   gboolean tell = self->figures_moved && !self->figures_told && self->figures != NULL;
+  gboolean look = self->room.wanted && self->room.settled && !self->room.told && self->look != NULL;
   gboolean news = self->follows.news.length > 0 && !self->told && self->notifier != NULL;
   g_autoptr(GPtrArray) garbage = NULL;
   g_autoptr(GPtrArray) to_log = NULL;
@@ -110,6 +116,8 @@ evbus_queue_unlock (EvbusQueue *self)
     self->awake = TRUE;
   if (tell)
     self->figures_told = TRUE;
+  if (look)
+    self->room.told = TRUE;
   if (news)
     self->told = TRUE;
   if (self->garbage->len > 0)
@@ -129,6 +137,8 @@ evbus_queue_unlock (EvbusQueue *self)
     evbus_source_wake (self->source);
   if (tell)
     g_source_set_ready_time (self->figures, g_get_monotonic_time () + FIGURES_US);
+  if (look)
+    g_source_set_ready_time (self->look, g_get_monotonic_time () + LOOK_US);
   if (news)
     evbus_notifier_changed_later (self->notifier, 1);
   if (to_log != NULL)
@@ -332,6 +342,7 @@ evbus_queue_settle (EvbusQueue        *self,
   route->ledger.duplicates += outcome->duplicates;
   route->ledger.queued -= n_events;
   route->queued_weight -= weight;
+  self->room.settled |= n_events > 0;
   /* One that is damaged leaves without its weight, since nobody knows it. */
   if (route->ledger.queued == 0 && route->queued_weight != 0 && is_sole_holder_locked (self, route))
     route->queued_weight = 0;

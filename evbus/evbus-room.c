@@ -46,6 +46,15 @@ evbus_room_fits (const EvbusRoom *self,
 }
 
 void
+evbus_queue_watch_room (EvbusQueue *self,
+                        GSource    *source)
+{
+  evbus_queue_lock (self);
+  self->look = g_source_ref (source);
+  evbus_queue_unlock (self);
+}
+
+void
 evbus_queue_set_room_max (EvbusQueue *self,
                           gsize       max)
 {

@@ -120,8 +120,8 @@ struct _EvbusSpool
   GArray             *last_routes;      /* of the last append, as they were given */
   EvbusSpoolSet      *last_set;
   guint64             n_known;          /* rows of known_id */
-  gboolean            counted;          /* what is stored of the whole has that number, too; and so what the routes have queued is
-                                         * the bytes of records */
+  gboolean            counted;          /* what is stored of the whole has that number, too; then what the routes have
+                                         * queued is the bytes of records */
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
   gint64              delete_again;     /* monotonic: not before; 0: the last deletion did not fail */

@@ -28,6 +28,7 @@ struct _EvbusSpooler
   int              armed;      /* atomic; @upkeep will go off */
   GSource         *work;       /* in the listener's context: woken when there are @jobs */
   GSource         *figures;    /* likewise: when what is counted for no route is to be stored */
+  GSource         *look;       /* likewise: when puts found no room, and there may be some by now */
 
   GMutex           lock;
   GQueue           jobs;       /* Job; under @lock */
@@ -197,6 +198,13 @@ on_upkeep (gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+static gboolean
+on_look (gpointer data)
+{
+  keep_up (data);
+  return G_SOURCE_CONTINUE;
+}
+
 static void
 store_figures (EvbusSpooler *self)
 {
@@ -327,6 +335,8 @@ evbus_spooler_new (EvbusSpool *spool,
   self->upkeep = evbus_source_new ("[evbus] spool", on_upkeep, self, NULL);
   self->work = evbus_source_new ("[evbus] work on the spool", on_work, self, NULL);
   self->figures = evbus_source_new ("[evbus] figures of no route", on_figures, self, NULL);
+  self->look = evbus_source_new ("[evbus] room in the spool", on_look, self, NULL);
+  g_source_attach (self->look, g_source_get_context (queue->source));
   g_source_attach (self->figures, g_source_get_context (queue->source));
   g_source_attach (self->work, g_source_get_context (queue->source));
   g_source_attach (self->upkeep, g_source_get_context (queue->source));   /* the listener's */
@@ -354,6 +364,8 @@ evbus_spooler_unref (EvbusSpooler *self)
   g_source_unref (self->work);
   g_source_destroy (self->figures);
   g_source_unref (self->figures);
+  g_source_destroy (self->look);
+  g_source_unref (self->look);
   g_mutex_clear (&self->lock);
   evbus_budget_clear (&self->budget);
   evbus_queue_unref (self->queue);
@@ -368,6 +380,7 @@ evbus_spooler_load_figures (EvbusSpooler *self)
 
   evbus_spool_get_rest (self->spool, &stored);
   evbus_queue_load_figures (self->queue, &stored, self->figures);
+  evbus_queue_watch_room (self->queue, self->look);
   evbus_budget_measure (&self->budget);
 }
 
@@ -411,6 +424,7 @@ evbus_spooler_close (EvbusSpooler *self)
   g_source_destroy (self->upkeep);
   g_source_destroy (self->work);
   g_source_destroy (self->figures);
+  g_source_destroy (self->look);
   /* Not of a start that was refused before they were read: they would be none. */
   if (self->queue->figures != NULL)
     store_figures (self);
