@@ -9,6 +9,9 @@ class Lost(AssertionError):
     """An event whose put was answered is nowhere: not delivered, or not in the books."""
 
 
+REST = '-'      # what the routes had that were forgotten
+
+
 class Facts:
     def __init__(self):
         self.routes_of = {}                     # id: routes, of the events that were answered
@@ -22,6 +25,11 @@ class Facts:
         self.settled = defaultdict(set)         # route: ids that it must not see again
         self.unsure = defaultdict(set)          # the same, once that has been committed
         self.replayed = set()
+        self.died = defaultdict(set)            # route: ids that were dead at some time
+        self.forgetting = set()                 # routes that are forgotten, or about to be
+        self.forgotten = set()
+        self.named = set()                      # routes that were given another name
+        self.have_name = set()                  # of the last start: those that have it
         self.letters = defaultdict(set)
         self.known = set()
         self.ledgers = {}
@@ -32,6 +40,7 @@ class Facts:
     def run_began(self):
         """After a kill: what was not committed may be seen again."""
         self.unsure.clear()
+        self.have_name.clear()
 
     def read(self, text):
         # A kill may cut off the last line.
@@ -91,6 +100,7 @@ class Facts:
 
     def _dead(self, route, seq, event_id):
         self._outcome(route, seq, event_id)
+        self.died[route].add(event_id)
 
     def _replaying(self, route, event_id):
         self.settled[route].discard(event_id)
@@ -111,6 +121,24 @@ class Facts:
         assert event_id not in self.letters[route] or event_id in self.replayed, f'{event_id} has two dead letters'
         self.letters[route].add(event_id)
 
+    def _began(self):
+        pass
+
+    def _ended(self):
+        pass
+
+    def _forgetting(self, route):
+        self.forgetting.add(route)
+
+    def _forgotten(self, route):
+        self.forgotten.add(route)
+
+    def _named(self, route):
+        self.named.add(route)
+
+    def _has_name(self, route):
+        self.have_name.add(route)
+
     def _known(self, event_id):
         self.known.add(event_id)
 
@@ -126,12 +154,32 @@ class Facts:
         for condition in self.conditions:
             assert condition[0] in ('new', 'intact', 'full'), condition
         self.check_balance()
+        assert self.named <= self.have_name, f'{self.named - self.have_name} lost their new names'
         for route, ledger in self.ledgers.items():
             assert ledger['queued'] == 0 and ledger['weight'] == 0, (route, ledger)
+            if route in self.forgetting:
+                self.check_forgotten(route, ledger)
+            if route in self.forgetting or route == REST:
+                continue
             had = self.seen[route] | self.letters[route]
             assert ledger['accepted'] == len(had), (route, ledger, len(had))
             assert ledger['dead'] == len(self.letters[route]), (route, ledger, len(self.letters[route]))
         return self
+
+    def check_forgotten(self, route, ledger):
+        """It is there with all but some of its dead letters, which go first, or it is gone and in the books of the rest."""
+        accepted = sum(route in routes for routes in self.routes_of.values())
+        is_gone = ledger['accepted'] == 0
+        assert is_gone or route not in self.forgotten, f'{route} was forgotten, and is back'
+        assert ledger['accepted'] + self.ledgers[REST]['accepted'] == accepted, (route, ledger, self.ledgers[REST])
+        if is_gone:
+            assert not self.letters[route], f'{route} is gone, and has dead letters'
+            return
+        lost = {event_id for event_id, routes in self.routes_of.items()
+                if route in routes and event_id not in self.gone[route] | self.letters[route]}
+        if lost - self.died[route]:
+            raise Lost(f'{lost - self.died[route]} are lost to route {route}, which is there')
+        assert ledger['dead'] == len(self.letters[route]), (route, ledger, len(self.letters[route]))
 
     def check_balance(self):
         for route, ledger in self.ledgers.items():
@@ -141,7 +189,7 @@ class Facts:
     def check_nothing_lost(self):
         assert self.drained
         for event_id, routes in self.routes_of.items():
-            for route in routes:
+            for route in set(routes) - self.forgetting:
                 if event_id not in self.gone[route] and event_id not in self.letters[route]:
                     raise Lost(f'{event_id} ({self.seqs[event_id]}) is lost to route {route}')
         if self.told - self.known:

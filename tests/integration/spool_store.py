@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 
 import disk
@@ -21,6 +22,20 @@ def scaled(normal, long):
 def sample(rng, total, n):
     """n of the numbers from 1 to total, ascending; all if there are no more."""
     return sorted(rng.sample(range(1, total + 1), min(n, total)))
+
+
+def spread(items, n):
+    """n of them, evenly; all if there are no more."""
+    return [items[i * len(items) // n] for i in range(n)] if n < len(items) else list(items)
+
+
+def faults_of(numbered, kills=60, torn=12):
+    """Of [(number, kind)], numbers as EVBUS_DISK_FAULT counts them: so many kills before an operation or after the last,
+    and in the midst of a write."""
+    writes = [number for number, kind in numbered if kind == 'w']
+    every = [number for number, _kind in numbered] + [numbered[-1][0] + 1]
+    return ([f'kill@{number}' for number in spread(every, scaled(kills, len(every)))] +
+            [f'torn@{number}' for number in spread(writes, scaled(torn, len(writes)))])
 
 
 def attempt(where, function, *arguments, **keywords):
@@ -86,3 +101,13 @@ class Store:
         facts = Facts().read(b''.join(mine.answers).decode())
         facts.conditions.clear()      # the first start may well be undone
         return self.drain(facts, self.folder / 'image')
+
+    def dump(self):
+        """All rows, but for that of the moment, which has the clock."""
+        db = sqlite3.connect(self.root / 'spool/spool.db')
+        tables = {name: db.execute(f'SELECT * FROM {name} ORDER BY 1').fetchall()
+                  for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        tables['route'] = db.execute('SELECT * FROM route WHERE route_id > 0').fetchall()
+        tables['version'] = db.execute('PRAGMA user_version').fetchall()
+        db.close()
+        return tables

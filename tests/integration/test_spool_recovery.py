@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A recovery that is cut short: killed before each of its writes, syncs, renames and unlinks,
 and by cuts of the power. The database that is recovered is one that was only said to be
-damaged, so that all of it can be read and nothing of it may be lost."""
+damaged, so that all of it can be read and nothing of it may be lost; or one that is damaged, of which
+nothing may be lost that a recovery without a kill takes over."""
 
 import random
 import shutil
 import signal
+import sqlite3
 
 import pytest
 
 import disk
+from damages import PAGE
 from spool_facts import Facts
-from spool_store import Store, attempt, sample, scaled
+from spool_store import Store, attempt, faults_of, sample, scaled
 
 
 @pytest.fixture(scope='module')
@@ -49,10 +52,9 @@ def recovery(store):
     return records[:end + 1], base
 
 
-def numbers_of(records, kinds):
-    """How EVBUS_DISK_FAULT counts the operations of these kinds."""
-    operations = [record.kind for record in records if record.kind in disk.OPERATIONS]
-    return [number for number, kind in enumerate(operations, 1) if kind in kinds]
+def numbered(records):
+    """[(number, kind)] as EVBUS_DISK_FAULT counts them."""
+    return list(enumerate((record.kind for record in records if record.kind in disk.OPERATIONS), 1))
 
 
 def check(store, facts=None, root=None):
@@ -72,20 +74,43 @@ def test_it_is_recovered(store):
 
 
 def test_killed_at_each_operation(store):
-    """At each change of a name and each sync of the folder; at some of the many others."""
     records, _base = recovery(store)
-    rng = random.Random(21)
-    writes, others = numbers_of(records, 'wtb'), numbers_of(records, 'curmB')
-    cases = [('kill', number) for number in others + sorted(rng.sample(writes, scaled(25, len(writes))))]
-    cases += [('torn', number) for number in sorted(rng.sample(writes, scaled(15, len(writes))))]
     notes = []
-    for fault, number in cases:
+    for fault in faults_of(numbered(records), kills=150):
         store.begin()
-        _status, text = store.start('drain', fault=f'{fault}@{number}', status=(-signal.SIGKILL,))
+        _status, text = store.start('drain', fault=fault, status=(-signal.SIGKILL,))
         store.facts.read(text)
-        notes.append(attempt(f'{fault}@{number}', check, store))
+        notes.append(attempt(fault, check, store))
     # Some had the new database ready, and only its name was missing.
     assert any('interrupted' in note for note in notes) and any('events and' in note for note in notes)
+
+
+def test_killed_at_the_operations_of_a_damaged_one(store):
+    # What is in the log goes into the database, and a page of it to pieces.
+    path = store.root / 'spool/spool.db'
+    db = sqlite3.connect(path)
+    n_events = len(db.execute('SELECT * FROM event').fetchall())
+    db.close()
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // PAGE * PAGE
+    content[middle:middle + PAGE] = bytes(PAGE)
+    damaged = store.folder / 'damaged'
+    shutil.copytree(store.root, damaged)
+    (damaged / 'spool/spool.db').write_bytes(content)
+
+    def begin():
+        store.reset()
+        shutil.copytree(damaged, store.root, dirs_exist_ok=True)
+
+    begin()
+    store.start('open', log=store.log)
+    expected = store.dump()
+    assert 0 < len(expected['event']) < n_events
+    for fault in faults_of(numbered(disk.read_log(store.log)), kills=40):
+        begin()
+        store.start('open', fault=fault, status=(0, -signal.SIGKILL))
+        store.start('open')
+        assert store.dump() == expected, fault
 
 
 def test_the_power_is_cut(store):

@@ -7,6 +7,9 @@
  *
  *   spool-driver run FOLDER SEED STEPS [MUTANT]    some of everything
  *   spool-driver drain FOLDER                      delivers what is there
+ *   spool-driver fill FOLDER SEED GROUPS           large events, none of which is delivered
+ *   spool-driver phase FOLDER NAME                 one thing, as spool-phases.c has it
+ *   spool-driver open FOLDER                       opens and closes it
  *
  * On standard output, a line a fact, written at once:
  *
@@ -21,7 +24,8 @@
  *   dropping ROUTE ID        before the dead letter is dropped
  *   settled                  what was delivered, dead … before has been committed
  *   unread MESSAGE, unsettled   where the database is damaged
- *   of drain: letter ROUTE ID, known ID, ledger ROUTE NAME=N…, drained
+ *   of drain: letter ROUTE ID, known ID, ledger ROUTE NAME=N… (ROUTE "-": those that were forgotten), drained
+ *   of phases: began, ended, forgetting ROUTE, forgotten ROUTE, named ROUTE; and of each start: has-name ROUTE
  *
  * MUTANT breaks a promise on purpose: answer-first (before the commit),
  * settle-first (the cursor moves before the delivery).
@@ -29,45 +33,21 @@
  * until a put is stored again. SPOOL_DRIVER_KILL=1: killed after the last one.
  * SPOOL_DRIVER_DAMAGED=1: records may be damaged. */
 
-#include "evbus-spool-private.h"
-#include "evbus-error.h"
+#include "spool-driver.h"
 
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ROUTES "abc"
-#define N_ROUTES 3
 #define LOT 100000     /* more events than there are */
-
-typedef enum {
-  MUTANT_NONE,
-  MUTANT_ANSWER_FIRST,
-  MUTANT_SETTLE_FIRST,
-} Mutant;
 
 static const char *mutants[] = { "none", "answer-first", "settle-first", NULL };
 
-typedef struct {
-  EvbusSpoolRoute  *route;
-  EvbusSpoolReader *reader;
-  GPtrArray        *hand;      /* EvbusEvent: read and not settled */
-  char              name;
-} Route;
-
-typedef struct {
-  EvbusSpool *spool;
-  Route       routes[N_ROUTES];
-  GRand      *rand;
-  GString    *out;
-  Mutant      mutant;
-} Driver;
-
-G_GNUC_PRINTF (2, 3)
-static void
-say (Driver     *self,
-     const char *format,
-     ...)
+void
+driver_say (Driver     *self,
+            const char *format,
+            ...)
 {
   va_list arguments;
 
@@ -78,8 +58,8 @@ say (Driver     *self,
 }
 
 /* All that was said becomes known at once. */
-static void
-flush (Driver *self)
+void
+driver_flush (Driver *self)
 {
   gsize done = 0;
   gssize n;
@@ -93,152 +73,11 @@ flush (Driver *self)
   g_string_truncate (self->out, 0);
 }
 
-static gboolean
-chance (Driver *self,
-        int     percent)
+gboolean
+driver_chance (Driver *self,
+               int     percent)
 {
   return g_rand_int_range (self->rand, 0, 100) < percent;
-}
-
-/* ---- Events whose body follows from their routing key */
-
-static void
-fill_body (const char *routing_key,
-           GByteArray *body)
-{
-  guint number = g_str_hash (routing_key);
-  /* Most are small; some have a page or more of their own. */
-  guint size = number % 10 == 0 ? number % 20000 : number % 400;
-
-  g_byte_array_set_size (body, size);
-  if (size > 0)
-    memset (body->data, 'a' + number % 26, size);
-}
-
-static EvbusEvent *
-make_event (Driver   *self,
-            gboolean *known)
-{
-  g_autofree char *routing_key = g_strdup_printf ("key.%u", g_rand_int (self->rand));
-  g_autofree char *id = NULL;
-  g_autoptr (GByteArray) body = g_byte_array_new ();
-  EvbusEventInit init = {
-    .routing_key = routing_key,
-    .routing_key_length = strlen (routing_key),
-    .profile = "default",
-    .profile_length = strlen ("default"),
-    .content_type = "application/octet-stream",
-  };
-
-  *known = chance (self, 20);
-  if (*known)
-    init.id = id = g_strdup_printf ("given-%08x%08x", g_rand_int (self->rand), g_rand_int (self->rand));
-  fill_body (routing_key, body);
-  init.data = body->data;
-  init.size = body->len;
-  return evbus_event_new (&init);
-}
-
-static void
-check_event (EvbusEvent *event)
-{
-  g_autoptr (GByteArray) body = g_byte_array_new ();
-
-  fill_body (event->routing_key, body);
-  if (body->len != event->size || memcmp (body->data, event->data, event->size) != 0)
-    g_error ("The event %s has the body of another one", event->id);
-}
-
-/* ---- Putting */
-
-typedef struct {
-  EvbusEvent *event;
-  char        routes[N_ROUTES + 1];
-  gboolean    known;
-} Put;
-
-static void
-say_puts (Driver     *self,
-          GArray     *puts,
-          const char *what)
-{
-  guint i;
-
-  for (i = 0; i < puts->len; i++)
-    {
-      Put *put = &g_array_index (puts, Put, i);
-
-      if (what != NULL)
-        say (self, "%s %s", what, put->event->id);
-      else
-        say (self, "stored %" G_GINT64_FORMAT " %s %s", put->event->seq, put->event->id, put->routes);
-      if (what == NULL && put->known)
-        say (self, "told %s", put->event->id);
-    }
-}
-
-static void
-append_one (Driver *self,
-            GArray *puts)
-{
-  EvbusSpoolRoute *routes[N_ROUTES];
-  guint mask = g_rand_int_range (self->rand, 1, 1 << N_ROUTES);
-  guint n = 0;
-  Put put = { 0 };
-  guint i;
-
-  put.event = make_event (self, &put.known);
-  for (i = 0; i < N_ROUTES; i++)
-    if (mask & (1 << i))
-      {
-        put.routes[n] = self->routes[i].name;
-        routes[n++] = self->routes[i].route;
-      }
-  evbus_spool_append (self->spool, put.event, routes, n, put.known);
-  g_array_append_val (puts, put);
-}
-
-static void
-clear_put (gpointer put)
-{
-  evbus_event_unref (((Put *) put)->event);
-}
-
-/* Returns whether it is stored. */
-static gboolean
-put_group (Driver *self)
-{
-  g_autoptr (GArray) puts = g_array_new (FALSE, FALSE, sizeof (Put));
-  g_autoptr (GError) error = NULL;
-  guint n = g_rand_int_range (self->rand, 1, 12);
-
-  g_array_set_clear_func (puts, clear_put);
-  evbus_spool_begin (self->spool);
-  while (n-- > 0)
-    append_one (self, puts);
-  if (self->mutant == MUTANT_ANSWER_FIRST)
-    {
-      say_puts (self, puts, NULL);
-      flush (self);
-    }
-  if (evbus_spool_commit (self->spool, &error))
-    {
-      if (self->mutant != MUTANT_ANSWER_FIRST)
-        say_puts (self, puts, NULL);
-      say (self, "settled");
-    }
-  else if (g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
-    {
-      say_puts (self, puts, "refused");
-      say (self, "settled");
-    }
-  else
-    {
-      g_assert_error (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED);
-      say_puts (self, puts, "unknown");
-    }
-  flush (self);
-  return error == NULL;
 }
 
 /* ---- Routes */
@@ -256,7 +95,7 @@ read_more (Driver *self,
 
   if (!evbus_spool_reader_read (route->reader, n, G_MAXSIZE, route->hand, &n_damaged, &error))
     {
-      say (self, "unread %s", error->message);
+      driver_say (self, "unread %s", error->message);
       return;
     }
   if (n_damaged > 0 && g_getenv ("SPOOL_DRIVER_DAMAGED") == NULL)
@@ -265,7 +104,7 @@ read_more (Driver *self,
     {
       EvbusEvent *event = route->hand->pdata[i];
 
-      check_event (event);
+      driver_check_event (event);
       if (i > 0 && event->seq <= ((EvbusEvent *) route->hand->pdata[i - 1])->seq)
         g_error ("The route %c has read %s out of order", route->name, event->id);
     }
@@ -306,14 +145,14 @@ fill_round (Driver *self,
   while (i < route->hand->len)
     {
       EvbusEvent *event = route->hand->pdata[i];
-      gboolean dies = percent < 100 && chance (self, 6);
+      gboolean dies = percent < 100 && driver_chance (self, 6);
 
-      if (!chance (self, percent))
+      if (!driver_chance (self, percent))
         {
           i++;
           continue;
         }
-      say (self, "%s %c %" G_GINT64_FORMAT " %s", dies ? "dead" : "delivered", route->name, event->seq, event->id);
+      driver_say (self, "%s %c %" G_GINT64_FORMAT " %s", dies ? "dead" : "delivered", route->name, event->seq, event->id);
       round->change.dead += dies;
       round->change.delivered += !dies;
       round->weight += event->weight;
@@ -323,10 +162,10 @@ fill_round (Driver *self,
     }
 }
 
-static void
-deliver (Driver *self,
-         Route  *route,
-         int     percent)
+void
+driver_deliver (Driver *self,
+                Route  *route,
+                int     percent)
 {
   g_autoptr (GArray) deaths = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolDeath));
   g_autoptr (GPtrArray) settled = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
@@ -337,10 +176,10 @@ deliver (Driver *self,
     {
       settle_round (self, route, &round);
       evbus_spool_maintain (self->spool);
-      flush (self);
+      driver_flush (self);
       return;
     }
-  flush (self);
+  driver_flush (self);
   settle_round (self, route, &round);
 }
 
@@ -357,9 +196,9 @@ expire (Driver *self,
     {
       EvbusEvent *event = expired->pdata[i];
 
-      say (self, "expired %c %" G_GINT64_FORMAT " %s", route->name, event->seq, event->id);
+      driver_say (self, "expired %c %" G_GINT64_FORMAT " %s", route->name, event->seq, event->id);
     }
-  flush (self);
+  driver_flush (self);
 }
 
 /* The oldest dead letter of a route is replayed or dropped. */
@@ -372,23 +211,23 @@ handle_letter (Driver *self,
   g_autoptr (GPtrArray) events = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
   g_autoptr (GArray) old_seqs = g_array_new (FALSE, FALSE, sizeof (gint64));
   g_autoptr (GError) error = NULL;
-  EvbusSpoolDeadStep step = { .replay = chance (self, 50), .routes = routes, .events = events, .old_seqs = old_seqs };
+  EvbusSpoolDeadStep step = { .replay = driver_chance (self, 50), .routes = routes, .events = events, .old_seqs = old_seqs };
   EvbusSpoolDead *letter;
 
   letters = evbus_spool_list_dead (self->spool, evbus_spool_route_get_key (route->route), 0, 1, &error);
   if (letters == NULL || letters->len == 0)
     return;
   letter = letters->pdata[0];
-  check_event (letter->event);
-  say (self, "%s %c %s", step.replay ? "replaying" : "dropping", route->name, letter->event->id);
-  flush (self);
+  driver_check_event (letter->event);
+  driver_say (self, "%s %c %s", step.replay ? "replaying" : "dropping", route->name, letter->event->id);
+  driver_flush (self);
   if (evbus_spool_step_dead (self->spool, &letter->number, 1, &step, &error) && step.n_done == 1)
     {
       g_assert_true (!step.replay || (routes->pdata[0] == route->route &&
                                       g_str_equal (((EvbusEvent *) events->pdata[0])->id, letter->event->id)));
-      say (self, "settled");
+      driver_say (self, "settled");
     }
-  flush (self);
+  driver_flush (self);
 }
 
 /* ---- The programs */
@@ -405,35 +244,64 @@ open_spool (Driver     *self,
   g_autoptr (GError) error = NULL;
   EvbusSpoolCondition condition;
   g_autofree char *note = NULL;
-  guint i;
 
   self->spool = evbus_spool_open (folder, &error);
   if (self->spool == NULL)
     {
-      say (self, "closed %s", error->message);
-      flush (self);
+      driver_say (self, "closed %s", error->message);
+      driver_flush (self);
       exit (3);
     }
   condition = evbus_spool_get_condition (self->spool, &note);
-  say (self, "opened %s %s", conditions[condition], note != NULL ? note : "");
-  flush (self);
+  driver_say (self, "opened %s %s", conditions[condition], note != NULL ? note : "");
+  driver_flush (self);
+}
+
+/* Under its other name, if it has that. */
+static EvbusSpoolRoute *
+adopt_route (Driver     *self,
+             const char *key)
+{
+  g_autoptr (GPtrArray) routes = evbus_spool_list_routes (self->spool);
+  guint i;
+
+  for (i = 0; i < routes->len; i++)
+    {
+      const char *other = evbus_spool_route_get_key (routes->pdata[i]);
+
+      if (g_str_equal (other, OTHER_KEY) && *other == *key)
+        {
+          driver_say (self, "has-name %c", *key);
+          return evbus_spool_adopt_route (self->spool, other);
+        }
+    }
+  return evbus_spool_adopt_route (self->spool, key);
+}
+
+static void
+adopt_routes (Driver *self)
+{
+  g_autoptr (GError) error = NULL;
+  guint i;
+
   for (i = 0; i < N_ROUTES; i++)
     {
       Route *route = &self->routes[i];
       char key[] = { ROUTES[i], '\0' };
 
       route->name = ROUTES[i];
-      route->route = evbus_spool_adopt_route (self->spool, key);
+      route->route = adopt_route (self, key);
       route->hand = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_event_unref);
       route->reader = evbus_spool_reader_new (self->spool, route->route, &error);
       if (route->reader == NULL)
         {
-          say (self, "closed %s", error->message);
-          flush (self);
+          driver_say (self, "closed %s", error->message);
+          driver_flush (self);
           exit (3);
         }
       read_more (self, route, LOT);
     }
+  driver_flush (self);
 }
 
 static void
@@ -441,7 +309,7 @@ close_spool (Driver *self)
 {
   guint i;
 
-  for (i = 0; i < N_ROUTES; i++)
+  for (i = 0; i < N_ROUTES && self->routes[i].reader != NULL; i++)
     {
       evbus_spool_reader_free (self->routes[i].reader);
       g_ptr_array_unref (self->routes[i].hand);
@@ -456,7 +324,7 @@ heal (Driver *self)
   gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
 
   unlink (g_getenv ("EVBUS_DISK_SWITCH"));
-  while (!put_group (self))
+  while (!driver_put_group (self))
     {
       if (g_get_monotonic_time () > deadline)
         g_error ("There is space again, and still nothing can be put");
@@ -478,31 +346,45 @@ run (Driver *self,
 
       if (healing != NULL && step == atoi (healing))
         heal (self);
-      put_group (self);
+      driver_put_group (self);
       read_more (self, route, g_rand_int_range (self->rand, 1, 16));
-      deliver (self, route, 80);
-      if (chance (self, 10))
+      driver_deliver (self, route, 80);
+      if (driver_chance (self, 10))
         evbus_spool_maintain (self->spool);
-      if (chance (self, 5))
+      if (driver_chance (self, 5))
         expire (self, &self->routes[N_ROUTES - 1]);
-      if (chance (self, 10))
+      if (driver_chance (self, 10))
         handle_letter (self, route);
     }
 }
 
 static void
-say_ledger (Driver *self,
-            Route  *route)
+say_ledger (Driver            *self,
+            char               name,
+            const EvbusLedger *ledger,
+            guint64            weight)
+{
+  driver_say (self, "ledger %c accepted=%" G_GUINT64_FORMAT " delivered=%" G_GUINT64_FORMAT " dead=%" G_GUINT64_FORMAT
+              " expired=%" G_GUINT64_FORMAT " dropped=%" G_GUINT64_FORMAT " queued=%" G_GUINT64_FORMAT
+              " weight=%" G_GUINT64_FORMAT,
+              name, ledger->accepted, ledger->delivered, ledger->dead, ledger->expired, ledger->dropped, ledger->queued,
+              weight);
+}
+
+static void
+say_ledgers (Driver *self)
 {
   EvbusLedger ledger;
   guint64 weight;
+  guint i;
 
-  evbus_spool_route_get_ledger (route->route, &ledger, &weight);
-  say (self, "ledger %c accepted=%" G_GUINT64_FORMAT " delivered=%" G_GUINT64_FORMAT " dead=%" G_GUINT64_FORMAT
-       " expired=%" G_GUINT64_FORMAT " dropped=%" G_GUINT64_FORMAT " queued=%" G_GUINT64_FORMAT
-       " weight=%" G_GUINT64_FORMAT,
-       route->name, ledger.accepted, ledger.delivered, ledger.dead, ledger.expired, ledger.dropped, ledger.queued,
-       weight);
+  for (i = 0; i < N_ROUTES; i++)
+    {
+      evbus_spool_route_get_ledger (self->routes[i].route, &ledger, &weight);
+      say_ledger (self, self->routes[i].name, &ledger, weight);
+    }
+  evbus_spool_get_rest (self->spool, &ledger);
+  say_ledger (self, '-', &ledger, 0);
 }
 
 static void
@@ -517,21 +399,20 @@ say_rest (Driver *self)
 
   letters = evbus_spool_list_dead (self->spool, NULL, 0, LOT, &error);
   if (letters == NULL)
-    say (self, "unread %s", error->message);
+    driver_say (self, "unread %s", error->message);
   for (i = 0; letters != NULL && i < letters->len; i++)
     {
       EvbusSpoolDead *letter = letters->pdata[i];
 
-      check_event (letter->event);
-      say (self, "letter %s %s", letter->route, letter->event->id);
+      driver_check_event (letter->event);
+      driver_say (self, "letter %c %s", *letter->route, letter->event->id);
     }
   for (i = 0; i < known->len; i++)
     {
       if (!g_array_index (replayed, gboolean, i))
-        say (self, "known %s", (char *) known->pdata[i]);
+        driver_say (self, "known %s", (char *) known->pdata[i]);
     }
-  for (i = 0; i < N_ROUTES; i++)
-    say_ledger (self, &self->routes[i]);
+  say_ledgers (self);
 }
 
 static void
@@ -541,33 +422,56 @@ drain (Driver *self)
   guint i;
 
   for (i = 0; i < N_ROUTES; i++)
-    deliver (self, &self->routes[i], 100);
+    driver_deliver (self, &self->routes[i], 100);
   while (evbus_spool_is_dirty (self->spool) && g_get_monotonic_time () < deadline)
     evbus_spool_maintain (self->spool);
-  say (self, evbus_spool_is_dirty (self->spool) ? "unsettled" : "settled");
+  driver_say (self, evbus_spool_is_dirty (self->spool) ? "unsettled" : "settled");
   say_rest (self);
-  say (self, "drained");
+  driver_say (self, "drained");
+}
+
+static void
+run_mode (Driver *self,
+          char  **argv)
+{
+  const char *mode = argv[1];
+
+  if (g_str_equal (mode, "open"))
+    return;
+  adopt_routes (self);
+  if (g_str_equal (mode, "drain"))
+    drain (self);
+  else if (g_str_equal (mode, "phase"))
+    driver_run_phase (self, argv[3]);
+  else if (g_str_equal (mode, "fill"))
+    driver_fill (self, atoi (argv[4]));
+  else
+    run (self, atoi (argv[4]));
+  driver_flush (self);
 }
 
 int
 main (int    argc,
       char **argv)
 {
-  gboolean drains = argc == 3 && g_str_equal (argv[1], "drain");
+  static const struct {
+    const char *name;
+    int         min;
+    int         max;
+  } modes[] = { { "run", 5, 6 }, { "drain", 3, 3 }, { "fill", 5, 5 }, { "phase", 4, 4 }, { "open", 3, 3 } };
   Driver self = { 0 };
+  guint mode = 0;
 
-  if (!drains && (argc < 5 || argc > 6 || !g_str_equal (argv[1], "run")))
-    g_error ("usage: spool-driver run FOLDER SEED STEPS [MUTANT] | drain FOLDER");
-  self.rand = g_rand_new_with_seed (drains ? 0 : atoi (argv[3]));
+  while (mode < G_N_ELEMENTS (modes) && (argc < 3 || !g_str_equal (argv[1], modes[mode].name)))
+    mode++;
+  if (mode == G_N_ELEMENTS (modes) || argc < modes[mode].min || argc > modes[mode].max)
+    g_error ("usage: see the top of spool-driver.c");
+  self.rand = g_rand_new_with_seed (argc > 4 ? atoi (argv[3]) : 0);
   self.out = g_string_new (NULL);
   while (argc == 6 && !g_str_equal (argv[5], mutants[self.mutant]))
     g_assert (mutants[++self.mutant] != NULL);
   open_spool (&self, argv[2]);
-  if (drains)
-    drain (&self);
-  else
-    run (&self, atoi (argv[4]));
-  flush (&self);
+  run_mode (&self, argv);
   if (g_getenv ("SPOOL_DRIVER_KILL") != NULL)
     raise (SIGKILL);
   close_spool (&self);
