@@ -31,6 +31,7 @@ struct _EvbusSpoolCheck
   gint64      horizon;          /* what is stored later is not looked at */
   gint64      place;            /* up to where it has looked */
   guint64     n_bad;            /* records */
+  GError     *failure;          /* why this step could not read; nullable */
 };
 
 static void
@@ -88,6 +89,7 @@ evbus_spool_check_free (EvbusSpoolCheck *self)
 {
   g_hash_table_unref (self->sets);
   g_ptr_array_unref (self->routes);
+  g_clear_error (&self->failure);
   g_free (self);
 }
 
@@ -102,14 +104,12 @@ tell (EvbusSpoolCheck *self,
                     "MESSAGE", "spool %s: %s", self->spool->directory, what);
 }
 
-/* Returns FALSE. */
-static gboolean
-fail (EvbusSpoolCheck *self,
-      const char      *what)
+static void
+tell_damage (EvbusSpoolCheck *self,
+             const char      *what)
 {
   self->sql->damaged = TRUE;
   evbus_spool_mark_damaged (self->spool, self->sql, what);
-  return FALSE;
 }
 
 /* Whether the route has settled nothing since the look began. */
@@ -150,11 +150,26 @@ finish (EvbusSpoolCheck *self)
     {
       g_autofree char *what = g_strdup_printf ("%" G_GUINT64_FORMAT " queued events cannot be found", n_missing);
 
-      fail (self, what);
+      tell_damage (self, what);
     }
 }
 
-/* ---- The look. */
+/* ---- The look. A step that cannot read ends with `failure`, and the row that it was at is the next one's first. */
+
+static sqlite3_stmt *
+get (EvbusSpoolCheck   *self,
+     EvbusSqlStatement  which)
+{
+  return evbus_sql_get (self->sql, which, self->failure == NULL ? &self->failure : NULL);
+}
+
+/* As evbus_sql_step(). */
+static int
+next (EvbusSpoolCheck *self,
+      sqlite3_stmt    *statement)
+{
+  return evbus_sql_step (self->sql, statement, self->failure == NULL ? &self->failure : NULL);
+}
 
 /* FALSE: it stands where another one belongs. */
 static gboolean
@@ -184,43 +199,43 @@ check_record (EvbusSpoolCheck *self,
   return info.kind == EVBUS_RECORD_EVENT && info.place == set && info.seq == seq;
 }
 
-/* Whether there is nothing after @after and up to @to, seen from there. */
+/* Whether there is nothing after @after and up to @to, seen from there. FALSE, too: it cannot be read. */
 static gboolean
 is_gap (EvbusSpoolCheck *self,
         gint64           after,
         gint64           to)
 {
-  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_LAST_EVENT, NULL);
+  sqlite3_stmt *row = get (self, EVBUS_SQL_LAST_EVENT);
   gboolean empty;
 
   if (row == NULL)
-    return TRUE;
+    return FALSE;
   sqlite3_bind_int64 (row, 1, after);
   sqlite3_bind_int64 (row, 2, to);
-  if (evbus_sql_step (self->sql, row, NULL) <= 0)
-    return !self->sql->damaged;
+  if (next (self, row) <= 0)
+    return FALSE;
   empty = sqlite3_column_type (row, 0) == SQLITE_NULL;
   sqlite3_reset (row);
   return empty;
 }
 
-/* Whether the keys above lead to the row, which was come upon from the one before. */
+/* Whether the keys above lead to the row, which was come upon from the one before. FALSE, too: it cannot be read. */
 static gboolean
 is_led_to (EvbusSpoolCheck *self,
            gint64           place)
 {
-  sqlite3_stmt *row = evbus_sql_get (self->sql, EVBUS_SQL_GET_EVENT, NULL);
+  sqlite3_stmt *row = get (self, EVBUS_SQL_GET_EVENT);
   int found;
 
   if (row == NULL)
-    return TRUE;
+    return FALSE;
   sqlite3_bind_int64 (row, 1, place);
-  found = evbus_sql_step (self->sql, row, NULL);
+  found = next (self, row);
   sqlite3_reset (row);
-  return found > 0 || (found < 0 && !self->sql->damaged);
+  return found > 0;
 }
 
-/* FALSE: what is above the leaves is wrong. */
+/* FALSE: what is above the leaves is wrong, or cannot be read. */
 static gboolean
 look_at (EvbusSpoolCheck *self,
          sqlite3_stmt    *row,
@@ -244,53 +259,60 @@ look_at (EvbusSpoolCheck *self,
   return check_record (self, set, seq, sqlite3_column_blob (row, 1), *size);
 }
 
-/* How a step can end. */
-typedef enum { MORE, END, UNREADABLE, WRONG } Result;
-
-static Result
-on_error (EvbusSpoolCheck *self)
+/* FALSE: it is wrong, or cannot be read. @end: (out): there is no more. */
+static gboolean
+walk_some (EvbusSpoolCheck *self,
+           gboolean        *end)
 {
-  return self->sql->damaged ? WRONG : UNREADABLE;
-}
-
-static Result
-walk_some (EvbusSpoolCheck *self)
-{
-  sqlite3_stmt *rows = evbus_sql_get (self->sql, EVBUS_SQL_WALK_EVENTS, NULL);
+  sqlite3_stmt *rows = get (self, EVBUS_SQL_WALK_EVENTS);
   gsize size = 0, bytes = 0;
   gboolean sound = TRUE;
   guint n = 0;
   int row = 0;
 
   if (rows == NULL)
-    return on_error (self);
+    return FALSE;
   sqlite3_bind_int64 (rows, 1, self->place);
-  while (sound && n < STEP_ROWS && bytes < STEP_BYTES && (row = evbus_sql_step (self->sql, rows, NULL)) > 0)
+  while (sound && n < STEP_ROWS && bytes < STEP_BYTES && (row = next (self, rows)) > 0)
     {
       sound = look_at (self, rows, n++ == 0, &size);
       bytes += size;
     }
   sqlite3_reset (rows);
-  if (row < 0)
-    return on_error (self);
-  if (row == 0)
-    return is_gap (self, self->place, G_MAXINT64) ? END : WRONG;
-  return sound ? MORE : WRONG;
+  *end = row == 0;
+  return sound && row >= 0 && (!*end || is_gap (self, self->place, G_MAXINT64));
 }
 
-gboolean
+/* What the disk does not give back any more is damage to SQLite, and a recovery saves the rest. */
+static void
+tell_wrong (EvbusSpoolCheck *self)
+{
+  g_autofree char *what = NULL;
+
+  if (self->failure != NULL && self->sql->reason != 0)
+    what = g_strdup_printf ("not all of it can be read: %s", g_strerror (self->sql->reason));
+  tell_damage (self, what != NULL ? what : "the table of events is not in order");
+}
+
+EvbusSpoolCheckResult
 evbus_spool_check_step (EvbusSpoolCheck *self)
 {
-  Result result;
+  gboolean end = FALSE;
+  gboolean sound;
 
-  if (!evbus_sql_exec (self->sql, "BEGIN", NULL))
-    return FALSE;
-  result = walk_some (self);
+  g_clear_error (&self->failure);
+  sound = evbus_sql_exec (self->sql, "BEGIN", &self->failure) && walk_some (self, &end);
   evbus_sql_roll_back (self->sql);
 
-  if (result == WRONG)
-    return fail (self, "the table of events is not in order");
-  if (result == END)
+  if (self->failure != NULL && !self->sql->damaged)
+    {
+      evbus_spool_set_failed (self->spool, EVBUS_SPOOL_LOOK, self->failure);
+      return EVBUS_SPOOL_CHECK_FAILED;
+    }
+  evbus_spool_set_failed (self->spool, EVBUS_SPOOL_LOOK, NULL);
+  if (!sound)
+    tell_wrong (self);
+  else if (end)
     finish (self);
-  return result == MORE;
+  return sound && !end ? EVBUS_SPOOL_CHECK_MORE : EVBUS_SPOOL_CHECK_DONE;
 }

@@ -19,12 +19,25 @@
  * @EVBUS_SPOOL_CONDITION_DAMAGED: damage was found since; the next start recovers
  * @EVBUS_SPOOL_CONDITION_FULL: its disk is full: puts fail, delivery goes on, and puts
  *   work again when there is space
- * @EVBUS_SPOOL_CONDITION_FAILED: it could not be opened, or written to the last time
+ * @EVBUS_SPOOL_CONDITION_FAILED: it could not be opened; or, the last time that was tried, not be written to, its
+ *   log not be moved into the database, or not all of it be read when it was looked at for damage
  *
  * How a broker's spool is. All but the last three stay as they were found at the start.
  *
  * Since: 1.0
  */
+
+/* Of each: what a failure means for whoever uses the spool, and that it is over. */
+static const struct {
+  const char *meaning;
+  const char *over;
+} tasks[EVBUS_SPOOL_N_TASKS] = {
+  [EVBUS_SPOOL_WRITE] = { "", "it can be written to again" },
+  [EVBUS_SPOOL_MOVE_LOG] = { "; puts and delivery go on, and the log grows until it can be moved",
+                             "what was committed is moved into the database again" },
+  [EVBUS_SPOOL_LOOK] = { "; it is not looked at for damage until it can be read, which is tried once a minute",
+                         "it can be read again, and is looked at for damage" },
+};
 
 /* What the spool has that nobody can be given, as it is in doubt whose it is. */
 static guint
@@ -57,9 +70,11 @@ static EvbusSpoolCondition
 get_locked (EvbusSpool  *self,
             char       **note)
 {
-  if (self->failed != NULL && self->found == NULL)
+  for (guint i = 0; i < EVBUS_SPOOL_N_TASKS && self->found == NULL; i++)
     {
-      *note = g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed);
+      if (self->failed[i] == NULL)
+        continue;
+      *note = g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed[i]);
       return EVBUS_SPOOL_CONDITION_FAILED;
     }
   if (self->shows_full)
@@ -143,30 +158,28 @@ evbus_spool_set_found (EvbusSpool *self,
 }
 
 void
-evbus_spool_set_failed (EvbusSpool   *self,
-                        const GError *error)
+evbus_spool_set_failed (EvbusSpool     *self,
+                        EvbusSpoolTask  task,
+                        const GError   *error)
 {
-  const char *message = error != NULL ? error->message : NULL;
-  gboolean explained;
+  g_autofree char *message = error != NULL ? g_strconcat (error->message, tasks[task].meaning, NULL) : NULL;
+  gboolean same, explained;
 
-  /* Which this thread alone writes. */
-  if (g_strcmp0 (self->failed, message) == 0)
-    return;
-
-  /* Damage that was found explains it, and what to do is said. */
   g_mutex_lock (&self->lock);
-  explained = self->found != NULL;
+  same = g_strcmp0 (self->failed[task], message) == 0;
+  /* Damage that was found explains it, and what to do is said. */
+  explained = error != NULL && self->found != NULL;
   g_mutex_unlock (&self->lock);
-  if (error != NULL && explained)
+  if (same || explained)
     return;
 
   if (error != NULL)
     say (self, G_LOG_LEVEL_WARNING, message);
   else
-    say (self, G_LOG_LEVEL_MESSAGE, "it can be written to again");
+    say (self, G_LOG_LEVEL_MESSAGE, tasks[task].over);
   g_mutex_lock (&self->lock);
-  g_free (self->failed);
-  self->failed = g_strdup (message);
+  g_free (self->failed[task]);
+  self->failed[task] = g_steal_pointer (&message);
   g_mutex_unlock (&self->lock);
   evbus_spool_tell (self);
 }

@@ -64,6 +64,7 @@
 #define CHECK_AFTER G_TIME_SPAN_SECOND
 #define CHECK_PAUSE (20 * G_TIME_SPAN_MILLISECOND)
 #define CHECK_SHARE 20
+#define CHECK_AGAIN (60 * G_TIME_SPAN_SECOND)
 
 #define RETRY_RESERVE (250 * G_TIME_SPAN_MILLISECOND)
 
@@ -118,15 +119,18 @@ static void
 check_some (EvbusSpoolKeeper *self)
 {
   gint64 began = g_get_monotonic_time (), now;
+  EvbusSpoolCheckResult result;
 
   if (self->check == NULL)
     self->check = evbus_spool_check_new (self->spool, self->sql);
-  if (evbus_spool_check_step (self->check))
-    {
-      now = g_get_monotonic_time ();
-      self->check_at = now + MAX (CHECK_PAUSE, CHECK_SHARE * (now - began));
-      return;
-    }
+  result = evbus_spool_check_step (self->check);
+  now = g_get_monotonic_time ();
+  if (result == EVBUS_SPOOL_CHECK_MORE)
+    self->check_at = now + MAX (CHECK_PAUSE, CHECK_SHARE * (now - began));
+  else if (result == EVBUS_SPOOL_CHECK_FAILED)
+    self->check_at = now + CHECK_AGAIN;
+  if (result != EVBUS_SPOOL_CHECK_DONE)
+    return;
   g_clear_pointer (&self->check, evbus_spool_check_free);
   self->check_at = -1;
 }

@@ -91,6 +91,14 @@ typedef struct {
 /* The thread of the checkpoints: evbus-spool-space.c. */
 typedef struct _EvbusSpoolKeeper EvbusSpoolKeeper;
 
+/* What of its work on the disk can fail, and work again. */
+typedef enum {
+  EVBUS_SPOOL_WRITE,          /* a commit */
+  EVBUS_SPOOL_MOVE_LOG,       /* a checkpoint */
+  EVBUS_SPOOL_LOOK,           /* the look at all that is stored */
+  EVBUS_SPOOL_N_TASKS
+} EvbusSpoolTask;
+
 struct _EvbusSpool
 {
   gatomicrefcount     ref_count;
@@ -154,7 +162,7 @@ struct _EvbusSpool
   GPtrArray          *deaths;           /* lock: EvbusSpoolDying */
   guint64             deaths_weight;    /* lock: bytes of those, and of those being written */
   char               *found;            /* lock: damage that was found since, set once; for a person */
-  char               *failed;           /* lock, written by the Writer: why it could not be written to the last time */
+  char               *failed[EVBUS_SPOOL_N_TASKS];   /* lock: why each could not be done the last time; nullable */
   gboolean            shows_full;       /* lock, written by the Writer: `full`, for others */
   gboolean            dirty;            /* lock */
 };
@@ -183,8 +191,10 @@ gboolean         evbus_spool_sync_directory   (const char            *directory,
 /* From any thread: it is damaged; the first time counts. */
 void             evbus_spool_set_found        (EvbusSpool            *self,
                                                const char            *what);
-/* Writer: whether it could be written to (NULL) the last time. */
+/* From any thread: whether that could be done (NULL) the last time; of what the disk lacks space for
+ * evbus_spool_set_full() tells. */
 void             evbus_spool_set_failed       (EvbusSpool            *self,
+                                               EvbusSpoolTask         task,
                                                const GError          *error);
 /* Writer: whether the disk is full. */
 void             evbus_spool_set_full         (EvbusSpool            *self,
@@ -400,8 +410,15 @@ typedef struct _EvbusSpoolCheck EvbusSpoolCheck;
 /* Looks at what is stored now. @sql: borrowed, for the thread that makes the steps. */
 EvbusSpoolCheck *evbus_spool_check_new        (EvbusSpool            *spool,
                                                EvbusSql              *sql);
-/* Looks at some more. FALSE: it is done, and what is wrong was told. */
-gboolean         evbus_spool_check_step       (EvbusSpoolCheck       *self);
+typedef enum {
+  EVBUS_SPOOL_CHECK_DONE,     /* and what is wrong was told */
+  EVBUS_SPOOL_CHECK_MORE,
+  EVBUS_SPOOL_CHECK_FAILED,   /* it could not be read, which was told: the next step is the same one */
+} EvbusSpoolCheckResult;
+
+/* Looks at some more. */
+EvbusSpoolCheckResult
+                 evbus_spool_check_step       (EvbusSpoolCheck       *self);
 void             evbus_spool_check_free       (EvbusSpoolCheck       *self);
 
 /* ---- evbus-spool-space.c */

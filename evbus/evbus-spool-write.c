@@ -448,7 +448,7 @@ finish (EvbusSpool  *self,
   g_ptr_array_set_size (self->dying, 0);
   evbus_spool_remove_gone_sets (self);
   clear_staged (self);
-  evbus_spool_set_failed (self, NULL);
+  evbus_spool_set_failed (self, EVBUS_SPOOL_WRITE, NULL);
   evbus_spool_keep_wal (self);
   return TRUE;
 }
@@ -510,7 +510,7 @@ evbus_spool_commit (EvbusSpool  *self,
   if (g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
     write_settled_when_full (self);
   else
-    evbus_spool_set_failed (self, failure);
+    evbus_spool_set_failed (self, EVBUS_SPOOL_WRITE, failure);
   g_propagate_error (error, g_steal_pointer (&failure));
   return FALSE;
 }
@@ -563,7 +563,7 @@ evbus_spool_maintain (EvbusSpool *self)
       evbus_spool_mark_damaged (self, self->sql, NULL);
       if (!g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
         {
-          evbus_spool_set_failed (self, error);
+          evbus_spool_set_failed (self, EVBUS_SPOOL_WRITE, error);
           return FALSE;
         }
       write_settled_when_full (self);

@@ -346,7 +346,8 @@ evbus_spool_free (EvbusSpool *self)
   g_mutex_clear (&self->lock);
   if (self->watch_free != NULL)
     self->watch_free (self->watch_data);
-  g_free (self->failed);
+  for (guint i = 0; i < EVBUS_SPOOL_N_TASKS; i++)
+    g_free (self->failed[i]);
   g_free (self->found);
   g_free (self->note);
   g_free (self->path);

@@ -97,7 +97,7 @@ test_dead_while_claimed (Fixture       *fixture,
   reload.budget.max_bytes = evbus_spool_get_weight (fixture->spool) / 2;
   /* The next commit says that it can be written to again, when all of it is done. */
   evbus_spool_watch (fixture->spool, on_written, &reload, NULL);
-  evbus_spool_set_failed (fixture->spool, failure);
+  evbus_spool_set_failed (fixture->spool, EVBUS_SPOOL_WRITE, failure);
   g_assert_cmpuint (reload.n_told, ==, 1);
 
   evbus_budget_keep (&reload.budget);

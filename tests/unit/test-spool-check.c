@@ -5,6 +5,10 @@
 /* The look at all that is stored: it finds what is wrong, and nothing where nothing
  * is. */
 
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
 #include "spool-test.h"
 
 #include "evbus-spool-store-private.h"
@@ -123,7 +127,7 @@ look (Fixture *fixture)
   EvbusSpoolCheck *check = evbus_spool_check_new (fixture->spool, sql);
   guint n = 1;
 
-  while (evbus_spool_check_step (check))
+  while (evbus_spool_check_step (check) == EVBUS_SPOOL_CHECK_MORE)
     n++;
   evbus_spool_check_free (check);
   return n;
@@ -173,7 +177,7 @@ test_at_work (Fixture       *fixture,
 
   routes[0] = evbus_spool_adopt_route (fixture->spool, "a");
   routes[1] = evbus_spool_adopt_route (fixture->spool, "b");
-  while (evbus_spool_check_step (check))
+  while (evbus_spool_check_step (check) == EVBUS_SPOOL_CHECK_MORE)
     {
       spool_test_put (fixture->spool, routes, 2, last + 1, last + 50, NULL);
       last += 50;
@@ -256,20 +260,127 @@ test_record (Fixture       *fixture,
   g_assert_false (is_marked (fixture));
 }
 
+static void
+wait_for_condition (Fixture             *fixture,
+                    EvbusSpoolCondition  condition)
+{
+  gint64 end = g_get_monotonic_time () + DEADLINE;
+
+  while (evbus_spool_get_condition (fixture->spool, NULL) != condition)
+    {
+      g_assert_cmpint (g_get_monotonic_time (), <, end);
+      g_thread_yield ();
+    }
+}
+
 /* It is done without anyone asking. */
 static void
 test_by_itself (Fixture       *fixture,
                 gconstpointer  data)
 {
-  gint64 end = g_get_monotonic_time () + DEADLINE;
   g_autofree guint8 *file = NULL;
   gsize size;
 
   file = take_file (fixture, &size);
   break_key (file, size);
   put_file (fixture, file, size);
-  while (evbus_spool_get_condition (fixture->spool, NULL) != EVBUS_SPOOL_CONDITION_DAMAGED && g_get_monotonic_time () < end)
-    g_thread_yield ();
+  wait_for_condition (fixture, EVBUS_SPOOL_CONDITION_DAMAGED);
+  assert_found (fixture);
+}
+
+/* The inode that cannot be read, 0: there is none; atomic. And why. */
+static gsize broken_file;
+static int read_error;
+
+static ssize_t
+read_unless_broken (int     fd,
+                    void   *data,
+                    size_t  size,
+                    off_t   offset)
+{
+  struct stat status;
+
+  if (fstat (fd, &status) == 0 && status.st_ino == g_atomic_pointer_get (&broken_file))
+    {
+      errno = read_error;
+      return -1;
+    }
+  return pread (fd, data, size, offset);
+}
+
+static void
+break_reads (Fixture *fixture,
+             int      error)
+{
+  g_autofree char *path = g_build_filename (fixture->directory, "spool.db", NULL);
+  sqlite3_vfs *vfs = sqlite3_vfs_find ("unix");
+  GStatBuf status;
+
+  g_assert_cmpint (g_stat (path, &status), ==, 0);
+  read_error = error;
+  for (guint i = 0; i < 2; i++)
+    vfs->xSetSystemCall (vfs, i == 0 ? "pread" : "pread64", (sqlite3_syscall_ptr) read_unless_broken);
+  g_atomic_pointer_set (&broken_file, status.st_ino);
+}
+
+static void
+mend_reads (void)
+{
+  g_atomic_pointer_set (&broken_file, 0);
+}
+
+/* That it cannot be read is told, once, and ends no look: that goes on where it was when it can. */
+static void
+test_unreadable (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  g_autofree char *note = NULL;
+  g_autoptr(EvbusSql) sql = NULL;
+  EvbusSpoolCheckResult result;
+  EvbusSpoolCheck *check;
+
+  spool_test_reopen (fixture);
+  sql = open_reader (fixture);
+  check = evbus_spool_check_new (fixture->spool, sql);
+  g_assert_cmpint (evbus_spool_check_step (check), ==, EVBUS_SPOOL_CHECK_MORE);
+  break_reads (fixture, ETIMEDOUT);
+
+  /* Without anyone asking; and of this one. */
+  wait_for_condition (fixture, EVBUS_SPOOL_CONDITION_FAILED);
+  while ((result = evbus_spool_check_step (check)) == EVBUS_SPOOL_CHECK_MORE)
+    ;
+  g_assert_cmpint (result, ==, EVBUS_SPOOL_CHECK_FAILED);
+  g_assert_cmpint (evbus_spool_check_step (check), ==, EVBUS_SPOOL_CHECK_FAILED);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, &note), ==, EVBUS_SPOOL_CONDITION_FAILED);
+  g_assert_nonnull (strstr (note, "spool.db: cannot "));
+  g_assert_nonnull (strstr (note, "Connection timed out; it is not looked at for damage until it can be read"));
+  g_assert_cmpint (g_atomic_int_get (&n_warnings), ==, 1);
+
+  mend_reads ();
+  g_assert_cmpint (evbus_spool_check_step (check), ==, EVBUS_SPOOL_CHECK_MORE);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_INTACT);
+  while ((result = evbus_spool_check_step (check)) == EVBUS_SPOOL_CHECK_MORE)
+    ;
+  /* No event is missed, and none is counted twice: the whole is as the ledgers say. */
+  g_assert_cmpint (result, ==, EVBUS_SPOOL_CHECK_DONE);
+  g_assert_false (is_marked (fixture));
+  g_assert_cmpint (g_atomic_int_get (&n_warnings), ==, 1);
+  evbus_spool_check_free (check);
+}
+
+/* What the disk does not give back is damage: the next start recovers the rest, of which here nothing is missing. */
+static void
+test_io_error (Fixture       *fixture,
+               gconstpointer  data)
+{
+  g_autofree char *note = NULL;
+
+  spool_test_reopen (fixture);
+  break_reads (fixture, EIO);
+  wait_for_condition (fixture, EVBUS_SPOOL_CONDITION_DAMAGED);
+  mend_reads ();
+  evbus_spool_get_condition (fixture->spool, &note);
+  g_assert_nonnull (strstr (note, "not all of it can be read: Input/output error; the next start recovers"));
   assert_found (fixture);
 }
 
@@ -290,6 +401,8 @@ main (int    argc,
   g_test_add ("/spool/check/at-work", Fixture, NULL, set_up, test_at_work, spool_test_tear_down);
   g_test_add ("/spool/check/record", Fixture, NULL, set_up, test_record, spool_test_tear_down);
   g_test_add ("/spool/check/by-itself", Fixture, NULL, set_up, test_by_itself, spool_test_tear_down);
+  g_test_add ("/spool/check/io-error", Fixture, NULL, set_up, test_io_error, spool_test_tear_down);
+  g_test_add ("/spool/check/unreadable", Fixture, NULL, set_up, test_unreadable, spool_test_tear_down);
   add_broken ("/spool/check/key", break_key);
   add_broken ("/spool/check/count", break_count);
   add_broken ("/spool/check/pointer", break_pointer);
