@@ -88,31 +88,88 @@ struct _EvbusSpoolKeeper
   gboolean         quit;         /* lock */
 };
 
-static void
-make_checkpoint (EvbusSpoolKeeper *self)
+static gboolean
+is_busy (int code)
 {
-  int n_pages = -1, n_done = -1;
-
-  g_mutex_lock (&self->checkpoint);
-  if (sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_pages, &n_done) == SQLITE_OK)
-    g_atomic_int_set (&self->n_done, n_done);
-  g_mutex_unlock (&self->checkpoint);
+  return (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED;
 }
 
-/* FALSE: somebody reads, or writes. */
+/* With the keeper's mutex. @patience: how long it waits for those who read or write.
+ * @all: (out): the whole log is in the database. */
+static int
+checkpoint_locked (EvbusSpoolKeeper  *self,
+                   EvbusSql          *sql,
+                   int                mode,
+                   int                patience,
+                   gboolean          *all,
+                   GError           **error)
+{
+  int n_pages = 0, n_done = 0, code;
+
+  sqlite3_busy_timeout (sql->db, patience);
+  errno = 0;
+  code = sqlite3_wal_checkpoint_v2 (sql->db, NULL, mode, &n_pages, &n_done);
+  sql->reason = errno;
+  if (code != SQLITE_OK && !is_busy (code))
+    evbus_sql_fail (sql, "move its log into the database", error);
+  sqlite3_busy_timeout (sql->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
+
+  *all = code == SQLITE_OK && n_done == n_pages;
+  /* After one of the Writer's the log begins anew, or it is tried again. */
+  if (sql != self->sql)
+    g_atomic_int_set (&self->n_done, 0);
+  else if (code == SQLITE_OK)
+    g_atomic_int_set (&self->n_done, n_done);
+  return code;
+}
+
+/* What there is to say of one; under no lock. */
+static void
+tell_checkpoint (EvbusSpool   *self,
+                 EvbusSql     *sql,
+                 gboolean      all,
+                 const GError *failure)
+{
+  if (failure != NULL)
+    evbus_spool_mark_damaged (self, sql, NULL);
+  if (all || (failure != NULL && !g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL)))
+    evbus_spool_set_failed (self, EVBUS_SPOOL_MOVE_LOG, failure);
+}
+
+static int
+checkpoint (EvbusSpoolKeeper *self,
+            EvbusSql         *sql,
+            int               mode,
+            int               patience)
+{
+  g_autoptr(GError) failure = NULL;
+  gboolean all;
+  int code;
+
+  g_mutex_lock (&self->checkpoint);
+  code = checkpoint_locked (self, sql, mode, patience, &all, &failure);
+  g_mutex_unlock (&self->checkpoint);
+  tell_checkpoint (self->spool, sql, all, failure);
+  return code;
+}
+
+/* FALSE: it failed. */
+static gboolean
+make_checkpoint (EvbusSpoolKeeper *self)
+{
+  int code = checkpoint (self, self->sql, SQLITE_CHECKPOINT_PASSIVE, EVBUS_SQL_BUSY_TIMEOUT_MS);
+
+  return code == SQLITE_OK || is_busy (code);
+}
+
+/* FALSE: somebody reads, or writes; or it failed. */
 static gboolean
 truncate_log (EvbusSpoolKeeper *self)
 {
-  int code;
-
-  make_checkpoint (self);   /* what can be done beside commits, so that they wait for little */
-  g_mutex_lock (&self->checkpoint);
+  /* What can be done beside commits, so that they wait for little. */
+  make_checkpoint (self);
   /* It is not in a hurry, and while it waited for a reader a commit would for it. */
-  sqlite3_busy_timeout (self->sql->db, 0);
-  code = sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-  sqlite3_busy_timeout (self->sql->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
-  g_mutex_unlock (&self->checkpoint);
-  return code != SQLITE_BUSY;
+  return checkpoint (self, self->sql, SQLITE_CHECKPOINT_TRUNCATE, 0) == SQLITE_OK;
 }
 
 static void
@@ -176,7 +233,7 @@ run_keeper (gpointer data)
       if (truncate)
         done = truncate_log (self);
       else if (due)
-        make_checkpoint (self);
+        done = make_checkpoint (self);
       else
         check_some (self);
       g_mutex_lock (&self->lock);
@@ -293,49 +350,42 @@ put_off_truncation (EvbusSpoolKeeper *self)
 static void
 finish_checkpoint (EvbusSpool *self)
 {
-  int n_pages = 0, n_done = 0;
+  g_autoptr(GError) failure = NULL;
+  gboolean all;
 
   if (!g_mutex_trylock (&self->keeper->checkpoint))
     return;
-  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &n_pages, &n_done);
-  g_atomic_int_set (&self->keeper->n_done, 0);
+  checkpoint_locked (self->keeper, self->sql, SQLITE_CHECKPOINT_PASSIVE, EVBUS_SQL_BUSY_TIMEOUT_MS, &all, &failure);
   g_mutex_unlock (&self->keeper->checkpoint);
+  tell_checkpoint (self, self->sql, all, failure);
 }
 
-/* The log could not begin anew: an error of the disk, or a reader that stays, which is none of ours. */
+/* The log could not begin anew, for a reader that stays, which is none of ours. */
 static void
-say_log_grows (EvbusSpool *self,
-               int         code)
+say_log_grows (EvbusSpool *self)
 {
   gint64 now = g_get_monotonic_time ();
 
-  if (now < self->say_log_again ||
-      (code == SQLITE_BUSY && self->wal_pages < (int) (EVBUS_SPOOL_WAL_BYTES / PAGE)))
+  if (now < self->say_log_again || self->wal_pages < (int) (EVBUS_SPOOL_WAL_BYTES / PAGE))
     return;
   self->say_log_again = now + SAY_US;
   g_log_structured (G_LOG_DOMAIN, G_LOG_LEVEL_WARNING,
                     "EVBUS_SPOOL", self->directory,
-                    "MESSAGE", "spool %s: its log has %d MiB and cannot begin anew: %s (said once a minute at most)",
-                    self->directory, self->wal_pages / (1024 * 1024 / PAGE),
-                    code == SQLITE_BUSY ? "another process stays in a transaction on spool.db, or a backup runs; end it"
-                                        : sqlite3_errmsg (self->sql->db));
+                    "MESSAGE", "spool %s: its log has %d MiB and cannot begin anew: another process stays in a transaction "
+                    "on spool.db, or a backup runs; end it (said once a minute at most)",
+                    self->directory, self->wal_pages / (1024 * 1024 / PAGE));
 }
 
 static void
 restart_log (EvbusSpool *self)
 {
-  int code;
+  int code = checkpoint (self->keeper, self->sql, SQLITE_CHECKPOINT_RESTART, READERS_MS);
 
-  g_mutex_lock (&self->keeper->checkpoint);
-  sqlite3_busy_timeout (self->sql->db, READERS_MS);
-  code = sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-  sqlite3_busy_timeout (self->sql->db, EVBUS_SQL_BUSY_TIMEOUT_MS);
-  g_atomic_int_set (&self->keeper->n_done, 0);
-  g_mutex_unlock (&self->keeper->checkpoint);
   if (code == SQLITE_OK)
     return;
   self->next_restart = self->wal_pages + AGAIN_PAGES;
-  say_log_grows (self, code);
+  if (is_busy (code))
+    say_log_grows (self);
 }
 
 void
@@ -358,9 +408,7 @@ evbus_spool_keep_wal (EvbusSpool *self)
 void
 evbus_spool_empty_wal (EvbusSpool *self)
 {
-  g_mutex_lock (&self->keeper->checkpoint);
-  sqlite3_wal_checkpoint_v2 (self->sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-  g_mutex_unlock (&self->keeper->checkpoint);
+  checkpoint (self->keeper, self->sql, SQLITE_CHECKPOINT_TRUNCATE, EVBUS_SQL_BUSY_TIMEOUT_MS);
 }
 
 void
