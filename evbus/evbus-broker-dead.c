@@ -67,7 +67,7 @@ list (GTask        *task,
  *
  * Reads a page of the dead letters in the spool, oldest first. To read them all,
  * go on after the number of the last one until a page is empty: a page may end
- * early where the letters are large.
+ * early where the letters are large. One whose record is damaged has no event.
  *
  * Since: 1.0
  */
@@ -155,7 +155,8 @@ evbus_broker_list_dead_finish (EvbusBroker   *self,
  * Replays dead letters. Given back to its route an event keeps its id, comes after
  * all that the route has, and its age begins anew. Put anew it keeps its id and
  * goes to all routes that match @profile; its dead letter is dropped once it is
- * in the spool.
+ * in the spool. One whose record is damaged stays: it is an error where its number is
+ * given.
  *
  * Since: 1.0
  */

@@ -79,15 +79,12 @@ append_body (GString    *lines,
   g_string_append_c (lines, '"');
 }
 
-/* As the `file` provider writes its event, and what became of that. */
+/* As the `file` provider writes it. */
 static void
-append_letter (GString              *lines,
-               const EvbusSpoolDead *dead)
+append_event (GString    *lines,
+              EvbusEvent *event)
 {
-  EvbusEvent *event = dead->event;
-  g_autofree char *route = evbus_claim_describe (dead->route);
-
-  g_string_append (lines, "{\"id\":");
+  g_string_append (lines, "\"id\":");
   evbus_json_append_string (lines, event->id, -1);
   append_time (lines, "time", event->time);
   append_member (lines, "routing_key", event->routing_key);
@@ -96,10 +93,24 @@ append_letter (GString              *lines,
     append_member (lines, "content_type", event->content_type);
   append_attributes (lines, event->attributes);
   append_body (lines, event);
-  g_string_append_printf (lines, ",\"number\":%" G_GINT64_FORMAT, dead->number);
+  g_string_append_c (lines, ',');
+}
+
+/* The event, and what became of it; of one that is damaged what is known. */
+static void
+append_letter (GString              *lines,
+               const EvbusSpoolDead *dead)
+{
+  g_autofree char *route = evbus_claim_describe (dead->route);
+
+  g_string_append_c (lines, '{');
+  if (dead->event != NULL)
+    append_event (lines, dead->event);
+  g_string_append_printf (lines, "\"number\":%" G_GINT64_FORMAT, dead->number);
   append_member (lines, "route", route);
   append_member (lines, "reason", dead->reason);
-  append_time (lines, "died", dead->died);
+  if (dead->event != NULL)
+    append_time (lines, "died", dead->died);
   g_string_append (lines, "}\n");
 }
 
@@ -201,8 +212,8 @@ run_export (GTask        *task,
  * age, or those with the numbers given, in that order. They stay as they are. Each line is one object: of the event
  * `id`, `time`, `routing_key`, `profile`, `content_type` (unless it is `application/json`),
  * `attributes` (if there are any), `body`, or `body_base64` where that is no JSON; of the
- * letter `number`, `route`, `reason` and `died`. One that is gone when its turn comes, or
- * is damaged, is left out.
+ * letter `number`, `route`, `reason` and `died`. Of one whose record is damaged there are `number`, `route` and
+ * `reason` alone. One that is gone when its turn comes is left out.
  *
  * The letters are read and written bit by bit in a thread, so that @stream may block.
  * It is flushed in the end, and not closed. Where a writing failed or was cancelled

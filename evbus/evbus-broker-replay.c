@@ -171,6 +171,12 @@ on_page (GObject      *source,
       return;
     }
 
+  /* What is damaged stays. */
+  for (guint i = self->letters->len; i > 0; i--)
+    {
+      if (((EvbusSpoolDead *) self->letters->pdata[i - 1])->event == NULL)
+        g_ptr_array_remove_index (self->letters, i - 1);
+    }
   g_array_set_size (self->stored, 0);
   self->n_waiting = self->letters->len;
   for (guint i = 0; i < self->letters->len; i++)

@@ -35,7 +35,7 @@ evbus_dead_letter_finalize (GObject *object)
 
   g_free (self->route);
   g_free (self->reason);
-  evbus_event_unref (self->event);
+  g_clear_pointer (&self->event, evbus_event_unref);
 
   G_OBJECT_CLASS (evbus_dead_letter_parent_class)->finalize (object);
 }
@@ -60,7 +60,7 @@ evbus_dead_letter_new (const EvbusSpoolDead *dead)
   self->route = evbus_claim_describe (dead->route);
   self->reason = g_strdup (dead->reason);
   self->time = dead->died;
-  self->event = evbus_event_ref (dead->event);
+  self->event = dead->event != NULL ? evbus_event_ref (dead->event) : NULL;
   return self;
 }
 
@@ -125,7 +125,7 @@ evbus_dead_letter_get_reason (EvbusDeadLetter *self)
  *
  * When the route gave the event up.
  *
- * Returns: microseconds since 1970-01-01 00:00 UTC
+ * Returns: microseconds since 1970-01-01 00:00 UTC; 0 where there is no event
  *
  * Since: 1.0
  */
@@ -141,9 +141,10 @@ evbus_dead_letter_get_time (EvbusDeadLetter *self)
  * evbus_dead_letter_get_event:
  * @self: a dead letter
  *
- * The event.
+ * The event. A dead letter whose record in the spool is damaged has none, and its
+ * reason says so: it counts still, and can only be dropped.
  *
- * Returns: (transfer none): the event
+ * Returns: (transfer none) (nullable): the event
  *
  * Since: 1.0
  */

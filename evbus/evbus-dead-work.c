@@ -168,7 +168,7 @@ list_dead (EvbusDeadWork  *self,
   return evbus_spool_list_dead (self->spool, key, after, max_letters, error);
 }
 
-/* Those of the numbers that are there. */
+/* Those of the numbers that are there, and can be replayed if that is what is done. */
 static GPtrArray *
 read_numbers (EvbusDeadWork  *self,
               GError        **error)
@@ -181,12 +181,14 @@ read_numbers (EvbusDeadWork  *self,
     {
       gint64 number = g_array_index (self->numbers, gint64, self->next++);
       g_autoptr(GPtrArray) one = list_dead (self, number - 1, 1, error);
+      EvbusSpoolDead *dead;
 
       if (one == NULL)
         return NULL;
-      if (one->len == 1 && ((EvbusSpoolDead *) one->pdata[0])->number == number)
+      dead = one->len == 1 ? one->pdata[0] : NULL;
+      if (dead != NULL && dead->number == number && (dead->event != NULL || self->kind == EVBUS_DEAD_EXPORT))
         {
-          weight += ((EvbusSpoolDead *) one->pdata[0])->event->weight;
+          weight += dead->event != NULL ? dead->event->weight : 0;
           g_ptr_array_add (found, g_ptr_array_steal_index (one, 0));
         }
       else if (self->missing == 0)

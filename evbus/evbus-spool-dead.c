@@ -24,13 +24,13 @@ get_step_bytes (EvbusSpool *self)
 void
 evbus_spool_dead_free (EvbusSpoolDead *dead)
 {
-  evbus_event_unref (dead->event);
+  g_clear_pointer (&dead->event, evbus_event_unref);
   g_free (dead->route);
   g_free (dead->reason);
   g_free (dead);
 }
 
-/* NULL: the record is damaged, or its route is gone. */
+/* NULL: its route is gone. */
 static EvbusSpoolDead *
 parse_row (EvbusSpool   *self,
            sqlite3_stmt *row)
@@ -41,13 +41,18 @@ parse_row (EvbusSpool   *self,
   EvbusSpoolRoute *route;
   EvbusSpoolDead *dead;
 
-  if (event == NULL)
-    return NULL;
   dead = g_new0 (EvbusSpoolDead, 1);
   dead->number = sqlite3_column_int64 (row, 0);
-  dead->reason = g_utf8_make_valid (info.reason != NULL ? info.reason : "", info.reason_length);
-  dead->died = info.died;
   dead->event = event;
+  if (event == NULL)
+    {
+      dead->reason = g_strdup ("its record in the spool is damaged; it can only be dropped");
+    }
+  else
+    {
+      dead->reason = g_utf8_make_valid (info.reason != NULL ? info.reason : "", info.reason_length);
+      dead->died = info.died;
+    }
   g_mutex_lock (&self->lock);
   route = evbus_spool_find_route (self, sqlite3_column_int64 (row, 1));
   dead->route = route != NULL ? g_strdup (route->key) : NULL;
@@ -93,7 +98,7 @@ evbus_spool_list_dead (EvbusSpool  *self,
   if (rows == NULL)
     return NULL;
 
-  /* Those that are damaged are passed over, so more rows may be looked at. */
+  /* Those whose route is forgotten are passed over, so more rows may be looked at. */
   sqlite3_bind_int64 (rows, 1, after);
   sqlite3_bind_int64 (rows, 2, -1);
   if (route != NULL)
@@ -327,7 +332,8 @@ evbus_spool_set_missing (EvbusSpool  *self,
                          GError     **error)
 {
   g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
-               "%s: there is no dead letter %" G_GINT64_FORMAT, self->path, number);
+               "%s: there is no dead letter %" G_GINT64_FORMAT ", or it should be replayed and its record is damaged: then it "
+               "is listed, and can only be dropped", self->path, number);
   return FALSE;
 }
 

@@ -314,8 +314,8 @@ typedef struct {
   gint64      number;        /* of the dead letter, ascending with its death */
   char       *route;         /* the route's key */
   char       *reason;
-  gint64      died;          /* microseconds since 1970 UTC */
-  EvbusEvent *event;
+  gint64      died;          /* microseconds since 1970 UTC; 0: not known */
+  EvbusEvent *event;         /* nullable: the record is damaged, and it can only be dropped */
 } EvbusSpoolDead;
 
 void         evbus_spool_dead_free     (EvbusSpoolDead   *dead);

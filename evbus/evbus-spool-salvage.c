@@ -340,8 +340,7 @@ settle_route (Salvage         *self,
   EvbusLedger *ledger = &route->stored.ledger;
 
   book (&ledger->queued, found->ledger.queued, &ledger->dropped, &ledger->accepted);
-  if (!self->dead_sound || found->ledger.dead > ledger->dead)
-    book (&ledger->dead, found->ledger.dead, &ledger->dropped, &ledger->accepted);
+  book (&ledger->dead, found->ledger.dead, &ledger->dropped, &ledger->accepted);
   g_array_sort (found->pending, compare_numbers);
   g_array_set_size (route->stored.pending, 0);
   if (found->pending->len > 0)

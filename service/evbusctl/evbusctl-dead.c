@@ -53,7 +53,7 @@ add_row (EvbusctlTable *table,
 
   g_variant_get (letter, "(x&sx&s&sx&s&s&st)", &number, &of, &died, &reason, &id, &put, &key, &under, &type, &size);
   number_text = g_strdup_printf ("%" G_GINT64_FORMAT, number);
-  died_text = format_time (died);
+  died_text = died != 0 ? format_time (died) : g_strdup ("?");
   size_text = g_strdup_printf ("%" G_GUINT64_FORMAT, size);
   evbusctl_table_cell (table, EVBUSCTL_PLAIN, number_text);
   evbusctl_table_cell (table, EVBUSCTL_PLAIN, died_text);

@@ -7,6 +7,7 @@
 
 #include "evbusctl-replay.h"
 
+#include "evbusctl.h"
 #include "evbusctl-output.h"
 
 #include <evbus/evbus.h>
@@ -24,6 +25,7 @@ typedef struct {
   guint64               n_told;        /* in this one, so far */
   guint64               n_total;       /* 0: as the service says */
   guint                 n_interrupts;
+  guint                 n_damaged;     /* that were passed over */
   gboolean              answered;
   GVariant             *reply;
   GError               *error;
@@ -177,6 +179,39 @@ goes_on (GError  *failure,
   return orphan || g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
 }
 
+/* Of one that is damaged nothing can be replayed. */
+static gboolean
+is_damaged (GVariant *letter)
+{
+  const char *id;
+
+  g_variant_get_child (letter, 4, "&s", &id);
+  return *id == '\0';
+}
+
+/* With which of the first @n there is something to do; @after: (out): the last one. */
+static guint
+choose_numbers (Work     *self,
+                GVariant *letters,
+                guint     n,
+                gint64   *numbers,
+                gint64   *after)
+{
+  guint n_chosen = 0;
+
+  for (guint i = 0; i < n; i++)
+    {
+      g_autoptr(GVariant) letter = g_variant_get_child_value (letters, i);
+
+      g_variant_get_child (letter, 0, "x", after);
+      if (strcmp (self->what->method, "ReplayDead") == 0 && is_damaged (letter))
+        self->n_damaged++;
+      else
+        numbers[n_chosen++] = *after;
+    }
+  return n_chosen;
+}
+
 /* As many as there are now, the oldest first: what dies again meanwhile comes last,
  * and is not taken once more. */
 static gboolean
@@ -200,26 +235,25 @@ do_all (Work    *self,
       g_autoptr(GVariant) reply = NULL;
       g_autoptr(GVariant) letters = NULL;
       g_autoptr(GError) failure = NULL;
+      guint n_chosen;
 
       reply = evbusctl_bus_call_manager (self->bus, "ListDead", g_variant_new ("(sxu)", "", after, max), "(a*)", error);
       if (reply == NULL)
         return FALSE;
       letters = g_variant_get_child_value (reply, 0);
       n = MIN (max, g_variant_n_children (letters));
-      for (guint i = 0; i < n; i++)
-        {
-          g_autoptr(GVariant) letter = g_variant_get_child_value (letters, i);
-
-          g_variant_get_child (letter, 0, "x", &numbers[i]);
-          after = numbers[i];
-        }
       n_seen += n;
-      if (n > 0 && !call (self, numbers, n, &failure) && !goes_on (failure, &left))
+      n_chosen = choose_numbers (self, letters, n, numbers, &after);
+      if (n_chosen > 0 && !call (self, numbers, n_chosen, &failure) && !goes_on (failure, &left))
         {
           g_propagate_error (error, g_steal_pointer (&failure));
           return FALSE;
         }
     }
+  if (left == NULL && self->n_damaged > 0)
+    g_set_error (&left, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND,
+                 "the records of %u dead letters are damaged, and cannot be replayed: 'evbusctl dead list' says which, "
+                 "'evbusctl dead drop' drops them", self->n_damaged);
   if (left == NULL)
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&left));

@@ -46,12 +46,27 @@ name_or_null (const char *name)
   return *name != '\0' ? name : NULL;
 }
 
+/* @event: nullable, as in all of these. */
 static GVariant *
 attributes_of (EvbusEvent *event)
 {
-  GVariant *attributes = evbus_event_get_attributes (event);
+  GVariant *attributes = event != NULL ? evbus_event_get_attributes (event) : NULL;
 
   return attributes != NULL ? attributes : g_variant_new ("a{ss}", NULL);
+}
+
+static GBytes *
+body_of (EvbusEvent *event)
+{
+  return event != NULL ? evbus_event_get_body (event) : g_bytes_new (NULL, 0);
+}
+
+static void
+add_text (GVariantBuilder *builder,
+          EvbusEvent      *event,
+          const char    *(*get) (EvbusEvent *event))
+{
+  g_variant_builder_add (builder, "s", event != NULL ? get (event) : "");
 }
 
 static void
@@ -60,18 +75,18 @@ add_letter (GVariantBuilder *builder,
             gboolean         with_body)
 {
   EvbusEvent *event = evbus_dead_letter_get_event (letter);
-  g_autoptr (GBytes) body = evbus_event_get_body (event);
+  g_autoptr (GBytes) body = body_of (event);
 
   g_variant_builder_open (builder, G_VARIANT_TYPE (with_body ? "(xsxssxsssa{ss}ay)" : "(xsxssxssst)"));
   g_variant_builder_add (builder, "x", evbus_dead_letter_get_number (letter));
   g_variant_builder_add (builder, "s", evbus_dead_letter_get_route (letter));
   g_variant_builder_add (builder, "x", evbus_dead_letter_get_time (letter));
   g_variant_builder_add (builder, "s", evbus_dead_letter_get_reason (letter));
-  g_variant_builder_add (builder, "s", evbus_event_get_id (event));
-  g_variant_builder_add (builder, "x", evbus_event_get_time (event));
-  g_variant_builder_add (builder, "s", evbus_event_get_routing_key (event));
-  g_variant_builder_add (builder, "s", evbus_event_get_profile (event));
-  g_variant_builder_add (builder, "s", evbus_event_get_content_type (event));
+  add_text (builder, event, evbus_event_get_id);
+  g_variant_builder_add (builder, "x", event != NULL ? evbus_event_get_time (event) : 0);
+  add_text (builder, event, evbus_event_get_routing_key);
+  add_text (builder, event, evbus_event_get_profile);
+  add_text (builder, event, evbus_event_get_content_type);
   if (with_body)
     {
       g_variant_builder_add_value (builder, attributes_of (event));

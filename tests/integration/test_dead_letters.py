@@ -29,9 +29,11 @@ def list_dead(client, route='', after=0, most=100):
 
 
 def die(client, n):
+    """Beside those that are there."""
+    n_before = len(list_dead(client))
     for _ in range(n):
         client.put('order.new', BODY, 'sick')
-    wait_for(lambda: len(list_dead(client)) == n, f'{n} dead letters')
+    wait_for(lambda: len(list_dead(client)) == n_before + n, f'{n} more dead letters')
 
 
 def test_list_and_read(service, client):
@@ -62,6 +64,39 @@ def test_replay_and_drop(service, client):
     client.wait_ledger(accepted=6, delivered=2, dead=0, dropped=4)
     with pytest.raises(CallError, match=ERROR + 'NotFound'):
         client.call('DropDead', '(sax)', '', numbers[:1], interface=MANAGER)
+
+
+def test_a_damaged_one_is_listed_and_can_only_be_dropped(service, client, folder, evbusctl):
+    die(client, 4)
+    bad = [letter[0] for letter in list_dead(client)][0]
+    service.stop()
+    db = sqlite3.connect(folder / 'spool/spool.db')
+    db.execute('UPDATE dead SET record = zeroblob(length(record)) WHERE number = ?', (bad,))
+    db.commit()
+    db.close()
+    service.start()
+    client.wait_ledger(accepted=4, dead=4)
+    number, route, died, reason, *event = list_dead(client)[0]
+    assert (number, route, died, event) == (bad, ROUTE, 0, ['', 0, '', '', '', 0]) and 'damaged' in reason
+    assert len(list_dead(client, ROUTE)) == 4
+    assert f'{bad} ? {ROUTE}' in ' '.join(evbusctl('dead', 'list').stdout.split())
+    lines = [json.loads(line) for line in evbusctl('dead', 'export').stdout.splitlines()]
+    assert lines[0] == {'number': bad, 'route': ROUTE, 'reason': reason} and all(line['id'] for line in lines[1:])
+
+    # Who asks for it gets an error that says so; of all, the others are done.
+    for profile in ('', 'well'):
+        with pytest.raises(CallError, match=f'{ERROR}NotFound.* {bad}, .*damaged'):
+            client.call('ReplayDead', '(saxs)', '', [bad], profile, interface=MANAGER)
+    assert client.call('ReplayDead', '(saxs)', ROUTE, [], 'well', interface=MANAGER) == (3,)
+    client.wait_ledger(accepted=7, delivered=3, dead=1, dropped=3)
+    die(client, 2)
+    failed = evbusctl('dead', 'replay', '--all', '--profile', 'well')
+    assert failed.returncode != 0 and failed.stdout == '2 replayed\n' and 'dead drop' in failed.stderr
+    client.wait_ledger(accepted=11, delivered=5, dead=1, dropped=5)
+    assert [letter[0] for letter in list_dead(client)] == [bad]
+    assert evbusctl('dead', 'drop', '--all').stdout == '1 dropped\n'
+    client.wait_ledger(accepted=11, delivered=5, dead=0, dropped=6)
+    assert not list_dead(client)
 
 
 def count_dead(client):

@@ -103,6 +103,41 @@ test_list (Fixture       *fixture,
   spool_test_assert_ledger (evbus_spool_adopt_route (fixture->spool, "a"), "4 0 4 0 0 0");
 }
 
+static void
+mark_damaged (Fixture *fixture)
+{
+  g_autofree char *mark = g_build_filename (fixture->directory, "damaged", NULL);
+
+  g_assert_true (g_file_set_contents (mark, "", 0, NULL));
+}
+
+/* The list is as long as the count: one whose record is damaged is in it, until a start recovers and books it as dropped. */
+static void
+test_damaged (Fixture       *fixture,
+              gconstpointer  data)
+{
+  EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  g_autoptr(GPtrArray) dead = NULL;
+  EvbusSpoolDead *damaged;
+
+  kill_events (fixture, route, 1, 3);
+  g_assert_true (evbus_sql_exec (fixture->spool->sql, "UPDATE dead SET record = zeroblob(length(record)) WHERE number = 2", NULL));
+  dead = evbus_spool_list_dead (fixture->spool, NULL, 0, 10, NULL);
+  g_assert_cmpuint (dead->len, ==, 3);
+  damaged = dead->pdata[1];
+  g_assert_null (damaged->event);
+  g_assert_cmpint (damaged->number, ==, 2);
+  g_assert_cmpstr (damaged->route, ==, "a");
+  g_assert_nonnull (strstr (damaged->reason, "is damaged; it can only be dropped"));
+  spool_test_assert_ledger (route, "3 0 3 0 0 0");
+
+  mark_damaged (fixture);
+  spool_test_reopen (fixture);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_RECOVERED);
+  assert_list (fixture, "a", 0, 10, "1 3");
+  spool_test_assert_ledger (evbus_spool_adopt_route (fixture->spool, "a"), "3 0 2 0 1 0");
+}
+
 /* Returns whether it was there; @event: what was replayed, or NULL. */
 static gboolean
 take_out (Fixture     *fixture,
@@ -445,6 +480,7 @@ main (int    argc,
     void (* run) (Fixture *, gconstpointer);
   } tests[] = {
     { "/spool/dead/list", test_list },
+    { "/spool/dead/damaged", test_damaged },
     { "/spool/dead/replay", test_replay },
     { "/spool/dead/replay-age", test_replay_age },
     { "/spool/dead/drop", test_drop },

@@ -201,6 +201,14 @@ expire (Driver *self,
   driver_flush (self);
 }
 
+static gboolean
+is_damaged (EvbusSpoolDead *letter)
+{
+  if (letter->event == NULL && g_getenv ("SPOOL_DRIVER_DAMAGED") == NULL)
+    g_error ("The dead letter %" G_GINT64_FORMAT " is damaged", letter->number);
+  return letter->event == NULL;
+}
+
 /* The oldest dead letter of a route is replayed or dropped. */
 static void
 handle_letter (Driver *self,
@@ -215,7 +223,7 @@ handle_letter (Driver *self,
   EvbusSpoolDead *letter;
 
   letters = evbus_spool_list_dead (self->spool, evbus_spool_route_get_key (route->route), 0, 1, &error);
-  if (letters == NULL || letters->len == 0)
+  if (letters == NULL || letters->len == 0 || is_damaged (letters->pdata[0]))
     return;
   letter = letters->pdata[0];
   driver_check_event (letter->event);
@@ -404,6 +412,8 @@ say_rest (Driver *self)
     {
       EvbusSpoolDead *letter = letters->pdata[i];
 
+      if (is_damaged (letter))
+        continue;
       driver_check_event (letter->event);
       driver_say (self, "letter %c %s", *letter->route, letter->event->id);
     }
