@@ -39,7 +39,7 @@ static const struct {
 };
 
 /* The first digit of a status. */
-static const Meaning classes[] = { RETRY, RETRY, DELIVERED, BROKEN, POISON, RETRY };
+static const Meaning classes[] = { RETRY, RETRY, DELIVERED, OF_URL, POISON, RETRY };
 
 static const char try_again[] = "it is tried again";
 
@@ -50,7 +50,7 @@ static const struct {
 } statuses[] = {
   { 401, BROKEN, "correct 'authorization'" },
   { 402, BROKEN, "the account has to be paid for" },
-  { 403, BROKEN, "allow it to whom 'authorization' names" },
+  { 403, OF_URL, "allow it to whom 'authorization' names" },
   { 404, OF_URL, "correct 'url'" },
   { 405, OF_URL, "choose another 'method' or 'url'" },
   { 407, BROKEN, "give the proxy's user and password in 'proxy'" },
@@ -67,7 +67,7 @@ static const struct {
   { 425, RETRY, try_again },
   { 426, BROKEN, "the server wants another version of HTTP" },
   { 429, RETRY, try_again },
-  { 451, BROKEN, "the server may not take it, by law" },
+  { 451, OF_URL, "the server may not take it, by law" },
 };
 
 /* What a server says by its text alone. (nginx, without a certificate of the client.) */

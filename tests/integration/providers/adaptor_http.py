@@ -55,6 +55,10 @@ http {{
       auth_basic off;
       proxy_pass http://store;
     }}
+    location /forbidden/ {{ deny all; }}
+    location /moved/ {{ return 301 /answer/; }}
+    location /gone/ {{ return 410; }}
+    location /files/ {{ root {folder}; }}
     location / {{ proxy_pass http://store; }}
   }}
   server {{

@@ -40,12 +40,26 @@ def test_every_status_has_its_outcome(fake, evbusd, client):
 
 def test_an_address_or_a_type_of_the_event(fake, evbusd, client):
     server = fake(answer_by_path)
-    cases = {f'{status}/{{routing_key}}': 'dead' for status in (404, 405, 410, 414)}
-    routes = [{'url': f'{server.url}/{path}'} for path in cases]
+    of_url = 300, 302, 304, 308, 403, 404, 405, 410, 414, 451
+    cases = {status: 'dead' if status in of_url else 'broken' for status in (*of_url, 401, 402, 407, 411, 426)}
+    routes = [{'url': f'{server.url}/{status}/{{routing_key}}'} for status in cases]
     routes += [{'url': f'{server.url}/415', 'cloudevents': 'structured'}, {'url': f'{server.url}/415', 'batch': 'json_lines'}]
     start_routes(evbusd, client, routes)
     expected = [*cases.values(), 'broken', 'broken']
     wait_outcomes(client, expected)
+
+
+def test_addresses_that_nginx_refuses(evbusd, client, adaptor):
+    """Those of the profile pause the route, and so does a wrong password; those of an event end the event."""
+    base = f'http://127.0.0.1:{adaptor.port}'
+    cases = {'forbidden': 403, 'moved': 301, 'gone': 410, 'files': 404}
+    urls = [f'{base}/{place}/{end}' for place in cases for end in ('x', '{routing_key}')]
+    routes = [{**adaptor.options(''), 'url': url} for url in urls]
+    routes.append({**adaptor.options('', password='wrong'), 'url': f'{base}/{{routing_key}}'})
+    start_routes(evbusd, client, routes)
+    told = wait_outcomes(client, [*['broken', 'dead'] * len(cases), 'broken'])
+    for route, status in zip(told[::2], (*cases.values(), 401), strict=True):
+        assert route['reason'].startswith(f'{base}: {status}: ')
 
 
 def test_responses_of_the_profile(fake, evbusd, client):
@@ -54,8 +68,11 @@ def test_responses_of_the_profile(fake, evbusd, client):
                  '302': 'delivered'}
     expected = {409: 'delivered', 413: 'broken', 404: 'retrying', 500: 'dead', 503: 'retrying', 200: 'retrying', 201: 'delivered',
                 302: 'delivered'}
-    start_routes(evbusd, client, [{'url': f'{server.url}/{status}', 'responses': responses} for status in expected])
-    wait_outcomes(client, expected.values())
+    routes = [{'url': f'{server.url}/{status}', 'responses': responses} for status in expected]
+    # A server that says so of a token that it does not know.
+    routes.append({'url': f'{server.url}/403/{{routing_key}}', 'responses': {403: 'broken'}})
+    start_routes(evbusd, client, routes)
+    wait_outcomes(client, [*expected.values(), 'broken'])
 
 
 @pytest.mark.parametrize('form', ['seconds', 'date'])
