@@ -100,7 +100,8 @@ check_key_names (GKeyFile    *file,
                  GError     **error)
 {
   static const char * const known[] = {
-    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Inline", "Ignored", "Template", "Help", NULL
+    "Type", "Default", "Min", "Max", "Choices", "Required", "Secret", "Inline", "Ignored", "Refused",
+    "Template", "WithinPublish", "Help", NULL
   };
   g_auto(GStrv) keys = g_key_file_get_keys (file, group, NULL, NULL);
 
@@ -146,7 +147,9 @@ read_group (EvbusOption  *self,
       || !read_flag (file, group, "Secret", &self->secret, error)
       || !read_flag (file, group, "Inline", &self->inlined, error)
       || !read_flag (file, group, "Ignored", &self->ignored, error)
+      || !read_flag (file, group, "Refused", &self->refused, error)
       || !read_flag (file, group, "Template", &self->template, error)
+      || !read_flag (file, group, "WithinPublish", &self->within_publish, error)
       || !read_bound (self, file, group, "Min", &self->min, error)
       || !read_bound (self, file, group, "Max", &self->max, error))
     return FALSE;
@@ -158,6 +161,11 @@ read_group (EvbusOption  *self,
   if (self->choices != NULL && self->kind != EVBUS_OPTION_STRING)
     {
       g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "[%s] Choices are for strings", group);
+      return FALSE;
+    }
+  if (self->within_publish && self->kind != EVBUS_OPTION_DURATION)
+    {
+      g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_PLUGIN, "[%s] WithinPublish is for durations", group);
       return FALSE;
     }
 

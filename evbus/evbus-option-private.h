@@ -39,7 +39,9 @@ struct _EvbusOption
   gboolean          secret;
   gboolean          inlined;       /* a secret that may stand in the file without a warning */
   gboolean          ignored;   /* taken for the sake of files that have it, with a warning */
+  gboolean          refused;   /* an error that says why, rather than that nobody knows the key */
   gboolean          template;  /* each text in it is an EvbusTemplate */
+  gboolean          within_publish;   /* a duration that the end of a publish cuts short */
 };
 
 /* An option of the library's own. Numbers as the option's value has them:

@@ -9,6 +9,7 @@
 #include "evbus-provider-private.h"
 #include "evbus-route-spec-private.h"
 #include "evbus-schema-private.h"
+#include "evbus-units-private.h"
 
 /* The plugin does not see how its route delivers. */
 static GVariant *
@@ -127,6 +128,42 @@ options_for (EvbusProvider *info)
   return options;
 }
 
+static const EvbusNode *
+find_node (const EvbusNode *data,
+           const char      *name)
+{
+  g_auto(GStrv) segments = g_strsplit (name, ".", -1);
+
+  for (gsize i = 0; segments[i] != NULL; i++)
+    data = evbus_node_lookup (data, segments[i]);
+  return data;
+}
+
+/* Of what the profile itself says: where a default is longer, nobody has counted on it. */
+static void
+warn_of_timeouts (EvbusRouteSpec  *self,
+                  GPtrArray       *options,
+                  const EvbusNode *data,
+                  GVariant        *checked,
+                  EvbusReport     *report)
+{
+  g_autofree char *limit = evbus_format_duration (self->delivery.timeout);
+
+  for (guint i = 0; i < options->len; i++)
+    {
+      const EvbusOption *option = options->pdata[i];
+      const EvbusNode *node = option->within_publish ? find_node (data, option->name) : NULL;
+      g_autoptr(GVariant) value = node != NULL ? evbus_schema_lookup (checked, option->name) : NULL;
+      g_autofree char *given = NULL;
+
+      if (value == NULL || g_variant_get_int64 (value) <= self->delivery.timeout)
+        continue;
+      given = evbus_format_duration (g_variant_get_int64 (value));
+      evbus_report_warning (report, &node->place, "'%s' (%s) is never reached, since 'delivery.timeout' (%s) ends it; "
+                            "raise that as well", option->name, given, limit);
+    }
+}
+
 static void
 check_data (EvbusRouteSpec   *self,
             EvbusNode        *data,
@@ -147,6 +184,7 @@ check_data (EvbusRouteSpec   *self,
     evbus_delivery_expand (data);
   checked = evbus_schema_check (options, self->info == NULL, data, place, report);
   evbus_delivery_read (checked, place, &self->delivery, report);
+  warn_of_timeouts (self, options, data, checked, report);
   self->data = without_delivery (checked);
 }
 

@@ -182,6 +182,8 @@ take_key (Level           *level,
         return;
       if (option->ignored)
         evbus_report_warning (level->schema->report, &key->place, "'%s': %s", name, option->help);
+      else if (option->refused)
+        evbus_report_error (level->schema->report, &key->place, "'%s': %s", name, option->help);
       else if (option->required && value->text != NULL && *value->text == '\0')
         evbus_report_error (level->schema->report, &value->place, "'%s' must not be empty: %s", name, option->help);
       else

@@ -331,7 +331,7 @@ def test_a_source_that_makes_no_cloud_events(evbusctl, folder):
 
 @pytest.mark.parametrize('name, keys, typo', [
     ('kafka', {'bootstrap_servers': 'localhost:9092', 'enable_idempotence': True, 'metadata_max_age_ms': 300000,
-               'transaction_timeout_ms': 60000}, 'enable_idempotense'),
+               'transaction_timeout_ms': 60000, 'sasl_kerberos_domain_name': 'kafka1.example'}, 'enable_idempotense'),
     ('pika', {'host': 'localhost', 'timeout': 5, 'reconnect_interval': 1.5, 'fail_fast': True, 'name': 'orders'}, 'tiemout'),
 ])
 def test_what_clients_of_pop_evbus_take_and_changes_nothing(evbusctl, folder, name, keys, typo):
@@ -347,6 +347,32 @@ def test_what_clients_of_pop_evbus_take_and_changes_nothing(evbusctl, folder, na
     result = evbusctl('check-config', 'p.yaml')
     assert result.returncode == 1
     assert f"unknown key 'connection.{typo}'; did you mean" in result.stderr
+
+
+@pytest.mark.parametrize('name, options', [
+    ('amqp', {'timeout': '10s'}), ('http', {'url': 'http://localhost', 'timeout': '10s', 'connect_timeout': '10s'}),
+    ('mqtt', {'connect_timeout': '10s'}), ('nats', {'connect_timeout': '10s'}),
+    ('redis', {'connect_timeout': '10s', 'timeout': '10s'}),
+])
+def test_a_timeout_that_is_never_reached(evbusctl, folder, name, options):
+    if evbusctl('providers', '--markdown', name).returncode != 0:
+        return
+    timeouts = [key for key, value in options.items() if value == '10s']
+    for limit, warned in ('9s', timeouts), ('10s', []):
+        (folder / 'p.yaml').write_text(json.dumps({name: {'default': {**options, 'delivery': {'timeout': limit}}}}))
+        result = evbusctl('check-config', 'p.yaml')
+        assert result.returncode == 0, result.stderr
+        told = re.findall(r"'(\w+)' \(10s\) is never reached, since 'delivery.timeout' \(9s\) ends it; raise that", result.stderr)
+        assert told == warned, result.stderr
+
+
+def test_what_a_client_of_pop_evbus_takes_and_cannot_be_had(evbusctl, folder):
+    if evbusctl('providers', '--markdown', 'kafka').returncode != 0:
+        return
+    (folder / 'p.yaml').write_text(json.dumps({'kafka': {'default': {'connection': {'transactional_id': 'x'}}}}))
+    result = evbusctl('check-config', 'p.yaml')
+    assert result.returncode == 1
+    assert "p.yaml:1:39: kafka profile 'default': 'connection.transactional_id': Refused, since there are no transactions; leave it out" in result.stderr
 
 
 def test_an_unknown_provider(evbusctl, environment, folder):

@@ -174,6 +174,7 @@ static const struct {
   { "m-name", "[Option x..y]: an option needs a name" },
   { "n-choices", "[Option x] Choices are for strings" },
   { "p-binary", "*" },
+  { "r-within", "[Option x] WithinPublish is for durations" },
 };
 
 typedef struct {

@@ -124,6 +124,35 @@ test_missing (void)
   g_assert_true (g_str_has_prefix (error->message, "there is no plugin for the provider 'carrier-pigeon'; searched in /"));
 }
 
+/* Of the durations that the end of a publish cuts short, those which the profile gives. */
+static void
+test_never_reached (void)
+{
+  static const char yaml[] =
+    "shape:\n"
+    "  plain: {}\n"
+    "  default: {age: 31s}\n"
+    "  equal: {age: 31s, delivery: {timeout: 31s}}\n"
+    "  less: {age: 1s, delivery: {timeout: 900ms}}\n"
+    "amqp:\n"
+    "  nested: {connection: {heartbeat: 1m}}\n"
+    "  other: {connection: {host: x}}\n";
+  static const char * const expected[] = {
+    "p.yaml:3:18: shape profile 'default': 'age' (31s) is never reached, since 'delivery.timeout' (30s) ends it; "
+    "raise that as well",
+    "p.yaml:5:15: shape profile 'less': 'age' (1s) is never reached, since 'delivery.timeout' (900ms) ends it; "
+    "raise that as well",
+    "p.yaml:7:36: amqp profile 'nested': 'connection.heartbeat' (1m) is never reached, since 'delivery.timeout' (30s) "
+    "ends it; raise that as well",
+    NULL
+  };
+  g_autoptr(GError) error = NULL;
+  g_autoptr(EvbusProfiles) profiles = evbus_profiles_new_for_data (yaml, -1, "p.yaml", &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpstrv (evbus_profiles_get_warnings (profiles), expected);
+}
+
 int
 main (int   argc,
       char *argv[])
@@ -141,6 +170,7 @@ main (int   argc,
   g_test_add_func ("/route-spec/digest", test_digest);
   g_test_add_func ("/route-spec/in-code", test_in_code);
   g_test_add_func ("/route-spec/missing", test_missing);
+  g_test_add_func ("/route-spec/never-reached", test_never_reached);
 
   return g_test_run ();
 }
