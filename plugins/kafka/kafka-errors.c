@@ -17,6 +17,10 @@ static const struct {
 } codes[] = {
   { RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, KAFKA_DOWN, NULL },
 
+  /* CORRUPT_MESSAGE in Kafka's own table of errors, where it is one to be tried again. */
+  { RD_KAFKA_RESP_ERR_INVALID_MSG, KAFKA_PASSES,
+    "it was damaged on its way; or, before Kafka 2.4, the topic wants a key" },
+
   { RD_KAFKA_RESP_ERR__AUTHENTICATION, KAFKA_REFUSED,
     "check sasl_mechanism, sasl_plain_username and sasl_plain_password; SCRAM with Kafka 4 needs librdkafka 2.6.1" },
   { RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, KAFKA_REFUSED, "check sasl_plain_username and sasl_plain_password" },
@@ -41,7 +45,6 @@ static const struct {
   { RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, KAFKA_POISON,
     "raise message.max.bytes of the broker, max_request_size and queue.buffering.max.kbytes" },
   { RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, KAFKA_POISON, "raise segment.bytes of the topic, or lower max_batch_size" },
-  { RD_KAFKA_RESP_ERR_INVALID_MSG, KAFKA_POISON, "the broker takes it for damaged, or wants a key" },
   { RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE, KAFKA_POISON, "the broker takes it for damaged" },
   { RD_KAFKA_RESP_ERR_INVALID_RECORD, KAFKA_POISON, "the topic wants a key, or something else it lacks" },
   { RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, KAFKA_POISON, "it is older or newer than the topic allows" },

@@ -15,7 +15,7 @@ from evbus_service import source_root, wait_for
 from kafka_front import Front
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22
-INVALID, INVALID_SIZE, INVALID_TIME = 2, 4, 32
+CORRUPT, INVALID_SIZE, INVALID_TIME = 2, 4, 32
 TOO_LARGE, INVALID_RECORD, NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS = 10, 87, 6, 7, 19
 OUT_OF_ORDER, UNKNOWN_PRODUCER, UNKNOWN_TOPIC, CLUSTER_FORBIDDEN = 45, 59, 3, 31
 DISCONNECT = -195
@@ -195,7 +195,7 @@ def test_a_partition_that_is_not_there(trial, adaptor):
     trial.wait_ledger(accepted=3, queued=3)
 
 
-@pytest.mark.parametrize('error', [TOO_LARGE, INVALID, INVALID_SIZE, INVALID_TIME, INVALID_RECORD])
+@pytest.mark.parametrize('error', [TOO_LARGE, INVALID_SIZE, INVALID_TIME, INVALID_RECORD])
 def test_a_batch_that_is_refused_as_a_whole(trial, adaptor, error):
     """Each of its events is fine."""
     trial.start(plain(adaptor, topic=trial.destination, connection={'linger_ms': 20}), delivery={'batch': 32})
@@ -216,6 +216,17 @@ def test_an_event_that_the_broker_refuses(trial, adaptor, error):
     trial.put(10)
     trial.wait_ledger(accepted=11, delivered=10, dead=1)
     trial.assert_received_once()
+
+
+@pytest.mark.parametrize('n', [1, 100])
+def test_what_was_damaged_on_its_way_is_no_dead_letter(trial, adaptor, n):
+    """Kafka's own table has CORRUPT_MESSAGE among what is tried again."""
+    trial.start(plain(adaptor, topic=trial.destination))
+    adaptor.command('errors', PRODUCE, *[CORRUPT] * 6)
+    trial.put(n)
+    trial.wait_state('retrying', 'it was damaged on its way')
+    assert trial.wait_delivered()['retried'] > 0
+    assert_all_there(trial)
 
 
 def test_what_passes_is_tried_again_within_the_publish(trial, adaptor):
