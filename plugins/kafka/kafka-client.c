@@ -22,6 +22,9 @@
 /* How often it is looked whether a broker has told of its cluster: nothing says so. */
 #define LOOK_MS 10
 
+/* A broker that has just answered may take so long to name the others. */
+#define METADATA_MS 500
+
 /* A broker that lets nobody in is said to do so every 30 s, as long as it does. */
 #define REFUSAL_US (60 * G_USEC_PER_SEC)
 
@@ -238,6 +241,52 @@ kafka_client_look (KafkaClient      *self,
   serve (self, func, user_data);
 }
 
+/* ---- warnings ---- */
+
+static void
+warn_of (EvbusContext *ctx,
+         KafkaRisks    risks,
+         const char   *host)
+{
+  if ((risks & KAFKA_RISK_UNENCRYPTED) != 0)
+    evbus_context_warn_unencrypted (ctx, host);
+  if ((risks & KAFKA_RISK_UNVERIFIED) != 0)
+    evbus_context_warn_unverified (ctx, host);
+}
+
+static void
+warn_of_servers (EvbusContext *ctx,
+                 KafkaRisks    risks,
+                 const char   *servers)
+{
+  g_auto(GStrv) hosts = g_strsplit (servers, ",", -1);
+
+  for (guint i = 0; hosts[i] != NULL; i++)
+    {
+      char *host = g_strstrip (hosts[i]);
+      char *colon = strrchr (host, ':');
+
+      if (colon != NULL)
+        *colon = '\0';
+      warn_of (ctx, risks, host);
+    }
+}
+
+/* Where the first one is on this machine, the brokers that it names need not be. */
+static void
+warn_of_cluster (KafkaClient  *self,
+                 EvbusContext *ctx)
+{
+  KafkaRisks risks = kafka_properties_get_risks (rd_kafka_conf (self->rk));
+  const struct rd_kafka_metadata *metadata;
+
+  if (risks == 0 || rd_kafka_metadata (self->rk, FALSE, NULL, &metadata, METADATA_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return;
+  for (int i = 0; i < metadata->broker_cnt; i++)
+    warn_of (ctx, risks, metadata->brokers[i].host);
+  rd_kafka_metadata_destroy (metadata);
+}
+
 /* ---- open and close ---- */
 
 static gboolean
@@ -279,7 +328,7 @@ make (KafkaClient   *self,
   servers = kafka_properties_get (conf, "bootstrap.servers");
   self->where = g_strconcat ("kafka://", servers, NULL);
   self->several = strchr (servers, ',') != NULL;
-  kafka_properties_warn (conf, ctx);
+  warn_of_servers (ctx, kafka_properties_get_risks (conf), servers);
 
   self->rk = rd_kafka_new (RD_KAFKA_PRODUCER, conf, text, sizeof text);
   if (self->rk == NULL)
@@ -312,6 +361,7 @@ kafka_client_open (EvbusContext  *ctx,
     }
   if (!make (self, ctx, error) || !wait_connected (self, cancellable, error))
     return NULL;
+  warn_of_cluster (self, ctx);
 
   self->source = g_unix_fd_source_new (self->fd, G_IO_IN);
   g_source_set_callback (self->source, G_SOURCE_FUNC (serve_idle), self, NULL);

@@ -50,6 +50,7 @@ static const struct {
   { "connection.sasl_mechanism", "sasl.mechanism", NULL },
   { "connection.sasl_plain_username", "sasl.username", NULL },
   { "connection.sasl_plain_password", "sasl.password", NULL },
+  { "connection.sasl_kerberos_service_name", "sasl.kerberos.service.name", NULL },
   { "connection.ssl_cafile", "ssl.ca.location", NULL },
   { "connection.ssl_certfile", "ssl.certificate.location", NULL },
   { "connection.ssl_password", "ssl.key.password", NULL },
@@ -64,7 +65,7 @@ static const struct {
 } refused[] = {
   { "delivery.report.only.error", "each event has to be confirmed" },
   { "enabled_events", "each event has to be confirmed" },
-  { "transactional.id", "evbus has no transactions" },
+  { "transactional.id", "evbus has no transactions; leave it out, since the producer is idempotent without" },
   { "statistics.interval.ms", "nobody reads these statistics; the route has figures of its own" },
   { "log.queue", "the log goes through evbus" },
   { "queuing.strategy", "events keep their order" },
@@ -169,8 +170,8 @@ set_value (rd_kafka_conf_t *conf,
 
 /* The value, empty if it has none. */
 char *
-kafka_properties_get (rd_kafka_conf_t *conf,
-                      const char      *name)
+kafka_properties_get (const rd_kafka_conf_t *conf,
+                      const char            *name)
 {
   size_t size = 0;
   char *text;
@@ -386,9 +387,9 @@ kafka_properties_new (EvbusContext  *ctx,
 }
 
 static gboolean
-is_text (rd_kafka_conf_t *conf,
-         const char      *property,
-         const char      *text)
+is_text (const rd_kafka_conf_t *conf,
+         const char            *property,
+         const char            *text)
 {
   g_autofree char *value = kafka_properties_get (conf, property);
 
@@ -397,27 +398,16 @@ is_text (rd_kafka_conf_t *conf,
 
 /* PLAIN sends the password as it is. A certificate, or a name in it, that is not verified can be
  * anybody's. */
-void
-kafka_properties_warn (rd_kafka_conf_t *conf,
-                       EvbusContext    *ctx)
+KafkaRisks
+kafka_properties_get_risks (const rd_kafka_conf_t *conf)
 {
-  gboolean unencrypted = is_text (conf, "security.protocol", "sasl_plaintext") && is_text (conf, "sasl.mechanism", "PLAIN");
   gboolean tls = is_text (conf, "security.protocol", "ssl") || is_text (conf, "security.protocol", "sasl_ssl");
-  gboolean unverified = tls && (is_text (conf, "enable.ssl.certificate.verification", "false") ||
-                                is_text (conf, "ssl.endpoint.identification.algorithm", "none"));
-  g_autofree char *servers = kafka_properties_get (conf, "bootstrap.servers");
-  g_auto(GStrv) hosts = g_strsplit (servers, ",", -1);
+  KafkaRisks risks = 0;
 
-  for (guint i = 0; hosts[i] != NULL; i++)
-    {
-      char *host = g_strstrip (hosts[i]);
-      char *colon = strrchr (host, ':');
-
-      if (colon != NULL)
-        *colon = '\0';
-      if (unencrypted)
-        evbus_context_warn_unencrypted (ctx, host);
-      if (unverified)
-        evbus_context_warn_unverified (ctx, host);
-    }
+  if (is_text (conf, "security.protocol", "sasl_plaintext") && is_text (conf, "sasl.mechanism", "PLAIN"))
+    risks |= KAFKA_RISK_UNENCRYPTED;
+  if (tls && (is_text (conf, "enable.ssl.certificate.verification", "false") ||
+              is_text (conf, "ssl.endpoint.identification.algorithm", "none")))
+    risks |= KAFKA_RISK_UNVERIFIED;
+  return risks;
 }

@@ -276,7 +276,7 @@ def test_a_user_who_may_not_be_idempotent(trial, adaptor):
 @pytest.mark.parametrize('options', [
     {'connection': {'acks': 1}}, {'connection': {'acks': 0}}, {'connection': {'acks': -1, 'compression_type': 'gzip'}},
     {'connection': {'linger_ms': 5, 'max_batch_size': '4KiB', 'request_timeout_ms': 5000, 'retry_backoff_ms': 50,
-                    'connections_max_idle_ms': 60000, 'api_version': [2, 6, 0]}},
+                    'connections_max_idle_ms': 60000, 'api_version': [2, 6, 0], 'sasl_kerberos_service_name': 'stream'}},
     {'connection': {'api_version': [0, 11, 0]}},
     {'rdkafka': {'queue.buffering.max.messages': 10, 'client.id': 'x', 'socket.nagle.disable': False}},
 ], ids=['leader', 'nobody', 'gzip', 'numbers', 'old', 'queue'])
@@ -292,6 +292,7 @@ def test_settings(trial, adaptor, options):
     ({'rdkafka': {'no.such.thing': 1}}, "has no property 'no.such.thing'"),
     ({'rdkafka': {'socket.nagle.disable': 'perhaps'}}, "property 'socket.nagle.disable'"),
     ({'rdkafka': {'message.timeout.ms': 60000}}, "'message.timeout.ms' is 60000, but has to be between 1 and 30000"),
+    ({'rdkafka': {'transactional.id': 'x'}}, 'leave it out'),
     ({'rdkafka': {'delivery.report.only.error': True}}, "'delivery.report.only.error' cannot be set"),
     ({'rdkafka': {'dr_msg_cb': 'x'}}, "property 'dr_msg_cb'"),
     ({'rdkafka': {'enable.idempotence': True, 'acks': 1}}, 'acks'),
@@ -333,6 +334,20 @@ def test_a_name_that_is_not_verified_is_warned_of_once(trial, adaptor, certifica
     trial.put(1)
     trial.wait_state('broken', 'certificate')
     trial.wait_ledger(accepted=3, delivered=2, queued=1)
+
+
+def test_a_password_to_a_broker_that_another_has_named(trial, adaptor):
+    """The one of the profile is on this machine."""
+    # 0.0.0.0, in as many letters as the cluster's own name of its broker.
+    front = Front(adaptor.ports[0], '0.0.0.000', {USER: PASSWORD})
+    try:
+        trial.start(adaptor.options(trial.destination, port=front.port))
+        trial.put(10)
+        trial.wait_delivered()
+        assert trial.daemon.log().count('the password goes to 0.0.0.000 unencrypted') == 1
+        trial.assert_received_once()
+    finally:
+        front.close()
 
 
 def test_brokers_that_come_and_go_are_no_news(trial, adaptor):
