@@ -49,6 +49,7 @@ struct _KafkaClient
   rd_kafka_resp_err_t  refused;   /* why a broker did not let us in, in a code … */
   char                *refusal;   /* … and a text, or NULL */
   gint64               refused_at;
+  gint64               linger;    /* microseconds */
   gint64               down;      /* since when no broker can be reached, or 0 */
   GError              *failure;   /* what is not mended by waiting, or NULL */
 };
@@ -232,6 +233,19 @@ kafka_client_wait (KafkaClient      *self,
   return wait_for_event (self, self->down != 0 ? DOWN_US / 4000 : -1, func, user_data, cancellable, error);
 }
 
+/* Has the library send what it was handed over since @began. Its threads, which would sleep for whole
+ * milliseconds, are woken; but they let alone what has not waited for the linger. */
+void
+kafka_client_push (KafkaClient *self,
+                   gint64       began)
+{
+  gint64 left = began + self->linger - g_get_monotonic_time ();
+
+  if (left > 0 && self->linger < G_USEC_PER_SEC / 1000)
+    g_usleep (left);
+  rd_kafka_flush (self->rk, 0);
+}
+
 /* Reads what was reported up to now. */
 void
 kafka_client_look (KafkaClient      *self,
@@ -321,11 +335,14 @@ make (KafkaClient   *self,
   static const guint64 one = 1;
   rd_kafka_conf_t *conf = kafka_properties_new (ctx, error);
   g_autofree char *servers = NULL;
+  g_autofree char *linger = NULL;
   char text[512] = "";
 
   if (conf == NULL)
     return FALSE;
   servers = kafka_properties_get (conf, "bootstrap.servers");
+  linger = kafka_properties_get (conf, "linger.ms");
+  self->linger = g_ascii_strtod (linger, NULL) * 1000;
   self->where = g_strconcat ("kafka://", servers, NULL);
   self->several = strchr (servers, ',') != NULL;
   warn_of_servers (ctx, kafka_properties_get_risks (conf), servers);

@@ -33,6 +33,8 @@ gboolean             kafka_client_wait      (KafkaClient         *self,
                                              gpointer             user_data,
                                              GCancellable        *cancellable,
                                              GError             **error);
+void                 kafka_client_push      (KafkaClient         *self,
+                                             gint64               began);
 void                 kafka_client_look      (KafkaClient         *self,
                                              KafkaReportFunc      func,
                                              gpointer             user_data);

@@ -9,9 +9,6 @@
 /* Kafka's own limit. */
 #define MAX_TOPIC 249
 
-/* A buffer that one large event made larger than this is not kept. */
-#define MAX_BUFFER (256 * 1024)
-
 typedef enum {
   PLAIN,
   BINARY,
@@ -36,7 +33,6 @@ struct _KafkaFormat
   GString            *topic;
   GString            *key_text;
   GString            *text;
-  GString            *body;
   rd_kafka_headers_t *made;
 };
 
@@ -162,7 +158,6 @@ kafka_format_new (EvbusContext  *ctx,
   self->topic = g_string_new (NULL);
   self->key_text = g_string_new (NULL);
   self->text = g_string_new (NULL);
-  self->body = g_string_new (NULL);
 
   return read_topics (self, ctx, error) && read_headers (self, ctx, error) ? g_steal_pointer (&self) : NULL;
 }
@@ -177,7 +172,6 @@ kafka_format_free (KafkaFormat *self)
   g_string_free (self->topic, TRUE);
   g_string_free (self->key_text, TRUE);
   g_string_free (self->text, TRUE);
-  g_string_free (self->body, TRUE);
   g_free (self);
 }
 
@@ -317,26 +311,34 @@ fill_body (KafkaFormat   *self,
            KafkaMessage  *message,
            GError       **error)
 {
+  g_autoptr(GString) body = NULL;
+
   if (self->mode != STRUCTURED)
     {
       message->body = (const char *) evbus_event_get_data (event, &message->body_size);
       return TRUE;
     }
 
-  if (self->body->allocated_len > MAX_BUFFER)
-    {
-      g_string_free (self->body, TRUE);
-      self->body = g_string_new (NULL);
-    }
-  g_string_truncate (self->body, 0);
-  if (!evbus_cloud_event_append_json (event, self->source, self->body, error))
+  body = g_string_new (NULL);
+  if (!evbus_cloud_event_append_json (event, self->source, body, error))
     return FALSE;
-  message->body = self->body->str;
-  message->body_size = self->body->len;
+  message->body_size = body->len;
+  message->body = message->made_body = g_string_free (g_steal_pointer (&body), FALSE);
   return TRUE;
 }
 
-/* The caller takes the headers. */
+void
+kafka_message_clear (gpointer data)
+{
+  KafkaMessage *message = data;
+
+  g_free (message->key);
+  g_free (message->made_body);
+  if (message->headers != NULL)
+    rd_kafka_headers_destroy (message->headers);
+}
+
+/* @message is empty, and stays so for an event that makes none. */
 gboolean
 kafka_format_make (KafkaFormat   *self,
                    EvbusEvent    *event,
@@ -348,7 +350,7 @@ kafka_format_make (KafkaFormat   *self,
 
   g_string_truncate (self->key_text, 0);
   evbus_template_append (self->key, event, self->key_text);
-  message->key = self->key_text->len > 0 ? self->key_text->str : NULL;
+  message->key = self->key_text->len > 0 ? g_strndup (self->key_text->str, self->key_text->len) : NULL;
   message->key_size = self->key_text->len;
   message->partition = self->partition;
 

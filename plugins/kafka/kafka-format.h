@@ -12,13 +12,14 @@ G_BEGIN_DECLS
 /* How events become messages. */
 typedef struct _KafkaFormat KafkaFormat;
 
-/* A message in the making; its texts live until the next one. */
+/* Ready to be handed over. */
 typedef struct {
-  const char         *key;          /* NULL: none */
+  char               *key;          /* NULL: none */
   gsize               key_size;
-  const char         *body;
+  const char         *body;         /* the event's own, or … */
+  char               *made_body;    /* … this; or NULL */
   gsize               body_size;
-  rd_kafka_headers_t *headers;
+  rd_kafka_headers_t *headers;      /* NULL: there is no message, or it has been handed over */
   gint32              partition;
 } KafkaMessage;
 
@@ -35,6 +36,7 @@ gboolean     kafka_format_make           (KafkaFormat     *self,
                                           EvbusEvent      *event,
                                           KafkaMessage    *message,
                                           GError         **error);
+void         kafka_message_clear         (gpointer         message);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (KafkaFormat, kafka_format_free)
 

@@ -18,8 +18,9 @@
 #define QUEUE_KBYTES 65536
 
 /* Without any, the first event of a batch leaves alone, as do some after it, and the rest
- * waits for their answers. So long it takes to hand over a batch. */
-#define LINGER_MS "0.1"
+ * waits for their answers. So long it takes to hand over a batch, and half as long again; see
+ * kafka_client_push(). */
+#define LINGER_MS "0.15"
 
 static const struct {
   const char *name;

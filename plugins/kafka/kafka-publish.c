@@ -155,13 +155,14 @@ static gboolean
 send_message (Run                 *run,
               guint                index,
               guint                topic,
-              const KafkaMessage  *message,
+              KafkaMessage        *message,
               GError             **error)
 {
   EvbusEvent *event = evbus_batch_get_event (run->batch, index);
   const char *name = kafka_format_get_topic (run->format, topic, event);
   rd_kafka_topic_t *handle = name != NULL ? kafka_client_get_topic (run->client, name) : NULL;
-  rd_kafka_headers_t *headers = rd_kafka_headers_copy (message->headers);
+  rd_kafka_headers_t *headers = topic + 1 < run->n_topics ? rd_kafka_headers_copy (message->headers)
+                                                          : g_steal_pointer (&message->headers);
   rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
 
   if (name != NULL)
@@ -193,44 +194,56 @@ send_message (Run                 *run,
   return TRUE;
 }
 
-static gboolean
-send_event (Run     *run,
-            guint    index,
-            GError **error)
+static void
+make_message (Run          *run,
+              guint         index,
+              KafkaMessage *message)
 {
   g_autoptr(GError) mistake = NULL;
-  KafkaMessage message;
+
+  if (!kafka_format_make (run->format, evbus_batch_get_event (run->batch, index), message, &mistake))
+    evbus_batch_fail (run->batch, index, EVBUS_OUTCOME_POISON, mistake->message);
+}
+
+static gboolean
+send_event (Run           *run,
+            guint          index,
+            KafkaMessage  *message,
+            GError       **error)
+{
   gboolean sent = TRUE;
 
-  if (!kafka_format_make (run->format, evbus_batch_get_event (run->batch, index), &message, &mistake))
-    {
-      evbus_batch_fail (run->batch, index, EVBUS_OUTCOME_POISON, mistake->message);
-      return TRUE;
-    }
-
+  if (message->headers == NULL)
+    return TRUE;
   run->states[index].n_open = run->n_topics;
   for (guint topic = 0; sent && topic < run->n_topics; topic++)
-    sent = send_message (run, index, topic, &message, error);
-  rd_kafka_headers_destroy (message.headers);
+    sent = send_message (run, index, topic, message, error);
   return sent;
 }
 
-/* What has come since: at first all of the batch. */
+/* What has come since: at first all of the batch. The library's thread begins to send while it is
+ * handed over. So all of it is made before, lest it leave in many small requests, of
+ * which no more than five are under way. */
 static gboolean
 send_more (Run     *run,
            GError **error)
 {
+  g_autoptr(GArray) messages = g_array_new (FALSE, TRUE, sizeof (KafkaMessage));
   guint first = run->n_events;
+  gint64 began;
 
+  g_array_set_clear_func (messages, kafka_message_clear);
   run->n_events = evbus_batch_get_n_events (run->batch);
   run->states = g_renew (State, run->states, run->n_events);
   memset (run->states + first, 0, (run->n_events - first) * sizeof (State));
+  g_array_set_size (messages, run->n_events - first);
   for (guint i = first; i < run->n_events; i++)
-    if (!send_event (run, i, error))
+    make_message (run, i, &g_array_index (messages, KafkaMessage, i - first));
+  began = g_get_monotonic_time ();
+  for (guint i = first; i < run->n_events; i++)
+    if (!send_event (run, i, &g_array_index (messages, KafkaMessage, i - first), error))
       return FALSE;
-  /* Waits for nothing, but wakes the library's threads, which would sleep for whole
-   * milliseconds. */
-  rd_kafka_flush (kafka_client_get (run->client), 0);
+  kafka_client_push (run->client, began);
   return TRUE;
 }
 
