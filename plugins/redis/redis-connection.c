@@ -63,6 +63,7 @@ is_still_open (RedisConnection *self)
   return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
 }
 
+/* The next batch connects anew. Until there is one, nothing is kept of what is lost. */
 static gboolean
 on_readable (GObject  *input,
              gpointer  data)
@@ -72,6 +73,8 @@ on_readable (GObject  *input,
   if (is_still_open (self))
     return G_SOURCE_CONTINUE;
 
+  g_info ("%s: the connection was lost between two batches", self->options->place);
+  g_socket_close (self->socket, NULL);
   g_clear_pointer (&self->watch, g_source_unref);
   return G_SOURCE_REMOVE;
 }

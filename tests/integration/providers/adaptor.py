@@ -106,6 +106,8 @@ class ProviderServer(Provider, Server):
     cloudevents = ('binary', 'structured')
     # Whether an idle connection is kept, not closed by the server and made anew.
     keeps_idle = False
+    # Whether an idle connection that is lost is let go at once, not when it is needed next.
+    lets_go = False
     # Whether an authority, a certificate or a server name turns TLS on.
     implies_tls = False
     # Whether it says a line before TLS begins.

@@ -36,6 +36,7 @@ logging.getLogger('pika').setLevel(logging.CRITICAL)
 
 class Adaptor(ProviderServer):
     name = 'amqp'
+    lets_go = True
     keeps_idle = True
     implies_tls = True
     wrong_password = 'ACCESS_REFUSED'

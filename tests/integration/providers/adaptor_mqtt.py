@@ -45,6 +45,7 @@ topic write may/#
 
 class Adaptor(ProviderServer):
     name = 'mqtt'
+    lets_go = True
     # It acknowledges each event in a packet of its own, which the tests' proxy has to pass on.
     quick_batch = 64
     keeps_idle = True

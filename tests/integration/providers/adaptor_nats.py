@@ -61,6 +61,7 @@ class Leaf(Server):
 
 class Adaptor(ProviderServer):
     name = 'nats'
+    lets_go = True
     greeting = b'INFO {"server_id":"X","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576,"tls_required":true}\r\n'
     keeps_idle = True
     implies_tls = True

@@ -61,6 +61,7 @@ class Connection:
 
 class Adaptor(ProviderServer):
     name = 'redis'
+    lets_go = True
     cloudevents = ('structured',)
     implies_tls = True
     wrong_password = 'WRONGPASS'

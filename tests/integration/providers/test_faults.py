@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Servers that die and lines that are cut lose nothing; what comes again has the same id."""
 
+import contextlib
+import os
+
 import pytest
 
 from evbus_service import wait_for
@@ -43,6 +46,34 @@ def test_a_line_that_is_cut_in_the_middle_of_a_batch(trial, adaptor, proxy, how)
     assert adaptor.reconnects or trial.route()['ledger']['retried'] > 0
     assert proxy.connections >= 4
     trial.assert_nothing_lost()
+
+
+def count_sockets(pid):
+    folder = f'/proc/{pid}/fd'
+    n = 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            n += os.readlink(f'{folder}/{name}').startswith('socket:')
+    return n
+
+
+def test_an_idle_connection_that_is_lost_is_let_go(trial, adaptor, proxy):
+    """Without an event that finds it out; the next one has a connection of its own."""
+    if not adaptor.lets_go:
+        return
+
+    trial.start(adaptor.options(trial.destination, port=proxy.port))
+    trial.put(1)
+    trial.wait_delivered()
+    before, connections = count_sockets(trial.daemon.process.pid), proxy.connections
+    proxy.cut_off()
+    proxy.cut_off(False)
+    wait_for(lambda: count_sockets(trial.daemon.process.pid) < before, 'the connection to be let go')
+    assert trial.route()['state'] == 'running' and proxy.connections == connections
+    trial.put(1)
+    assert trial.wait_delivered()['retried'] == 0
+    assert proxy.connections == connections + 1
+    trial.assert_received_once()
 
 
 def test_a_server_that_is_not_there_yet_is_no_mistake(trial, adaptor, proxy):
