@@ -343,6 +343,8 @@ def test_what_clients_of_pop_evbus_take_and_changes_nothing(evbusctl, folder, na
     assert result.returncode == 0, result.stderr
     told = re.findall(r"^p.yaml:1:\d+: \w+ profile 'default': 'connection.(\w+)': Ignored, since .", result.stderr, re.MULTILINE)
     assert told == list(keys)[1:], result.stderr
+    # It names what to set instead.
+    assert 'timeout' not in keys or "'connection.timeout': Ignored, since the profile's own 'timeout'" in result.stderr
     (folder / 'p.yaml').write_text(json.dumps({name: {'default': {'connection': {**keys, typo: 1}}}}))
     result = evbusctl('check-config', 'p.yaml')
     assert result.returncode == 1
