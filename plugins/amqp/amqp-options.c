@@ -263,6 +263,23 @@ read_headers (AmqpOptions   *self,
   return TRUE;
 }
 
+/* Whether all that decides which queues take an event is the profile's. */
+static gboolean
+is_fixed_address (const AmqpOptions *self,
+                  EvbusContext      *ctx)
+{
+  const char *exchange = evbus_context_get_string (ctx, "exchange");
+  /* The default one is of no other. */
+  const char *type = exchange != NULL && *exchange != '\0' ? evbus_context_get_string (ctx, "exchange_type") : "direct";
+
+  if (!evbus_template_is_fixed (self->exchange))
+    return FALSE;
+  if (strcmp (type, "fanout") == 0)
+    return TRUE;
+  /* Some headers are always the event's own. */
+  return strcmp (type, "headers") != 0 && evbus_template_is_fixed (self->routing_key);
+}
+
 static gboolean
 read_target (AmqpOptions   *self,
              EvbusContext  *ctx,
@@ -274,7 +291,7 @@ read_target (AmqpOptions   *self,
   self->routing_key = evbus_context_get_template (ctx, "routing_key");
   if (self->routing_key == NULL)
     self->routing_key = evbus_template_new ("{routing_key}", NULL);
-  self->fixed_address = evbus_template_is_fixed (self->exchange) && evbus_template_is_fixed (self->routing_key);
+  self->fixed_address = is_fixed_address (self, ctx);
 
   if (!evbus_context_get_boolean (ctx, "declare"))
     return TRUE;

@@ -59,10 +59,12 @@ def test_an_exchange_is_declared(trial, adaptor):
     name = f'new-{trial.destination}'
     options = without_key(adaptor, trial.destination, exchange=name, exchange_type='fanout', declare=True)
     trial.start(options)
-    trial.wait_state('running')
+    trial.put(10)
+    # No key of an event is to blame there.
+    trial.wait_state('broken', 'NO_ROUTE')
+    trial.wait_ledger(accepted=10, delivered=0, queued=10, dead=0)
     with adaptor.channel() as channel:
         channel.queue_bind(trial.destination, name)
-    trial.put(10)
     trial.wait_delivered()
     trial.assert_received_once()
     trial.reconfigure({**options, 'exchange_type': 'topic'})
@@ -101,6 +103,21 @@ def test_an_address_of_an_event_that_is_not_there(trial, adaptor, options):
     letters = wait_for(lambda: len(trial.dead_letters()) == 3 and trial.dead_letters(), 'the dead letters')
     assert all('nowhere' in letter[3] for letter in letters)
     trial.assert_nothing_lost()
+
+
+def test_an_event_whose_headers_nobody_wants(trial, adaptor):
+    """Though the routing key is the profile's, which decides nothing there."""
+    name = f'new-{trial.destination}'
+    trial.start({**adaptor.options(trial.destination), 'exchange': name, 'exchange_type': 'headers', 'declare': True})
+    trial.wait_state('running')
+    with adaptor.channel() as channel:
+        channel.queue_bind(trial.destination, name, arguments={'shop': 'eu'})
+    for shop in 'eu', 'us', 'eu':
+        trial.put_bytes(b'x', shop=shop)
+    trial.wait_ledger(accepted=3, delivered=2, dead=1, queued=0)
+    (letter,) = wait_for(trial.dead_letters, 'the dead letter')
+    assert letter[4] == trial.sent.pop(1)[0]
+    trial.assert_received_once()
 
 
 def test_nobody_has_to_take_it(trial, adaptor):
