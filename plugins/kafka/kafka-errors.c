@@ -40,7 +40,7 @@ static const struct {
   { RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, KAFKA_ADDRESS, "create the topic, or correct its name" },
   { RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, KAFKA_ADDRESS, "correct the name of the topic" },
   { RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, KAFKA_ADDRESS, "allow the user to write to the topic" },
-  { RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, KAFKA_BROKEN, "correct 'partition'" },
+  { RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, KAFKA_ADDRESS, "correct 'partition', or give the topic more of them" },
 
   { RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, KAFKA_POISON,
     "raise message.max.bytes of the broker, max_request_size and queue.buffering.max.kbytes" },

@@ -189,10 +189,19 @@ def test_what_cannot_be_a_topic(trial, adaptor):
 
 
 def test_a_partition_that_is_not_there(trial, adaptor):
+    """In the topic of the profile; in one of an event, of which others have it."""
+    wide = f'{trial.destination}-wide'
+    adaptor.prepare(wide, 8)
     trial.start(plain(adaptor, topic=trial.destination, partition=7), delivery={'timeout': '2s'})
-    trial.put(3)
+    event_id = trial.put_bytes(b'x', key=trial.destination)
     trial.wait_state('broken', "correct 'partition'")
-    trial.wait_ledger(accepted=3, queued=3)
+    trial.wait_ledger(accepted=1, queued=1)
+    trial.reconfigure(plain(adaptor, topic='{routing_key}', partition=7))
+    trial.put_bytes(b'y', key=wide)
+    trial.wait_ledger(accepted=2, delivered=1, dead=1)
+    letter, reason = only_dead_letter(trial)
+    assert letter == event_id and "correct 'partition'" in reason
+    assert [record.value for record in adaptor.records(wide, 7)] == [b'y']
 
 
 @pytest.mark.parametrize('error', [TOO_LARGE, INVALID_SIZE, INVALID_TIME, INVALID_RECORD])
