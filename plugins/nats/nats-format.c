@@ -311,11 +311,17 @@ set_headers (NatsFormat *self,
 
 /* ---- messages ---- */
 
-/* Whether a subject or a stream that is not there is the profile's fault. */
+gboolean
+nats_format_fixes_subject (NatsFormat *self)
+{
+  return evbus_template_is_fixed (self->subject);
+}
+
+/* Of subject and stream, whether both are the profile's. */
 gboolean
 nats_format_is_fixed (NatsFormat *self)
 {
-  return evbus_template_is_fixed (self->subject) &&
+  return nats_format_fixes_subject (self) &&
          (self->stream == NULL || evbus_template_is_fixed (self->stream));
 }
 
@@ -434,7 +440,7 @@ nats_format_make (NatsFormat    *self,
 
   if (!is_subject (subject))
     {
-      *outcome = nats_errors_of_address (evbus_template_is_fixed (self->subject));
+      *outcome = nats_errors_of_address (nats_format_fixes_subject (self));
       *reason = g_strdup_printf ("'%s' cannot be a subject", subject);
       return NULL;
     }

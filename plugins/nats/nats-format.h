@@ -16,6 +16,7 @@ NatsFormat *nats_format_new           (EvbusContext  *ctx,
                                        GError       **error);
 void        nats_format_free          (NatsFormat    *self);
 gboolean    nats_format_is_fixed      (NatsFormat    *self);
+gboolean    nats_format_fixes_subject (NatsFormat    *self);
 const char *nats_format_get_stream    (NatsFormat    *self);
 const char *nats_format_get_subject   (NatsFormat    *self,
                                        EvbusEvent    *event);

@@ -125,18 +125,19 @@ ask_for_streams (NatsRun  *run,
   return ask (run, index, NATS_RUN_STREAMS, STREAMS_SUBJECT, request->str, error);
 }
 
-/* A subject of the event is to blame only where the profile's stream is there. */
+/* @fixed: what is to blame is the profile's. A subject of the event is it only where the
+ * profile's stream is there. */
 static gboolean
 judge_address (NatsRun     *run,
                guint        index,
+               gboolean     fixed,
                const char  *reason,
                GError     **error)
 {
-  NatsFormat *format = run->publish->format;
-  const char *stream = nats_format_get_stream (format);
+  const char *stream = nats_format_get_stream (run->publish->format);
 
-  if (nats_format_is_fixed (format) || stream == NULL)
-    nats_run_fail (run, index, nats_errors_of_address (nats_format_is_fixed (format)), reason);
+  if (fixed || stream == NULL)
+    nats_run_fail (run, index, nats_errors_of_address (fixed), reason);
   else
     {
       g_autofree char *subject = g_strconcat (STREAM_PREFIX, stream, NULL);
@@ -176,7 +177,7 @@ take_ack (NatsRun     *run,
     case NATS_ANSWER_DUPLICATE:
       return judge_duplicate (run, index, answer, error);
     case NATS_ANSWER_ADDRESS:
-      return judge_address (run, index, answer->text, error);
+      return judge_address (run, index, nats_format_is_fixed (run->publish->format), answer->text, error);
     case NATS_ANSWER_STRANGE:
       /* Somebody else who listens there; the stream's may come yet, if there is one. */
       return run->open[index] != NATS_RUN_ACK || ask_for_streams (run, index, error);
@@ -193,7 +194,7 @@ take_streams (NatsRun     *run,
               GError     **error)
 {
   if (answer->verdict == NATS_ANSWER_ADDRESS)
-    return judge_address (run, index, answer->text, error);
+    return judge_address (run, index, nats_format_fixes_subject (run->publish->format), answer->text, error);
   fail_by (run, index, answer);
   return TRUE;
 }

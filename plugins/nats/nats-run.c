@@ -119,7 +119,7 @@ nats_run_refuse (NatsRun     *run,
                  GError     **error)
 {
   NatsFormat *format = run->publish->format;
-  EvbusOutcome outcome = nats_errors_of_address (nats_format_is_fixed (format));
+  EvbusOutcome outcome = nats_errors_of_address (nats_format_fixes_subject (format));
 
   if (strstr (text, NATS_RUN_PUBLISH_TO) == NULL)
     {

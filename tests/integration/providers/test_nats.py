@@ -172,6 +172,22 @@ def test_a_stream_that_the_profile_names_wrongly(trial, adaptor, subject):
                for _, reason in letters(trial, 3))
 
 
+def test_a_stream_of_the_event_and_a_subject_of_the_profile(trial, adaptor):
+    """What comes of the subject alone holds no event's stream against it."""
+    options = {**adaptor.options(trial.destination), 'subject': f'{trial.destination}.not', 'stream': '{routing_key}'}
+    trial.start({**options, 'user': 'publisher'}, prepare=False)
+    for key in trial.destination, 'elsewhere':
+        trial.put_bytes(b'x', key=key)
+    trial.wait_state('broken', 'Permissions Violation')
+    trial.reconfigure(options)
+    trial.wait_state('broken', 'no stream has its subject')
+    trial.wait_ledger(accepted=2, queued=2, dead=0)
+    adaptor.prepare(trial.destination)
+    trial.wait_ledger(accepted=2, delivered=1, dead=1)
+    ((key, reason),) = letters(trial, 1)
+    assert key == 'elsewhere' and '10060' in reason
+
+
 def test_a_user_who_may_not_ask_for_the_stream(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'user': 'publisher', 'stream': 'x',
                  'subject': trial.destination + '.{routing_key}'})
