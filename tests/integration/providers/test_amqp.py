@@ -12,7 +12,7 @@ from pika import spec
 from adaptor import PASSWORD
 from adaptor_amqp import USER
 from certificates import PASSWORD as KEY_PASSWORD
-from evbus_service import MANAGER, assert_balanced, wait_for
+from evbus_service import MANAGER, CallError, assert_balanced, wait_for
 from fake_amqp import DeafServer, FakeServer
 from trial import DEADLINE, body_of, outcome_of, wait_outcomes
 
@@ -149,6 +149,17 @@ def test_a_queue_that_is_full(trial, adaptor):
     assert ledger['retried'] > 0
     seen |= {event.id for event in adaptor.read(queue)}
     assert seen == {event_id for event_id, _ in trial.sent}
+
+
+def test_the_longest_expiration(trial, adaptor):
+    """That the server takes: it would refuse each event of a profile with a longer one."""
+    options = {**adaptor.options(trial.destination), 'expiration': '3650d'}
+    trial.start(options)
+    trial.put(1)
+    trial.wait_delivered()
+    assert take_one(adaptor, trial.destination)[1].expiration == '315360000000'
+    with pytest.raises(CallError, match="'expiration'"):
+        trial.reconfigure({**options, 'expiration': '3651d'})
 
 
 def test_a_server_that_is_out_of_memory(trial, adaptor):
