@@ -112,6 +112,36 @@ evbus_cloud_event_foreach (EvbusEvent          *event,
       func (name, value, user_data);
 }
 
+/**
+ * evbus_cloud_event_foreach_trace: (skip)
+ * @event: an event
+ * @func: (scope call): what to call
+ * @user_data: what to give it
+ *
+ * Calls @func for `traceparent` and `tracestate`, where @event has them. They are attributes of the CloudEvent
+ * too; but who follows messages looks for W3C's Trace Context under these very names in the headers of a
+ * message, whatever it carries. For a transport whose binding has another name for the attribute, or none.
+ *
+ * Since: 1.0
+ */
+void
+evbus_cloud_event_foreach_trace (EvbusEvent          *event,
+                                 EvbusCloudEventFunc  func,
+                                 gpointer             user_data)
+{
+  static const char * const names[] = { "traceparent", "tracestate" };
+
+  g_return_if_fail (event != NULL && func != NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
+    {
+      const char *value = get_attribute (event, names[i], NULL);
+
+      if (value != NULL)
+        func (names[i], value, user_data);
+    }
+}
+
 static void
 append_member (const char *name,
                const char *value,

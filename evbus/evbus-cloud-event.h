@@ -27,14 +27,18 @@ typedef void (* EvbusCloudEventFunc) (const char *name,
                                       gpointer    user_data);
 
 EVBUS_AVAILABLE_IN_1_0
-void     evbus_cloud_event_foreach     (EvbusEvent           *event,
-                                        const char           *source,
-                                        EvbusCloudEventFunc   func,
-                                        gpointer              user_data);
+void     evbus_cloud_event_foreach       (EvbusEvent           *event,
+                                          const char           *source,
+                                          EvbusCloudEventFunc   func,
+                                          gpointer              user_data);
 EVBUS_AVAILABLE_IN_1_0
-gboolean evbus_cloud_event_append_json (EvbusEvent           *event,
-                                        const char           *source,
-                                        GString              *string,
-                                        GError              **error);
+void     evbus_cloud_event_foreach_trace (EvbusEvent           *event,
+                                          EvbusCloudEventFunc   func,
+                                          gpointer              user_data);
+EVBUS_AVAILABLE_IN_1_0
+gboolean evbus_cloud_event_append_json   (EvbusEvent           *event,
+                                          const char           *source,
+                                          GString              *string,
+                                          GError              **error);
 
 G_END_DECLS

@@ -155,6 +155,14 @@ add_cloud_event (const char *name,
   add_text (user_data, CLOUD_EVENT_PREFIX, name, value);
 }
 
+static void
+add_trace (const char *name,
+           const char *value,
+           gpointer    user_data)
+{
+  add_text (user_data, "", name, value);
+}
+
 /* Not before the texts are complete, for they move while they grow. */
 static void
 make_table (AmqpContent *self)
@@ -302,6 +310,7 @@ amqp_content_fill (AmqpContent  *self,
       if (self->options->form == AMQP_FORM_BINARY)
         evbus_cloud_event_foreach (event, self->options->source, add_cloud_event, self);
       add_profile_headers (self, event);
+      evbus_cloud_event_foreach_trace (event, add_trace, self);
     }
   if (!check_headers (self, max_size, error))
     return FALSE;

@@ -173,19 +173,20 @@ add_cloud_attribute (const char *name,
   end_line (self);
 }
 
+typedef struct {
+  HttpHeaders *headers;
+  HttpOptions *options;
+} Request;
+
 /* The trace belongs to the request as well, by whatever name the event has it. */
 static void
-add_trace (HttpHeaders *self,
-           HttpOptions *options,
-           EvbusEvent  *event)
+add_trace (const char *name,
+           const char *value,
+           gpointer    user_data)
 {
-  static const char * const names[] = { "traceparent", "tracestate" };
-  GVariant *attributes = evbus_event_get_attributes (event);
-  const char *value;
+  const Request *request = user_data;
 
-  for (guint i = 0; attributes != NULL && i < G_N_ELEMENTS (names); i++)
-    if (g_variant_lookup (attributes, names[i], "&s", &value))
-      add (self, options, names[i], value);
+  add (request->headers, request->options, name, value);
 }
 
 /* The list lives until the next call. */
@@ -200,7 +201,7 @@ http_headers_for_event (HttpHeaders *self,
   if (options->mode == HTTP_MODE_PLAIN)
     add_plain (self, options, event);
   else
-    add_trace (self, options, event);
+    evbus_cloud_event_foreach_trace (event, add_trace, &(Request) { self, options });
   if (options->mode == HTTP_MODE_BINARY)
     evbus_cloud_event_foreach (event, options->source, add_cloud_attribute, self);
   if (options->mode == HTTP_MODE_STRUCTURED)

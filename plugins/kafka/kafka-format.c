@@ -268,11 +268,20 @@ add_cloud_attribute (const char *name,
 }
 
 static void
+add_trace (const char *name,
+           const char *value,
+           gpointer    user_data)
+{
+  add_header (user_data, name, value);
+}
+
+static void
 add_binary (KafkaFormat *self,
             EvbusEvent  *event)
 {
   evbus_cloud_event_foreach (event, self->source, add_cloud_attribute, self);
   add_header (self, "content-type", evbus_event_get_content_type (event));
+  evbus_cloud_event_foreach_trace (event, add_trace, self);
 }
 
 static void
@@ -280,6 +289,7 @@ add_structured (KafkaFormat *self,
                 EvbusEvent  *event)
 {
   add_header (self, "content-type", "application/cloudevents+json; charset=utf-8");
+  evbus_cloud_event_foreach_trace (event, add_trace, self);
 }
 
 static void

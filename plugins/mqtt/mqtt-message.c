@@ -160,6 +160,7 @@ add_structured (MqttMessage       *self,
                 EvbusEvent        *event)
 {
   add_user ("evbus-id", evbus_event_get_id (event), self);
+  evbus_cloud_event_foreach_trace (event, add_user, self);
 }
 
 static const struct {

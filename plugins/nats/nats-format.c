@@ -261,6 +261,14 @@ set_structured (NatsFormat *self,
   set_header (self, "Content-Type", "application/cloudevents+json; charset=utf-8");
 }
 
+static void
+set_trace (const char *name,
+           const char *value,
+           gpointer    user_data)
+{
+  set_text_header (user_data, name, value);
+}
+
 /* By which a stream knows what it has had. */
 static void
 set_message_id (NatsFormat *self,
@@ -291,6 +299,8 @@ set_headers (NatsFormat *self,
   /* Each takes precedence over those before it. */
   if (self->mode == PLAIN)
     set_attributes (self, event);
+  else
+    evbus_cloud_event_foreach_trace (event, set_trace, self);
   for (guint i = 0; i < self->headers->len; i++)
     {
       const Header *header = &g_array_index (self->headers, Header, i);

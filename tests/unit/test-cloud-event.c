@@ -151,6 +151,37 @@ test_uris (void)
 }
 
 static void
+collect (const char *name,
+         const char *value,
+         gpointer    user_data)
+{
+  g_string_append_printf (user_data, "%s=%s;", name, value);
+}
+
+static void
+test_trace (void)
+{
+  static const struct {
+    const char *attributes;
+    const char *trace;
+  } cases[] = {
+    { NULL, "" },
+    { "{'subject': 'x', 'xtraceparent': '1'}", "" },
+    { "{'tracestate': 'a=1', 'subject': 'x', 'traceparent': '00-1'}", "traceparent=00-1;tracestate=a=1;" },
+    { "{'traceparent': '', 'tracestate': ''}", "" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      g_autoptr(EvbusEvent) event = new_event ("text/plain", "x", cases[i].attributes);
+      g_autoptr(GString) trace = g_string_new (NULL);
+
+      evbus_cloud_event_foreach_trace (event, collect, trace);
+      g_assert_cmpstr (trace->str, ==, cases[i].trace);
+    }
+}
+
+static void
 test_no_json (void)
 {
   g_autoptr(EvbusEvent) event = new_event ("application/json", "{\"a\"", NULL);
@@ -225,6 +256,7 @@ main (int    argc,
 
   g_test_add_func ("/cloud-event/json", test_json);
   g_test_add_func ("/cloud-event/uris", test_uris);
+  g_test_add_func ("/cloud-event/trace", test_trace);
   g_test_add_func ("/cloud-event/no-json", test_no_json);
   g_test_add_func ("/cloud-event/time", test_time);
   g_test_add_func ("/cloud-event/is-json", test_is_json);

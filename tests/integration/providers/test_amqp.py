@@ -48,6 +48,20 @@ def test_what_a_message_has(trial, adaptor):
     assert type(headers['good']) is bool
 
 
+def test_what_a_cloudevent_has(trial, adaptor):
+    """Each of its attributes with the prefix of CloudEvents' binding, and no other header with it."""
+    trial.start({**adaptor.options(trial.destination), 'headers': {'shop': 'x-{profile}'}, 'cloudevents': 'binary'})
+    event_id = trial.put_bytes(b'\0', 'image/png', traceparent='00-1', subject='ü')
+    trial.wait_delivered()
+    _, properties, body = take_one(adaptor, trial.destination)
+    headers = properties.headers
+    assert (properties.content_type, body) == ('image/png', b'\0')
+    assert len(headers.pop('cloudEvents:time')) == len('2026-01-01T00:00:00.000000Z')
+    assert headers == {'cloudEvents:specversion': '1.0', 'cloudEvents:id': event_id, 'cloudEvents:source': '/evbus',
+                       'cloudEvents:type': 'order.created', 'cloudEvents:subject': 'ü', 'cloudEvents:traceparent': '00-1',
+                       'traceparent': '00-1', 'shop': 'x-default'}
+
+
 def test_not_persistent(trial, adaptor):
     trial.start({**adaptor.options(trial.destination), 'persistent': False})
     trial.put(1)

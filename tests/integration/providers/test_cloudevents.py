@@ -125,12 +125,15 @@ def test_cloudevents(trial, adaptor, validator, mode):
     trial.put_bytes(b'\0\xff', traceparent=PARENT, subject='42', source='/other', dataschema='urn:shop:1')
     trial.put_bytes(b'no URIs', source='my shop', dataschema='v1', subject='43')
     trial.wait_delivered()
-    events = [as_json(event, mode) for event in trial.received()]
+    received = trial.received()
+    # Whoever follows messages knows nothing of CloudEvents.
+    assert received[1].headers['traceparent'] == PARENT
+    events = [as_json(event, mode) for event in received]
     for event, (event_id, data) in zip(events, trial.sent, strict=True):
         validator.validate(event)
         assert (event['id'], event['type'], event['specversion']) == (event_id, 'order.created', '1.0')
-        received = data_of(event)
-        assert received == data or received == json.loads(data)
+        found = data_of(event)
+        assert found == data or found == json.loads(data)
     assert events[0]['source'] == '/shop' and events[0]['datacontenttype'] == 'application/json'
     assert (events[1]['source'], events[1]['traceparent'], events[1]['subject']) == ('/other', PARENT, '42')
     assert events[1]['datacontenttype'] == 'application/octet-stream' and events[1]['dataschema'] == 'urn:shop:1'

@@ -116,6 +116,18 @@ def test_what_a_message_has(trial, adaptor):
     assert abs(record.timestamp / 1000 - time.time()) < 600
 
 
+def test_what_a_cloudevent_has(trial, adaptor):
+    trial.start(plain(adaptor, topic=trial.destination, headers={'shop': '{profile}'}, cloudevents='binary'))
+    event_id = trial.put_bytes(b'\0', 'image/png', 'a.key', traceparent='00-1', tracestate='a=1')
+    trial.wait_delivered()
+    (record,) = adaptor.records(trial.destination)
+    headers = [(name, value.decode()) for name, value in record.headers]
+    assert headers.pop(4)[0] == 'ce_time'
+    assert headers[:4] == [('ce_specversion', '1.0'), ('ce_id', event_id), ('ce_source', '/evbus'), ('ce_type', 'a.key')]
+    assert sorted(headers[4:]) == [('ce_traceparent', '00-1'), ('ce_tracestate', 'a=1'), ('content-type', 'image/png'),
+                                   ('shop', 'default'), ('traceparent', '00-1'), ('tracestate', 'a=1')]
+
+
 def test_the_partition_of_a_key_is_that_of_other_clients(trial, adaptor):
     adaptor.prepare(trial.destination, 4)
     trial.start(plain(adaptor, topic=trial.destination), prepare=False)

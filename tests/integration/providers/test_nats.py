@@ -316,12 +316,13 @@ def test_what_a_message_has(trial, adaptor):
 def test_escapes_of_cloudevents(trial, adaptor):
     """The example of CloudEvents' binding of NATS."""
     trial.start({**adaptor.options(trial.destination), 'cloudevents': 'binary'})
-    trial.put_bytes(b'', subject='Euro € 😀', quote='"%"')
+    trial.put_bytes(b'', subject='Euro € 😀', quote='"%"', traceparent='00-1')
     trial.wait_delivered()
     with adaptor.client() as client:
         (message,) = client.read_stream(trial.destination)
     assert message.headers['ce-subject'] == 'Euro%20%E2%82%AC%20%F0%9F%98%80'
     assert message.headers['ce-quote'] == '%22%25%22'
+    assert message.headers['traceparent'] == message.headers['ce-traceparent'] == '00-1'
     assert message.headers['ce-datacontenttype'] == 'application/octet-stream'
 
 
