@@ -333,6 +333,7 @@ def test_a_source_that_makes_no_cloud_events(evbusctl, folder):
     ('kafka', {'bootstrap_servers': 'localhost:9092', 'enable_idempotence': True, 'metadata_max_age_ms': 300000,
                'transaction_timeout_ms': 60000, 'sasl_kerberos_domain_name': 'kafka1.example'}, 'enable_idempotense'),
     ('pika', {'host': 'localhost', 'timeout': 5, 'reconnect_interval': 1.5, 'fail_fast': True, 'name': 'orders'}, 'tiemout'),
+    ('kafka', {'bootstrap_servers': 'localhost:9092', 'api_version': [2, 6, 0]}, 'api_versoin'),
 ])
 def test_what_clients_of_pop_evbus_take_and_changes_nothing(evbusctl, folder, name, keys, typo):
     """Ignored, each with a warning that says why; a mistake is still one."""
