@@ -12,6 +12,7 @@ from gi.repository import GLib
 from evbus_service import wait_for
 from fake_http import page
 from http_trial import fake, letters  # noqa: F401
+from test_cloudevents import validator  # noqa: F401
 
 BATCHES = {
     'json_lines': ('application/x-ndjson', lambda body: [json.loads(line) for line in body.split(b'\n')[:-1]]),
@@ -55,13 +56,23 @@ def test_what_is_not_json_in_a_batch(trial, fake):
     assert "text/plain, and a batch holds JSON; 'batch: cloudevents' takes any" in reason
 
 
-def test_lines_of_cloudevents(trial, fake):
+@pytest.mark.parametrize('batch', BATCHES)
+def test_batches_of_cloudevents(trial, fake, validator, batch):
     server = fake()
-    trial.start({'url': server.url, 'batch': 'json_lines', 'cloudevents': 'structured'})
-    trial.put_bytes(b'a\nb', 'text/plain')
+    options = {'url': server.url, 'batch': batch}
+    trial.start(options if batch == 'cloudevents' else {**options, 'cloudevents': 'structured'},
+                delivery={'batch': {'events': 2, 'linger': '10s'}})
+    trial.put(1)
+    trial.put_bytes(b'a\nb', 'text/plain', subject='42', source='no URI')
     trial.wait_delivered()
-    (line, end) = server.requests[0].body.split(b'\n')
-    assert json.loads(line)['data_base64'] == base64.b64encode(b'a\nb').decode() and end == b''
+    (request,) = server.requests
+    assert request.headers['content-type'] == BATCHES[batch][0]
+    events = [json.loads(line) for line in request.body.splitlines()] if batch == 'json_lines' else json.loads(request.body)
+    for event, (event_id, _) in zip(events, trial.sent, strict=True):
+        validator.validate(event)
+        assert (event['id'], event['source']) == (event_id, '/evbus')
+    assert events[0]['data'] == json.loads(trial.sent[0][1])
+    assert events[1]['data_base64'] == base64.b64encode(b'a\nb').decode() and events[1]['subject'] == '42'
 
 
 @pytest.mark.parametrize('status', [400, 413])

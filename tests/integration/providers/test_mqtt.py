@@ -17,6 +17,7 @@ from evbus_service import wait_for
 from fake_mqtt import FakeMqtt
 from proxy import Proxy
 from server import free_port
+from test_cloudevents import validator  # noqa: F401
 from trial import body_of, wait_outcomes
 
 
@@ -33,7 +34,7 @@ def letters(trial, n):
 
 @pytest.mark.parametrize('version', ['3.1.1', 5])
 @pytest.mark.parametrize('qos', [1, 2])
-def test_each_quality_of_service(trial, adaptor, version, qos):
+def test_each_quality_of_service(trial, adaptor, validator, version, qos):  # noqa: F811
     """In 3.1.1 the id is in the body."""
     trial.start({**adaptor.options(trial.destination), 'protocol_version': version, 'qos': qos, 'cloudevents': 'structured'})
     trial.put(2000)
@@ -41,6 +42,8 @@ def test_each_quality_of_service(trial, adaptor, version, qos):
     assert ledger['retried'] == 0
     events = [json.loads(event.body) for event in trial.received()]
     assert [(event['id'], event['data']) for event in events] == [(id_, json.loads(data)) for id_, data in trial.sent]
+    for event in events[-20:]:
+        validator.validate(event)
 
 
 def test_written_is_delivered(trial, adaptor):
