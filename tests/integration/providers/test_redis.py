@@ -10,20 +10,34 @@ import pytest
 from adaptor import PASSWORD
 from adaptor_redis import Connection
 from certificates import PASSWORD as KEY_PASSWORD
-from evbus_service import wait_for
+from evbus_service import assert_balanced, wait_for
+from test_cloudevents import validator  # noqa: F401
 from trial import body_of, wait_outcomes
 
 
-def test_lists(trial, adaptor):
-    trial.start({**adaptor.options(trial.destination), 'command': 'rpush', 'db': 3})
+def test_lists(trial, adaptor, validator):  # noqa: F811
+    options = {**adaptor.options(trial.destination), 'command': 'rpush', 'db': 3}
+    trial.start(options)
     trial.put(300)
+    trial.wait_delivered()
+    trial.reconfigure({**options, 'cloudevents': 'structured'})
+    trial.put(20)
     trial.wait_delivered()
     with adaptor.connection() as connection:
         connection.ask('SELECT', 3)
-        assert connection.ask('LRANGE', trial.destination, 0, -1) == [data for _, data in trial.sent]
+        items = connection.ask('LRANGE', trial.destination, 0, -1)
+    assert items[:300] == [data for _, data in trial.sent[:300]]
+    assert_cloud_events(validator, items[300:], trial.sent[300:])
 
 
-def test_channels(trial, adaptor):
+def assert_cloud_events(validator, texts, sent):  # noqa: F811
+    events = [json.loads(text) for text in texts]
+    assert [(event['id'], event['data']) for event in events] == [(event_id, json.loads(data)) for event_id, data in sent]
+    for event in events[-20:]:
+        validator.validate(event)
+
+
+def test_channels(trial, adaptor, validator):  # noqa: F811
     with Connection(adaptor.port) as listener:
         listener.ask('AUTH', PASSWORD)
         listener.ask('SUBSCRIBE', f'{trial.destination}.order.created')
@@ -31,9 +45,7 @@ def test_channels(trial, adaptor):
                      'cloudevents': 'structured'})
         trial.put(300)
         trial.wait_delivered()
-        messages = [json.loads(listener.answer()[2]) for _ in range(300)]
-    assert [(message['id'], message['data']) for message in messages] == [
-        (event_id, json.loads(data)) for event_id, data in trial.sent]
+        assert_cloud_events(validator, [listener.answer()[2] for _ in range(300)], trial.sent)
 
 
 def test_nobody_listens_to_a_channel(trial, adaptor):
@@ -190,6 +202,7 @@ ANSWERS = {
     '-DENIED Redis is running in protected mode': 'broken',
     '-MOVED 3999 127.0.0.1:6381': 'broken',
     '-ERR unknown command \'XADD\'': 'broken',
+    '-ERR The stream has exhausted the last possible ID, unable to add more items': 'broken',
     '-ERR Protocol error: invalid bulk length': 'dead',
     '-ERR string exceeds maximum allowed size (proto-max-bulk-len)': 'dead',
     '$3\r\n1-1': 'delivered',
@@ -202,6 +215,7 @@ OF_EVENT = {
     '-NOPERM this user has no permissions to access one of the keys used as arguments': 'dead',
     "-NOPERM this user has no permissions to run the 'xadd' command": 'broken',
     '-MOVED 3999 127.0.0.1:6381': 'broken',
+    '-ERR The stream has exhausted the last possible ID, unable to add more items': 'dead',
 }
 
 
@@ -220,15 +234,34 @@ def test_every_answer_has_its_outcome(adaptor, evbusd, client, stream, answers):
         fake.server_close()
 
 
-def test_a_server_that_knows_no_auth(trial, adaptor):
-    """It answers with what it was sent."""
-    fake = Fake("-ERR unknown command 'AUTH', with args beginning with: 'evbus' 'hunter2' ", b'AUTH')
-    trial.start({'host': '127.0.0.1', 'port': fake.server_address[1], 'username': 'evbus',
-                 'password': adaptor.secret('hunter2')}, prepare=False)
-    trial.put(1)
-    reason = trial.wait_state('broken')
-    assert reason.endswith("unknown command 'AUTH': leave 'password' out")
-    assert 'hunter2' not in trial.daemon.log()
-    trial.wait_ledger(accepted=1, queued=1)
-    fake.shutdown()
-    fake.server_close()
+# What comes of a login, and how its reason ends. One answers with what it was sent.
+LOGINS = {
+    (b'AUTH', "-ERR unknown command 'AUTH', with args beginning with: 'evbus' 'hunter2' "):
+        "unknown command 'AUTH': leave 'password' out",
+    (b'AUTH', '-ERR unknown command `AUTH`, with args beginning with: `evbus`, `hunter2`, '):
+        "unknown command `AUTH`: leave 'password' out",
+    (b'AUTH', '-ERR Client sent AUTH, but no password is set'): "is set: leave 'password' out",
+    (b'AUTH', '-ERR AUTH <password> called without any password configured'): "configured: correct 'username' and 'password'",
+    (b'AUTH', "-ERR wrong number of arguments for 'auth' command"): "command: leave 'username' out",
+    (b'AUTH', '-ERR invalid password'): "password: correct 'password'",
+    (b'AUTH', '-WRONGPASS invalid username-password pair'): "pair: correct 'username' and 'password'",
+    (b'SELECT', '-ERR DB index is out of range'): "range: correct 'db'",
+    (b'SELECT', '-ERR invalid DB index'): "index: correct 'db'",
+    (b'SELECT', '-ERR SELECT is not allowed in cluster mode'): "mode: correct 'db'",
+}
+
+
+def test_logins_that_are_refused(adaptor, evbusd, client):
+    fakes = [Fake(answer, command) for command, answer in LOGINS]
+    routes = [{'default': {'host': '127.0.0.1', 'port': fake.server_address[1], 'username': 'evbus', 'db': 1,
+                           'password': adaptor.secret('hunter2'), 'delivery': {'name': f'r{i}'}}}
+              for i, fake in enumerate(fakes)]
+    daemon = evbusd(json.dumps({'evbus': {'stop_timeout': '100ms'}, adaptor.name: routes}))
+    client.put('order.created', body_of(1)[0])
+    for route, end in zip(wait_outcomes(client, ['broken'] * len(LOGINS)), LOGINS.values(), strict=True):
+        assert route['reason'].endswith(end)
+        assert assert_balanced(route['ledger'])['queued'] == 1
+    assert 'hunter2' not in daemon.log()
+    for fake in fakes:
+        fake.shutdown()
+        fake.server_close()
