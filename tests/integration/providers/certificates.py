@@ -37,6 +37,18 @@ class Certificates:
                 refused = error
         raise refused
 
+    def revoke(self, certificate):
+        """A list of the authority's with that certificate alone."""
+        path = self.folder / f'{certificate.stem}.crl'
+        config = self.folder / f'{certificate.stem}.cnf'
+        index = self.folder / f'{certificate.stem}.index'
+        index.touch()
+        config.write_text(f'[ca]\ndefault_ca = own\n[own]\ndatabase = {index}\ndefault_md = sha256\n')
+        authority = '-config', config, '-cert', self.ca, '-keyfile', self.ca_key
+        self._openssl('ca', *authority, '-revoke', certificate)
+        self._openssl('ca', *authority, '-gencrl', '-crldays', '30', '-out', path)
+        return path
+
     def _openssl(self, *arguments):
         subprocess.run(['openssl', *map(str, arguments)], cwd=self.folder, check=True, capture_output=True)
 

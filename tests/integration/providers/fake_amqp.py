@@ -41,6 +41,7 @@ class FakeServer(socketserver.ThreadingTCPServer):
 
         def take(self, received):
             method = getattr(received, 'method', None)
+            self.server.asked.append(method)
             if isinstance(method, spec.Connection.StartOk):
                 self.send(0, spec.Connection.Tune(channel_max=0, frame_max=131072, heartbeat=self.server.heartbeat))
             elif type(method) in ANSWERS:
@@ -56,6 +57,8 @@ class FakeServer(socketserver.ThreadingTCPServer):
         super().__init__(('127.0.0.1', 0), self.Handler)
         self.answer = answer
         self.heartbeat = heartbeat
+        # The methods that have come.
+        self.asked = []
         threading.Thread(target=self.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
 
     def handle_error(self, request, client_address):

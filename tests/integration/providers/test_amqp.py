@@ -296,6 +296,39 @@ def test_a_url(trial, adaptor):
         trial.wait_state('broken', reason)
 
 
+def test_what_the_server_is_told_of_the_client(trial):
+    fake = FakeServer(spec.Basic.Ack(1))
+    mine = {'connection_name': 'shop', 'region': 'eu', 'n': 5, 'good': True}
+    trial.start({'connection': {'host': '127.0.0.1', 'port': fake.server_address[1], 'virtualhost': 'a/b',
+                                'client_properties': mine}}, prepare=False)
+    trial.put(1)
+    trial.wait_delivered()
+    (started,) = [method for method in fake.asked if isinstance(method, spec.Connection.StartOk)]
+    (opened,) = [method for method in fake.asked if isinstance(method, spec.Connection.Open)]
+    assert {**mine, 'product': 'evbus'}.items() <= started.client_properties.items()
+    assert opened.virtual_host == 'a/b'
+    fake.shutdown()
+    fake.server_close()
+
+
+def test_verification_by_the_names_of_the_client_of_pop_evbus(trial, adaptor, certificates):
+    options = adaptor.tls_options(trial.destination)
+    tls = options['connection']['ssl_options']
+    del tls['cafile'], tls['no_verify_ssl']
+    trial.start({**options, 'connection': {**options['connection'], 'ssl_options': {**tls, 'ca_certs': str(certificates.ca)}}})
+    trial.put(1)
+    trial.wait_delivered()
+    tls['ca_certs'] = str(certificates.other_ca)
+    for required in 1, 2, 0:
+        tls['cert_reqs'] = required
+        trial.reconfigure(options)
+        trial.put(1)
+        if required:
+            trial.wait_state('broken', 'certificate')
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
 def test_a_key_with_a_password(trial, adaptor, certificates):
     options = adaptor.tls_options(trial.destination)
     tls = options['connection']['ssl_options']

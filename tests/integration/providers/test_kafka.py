@@ -11,6 +11,7 @@ from kafka.partitioner.default import DefaultPartitioner
 
 from adaptor import PASSWORD, WRONG_PASSWORD
 from adaptor_kafka import TOPIC_FORBIDDEN, USER, Adaptor
+from certificates import PASSWORD as KEY_PASSWORD
 from evbus_service import source_root, wait_for
 from kafka_front import Front
 
@@ -320,6 +321,7 @@ def test_settings(trial, adaptor, options):
     ({'rdkafka': {'sasl.kerberos.min.time.before.relogin': PASSWORD}}, 'refuses its value'),
     ({'rdkafka': {'topic': ['x']}}, "value of 'topic' must be a text"),
     ({'topics': ['x']}, "either 'topic' or 'topics'"),
+    ({'connection': {'ssl_ciphers': 'none-such'}}, 'ssl.cipher.suites'),
     ({'connection': {'ssl_cafile': '/nonexistent'}}, "'connection.ssl_cafile': /nonexistent: No such file"),
 ], ids=lambda value: None if isinstance(value, dict) else '')
 def test_settings_that_cannot_be(trial, adaptor, options, reason):
@@ -327,6 +329,34 @@ def test_settings_that_cannot_be(trial, adaptor, options, reason):
     trial.put(1)
     trial.wait_state('broken', reason)
     trial.wait_ledger(accepted=1, queued=1)
+
+
+def test_a_key_with_a_password(trial, adaptor, certificates):
+    options = adaptor.tls_options(trial.destination)
+    options['connection'].update(ssl_keyfile=str(certificates.client_encrypted_key), ssl_password=adaptor.secret('wrong'))
+    trial.start(options)
+    trial.put(1)
+    trial.wait_state('broken', 'ssl.key.location')
+    options['connection']['ssl_password'] = adaptor.secret(KEY_PASSWORD)
+    trial.reconfigure(options)
+    trial.wait_delivered()
+    trial.assert_received_once()
+
+
+def test_a_certificate_that_was_revoked(trial, adaptor, certificates):
+    trial.start(adaptor.tls_options(trial.destination))
+    trial.put(1)
+    trial.wait_delivered()
+    for crl, state in (certificates.revoke(certificates.client), 'running'), (certificates.revoke(certificates.server), 'broken'):
+        options = adaptor.tls_options(trial.destination)
+        options['connection']['ssl_crlfile'] = str(crl)
+        trial.reconfigure(options)
+        trial.put(1)
+        if state == 'running':
+            trial.wait_delivered()
+        else:
+            trial.wait_state(state, 'certificate verify failed')
+    trial.wait_ledger(accepted=3, delivered=2, queued=1)
 
 
 def test_a_name_with_several_addresses(trial, adaptor):

@@ -2,6 +2,7 @@
 """What only NATS has: streams and none, permissions, keys, several servers."""
 
 import json
+import socket
 import subprocess
 import threading
 
@@ -382,6 +383,15 @@ def test_credentials_and_no_jetstream(trial, other, folder):
     trial.wait_delivered()
 
 
+def test_tls_that_the_profile_alone_wants(trial, adaptor):
+    options = adaptor.options(trial.destination)
+    trial.start({**options, 'tls': {'enabled': True}})
+    trial.put(1)
+    trial.wait_state('broken', 'the server has no TLS')
+    trial.reconfigure({**options, 'tls': {'enabled': False}})
+    trial.wait_delivered()
+
+
 def test_a_key_with_a_password_and_a_chain(trial, adaptor, certificates, folder):
     key = folder / 'client.key'
     subprocess.run(['openssl', 'pkey', '-in', certificates.client_key, '-aes256', '-passout', f'pass:{KEY_PASSWORD}',
@@ -443,6 +453,18 @@ def test_a_lost_line_is_found_by_pings(trial, adaptor, proxy):
     trial.put(1)
     trial.wait_delivered()
     trial.assert_received_once()
+
+
+def test_a_server_that_says_nothing(trial, adaptor):
+    """It takes connections, and nothing but the option ends the wait."""
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        servers = [f'nats://127.0.0.1:{silent.getsockname()[1]}']
+        options = adaptor.options(trial.destination)
+        trial.start({**options, 'servers': servers, 'connect_timeout': '200ms'}, delivery={'timeout': '10m'})
+        trial.put(1)
+        trial.wait_state('retrying', servers[0])
+        trial.reconfigure(options)
+        trial.wait_delivered()
 
 
 def test_servers_are_tried_again(trial, adaptor):
