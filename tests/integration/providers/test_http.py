@@ -2,8 +2,10 @@
 """What only HTTP has: headers and URLs, several requests at once, proxies."""
 
 import base64
+import contextlib
 import gzip
 import json
+import socket
 import threading
 
 import pytest
@@ -333,6 +335,24 @@ def test_mistakes_are_told(evbusd, client):
     for route, text in zip(wait_outcomes(client, ['broken'] * len(MISTAKES)), MISTAKES, strict=True):
         assert text in route['reason'] and 'hunter2' not in route['reason']
     assert 'hunter2' not in daemon.log()
+
+
+def test_a_host_that_takes_no_connections(trial, adaptor):
+    """As behind a firewall that drops them: nothing but the option ends the wait."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(('127.0.0.1', 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        options = adaptor.options(trial.destination)
+        trial.start({**options, 'url': f'http://127.0.0.1:{full.getsockname()[1]}/', 'timeout': '10m', 'connect_timeout': '200ms'},
+                    delivery={'timeout': '10m'})
+        trial.put(1)
+        trial.wait_state('retrying', 'Timeout was reached')
+        trial.reconfigure(options)
+        trial.wait_delivered()
+        trial.assert_received_once()
 
 
 def test_certificates_of_nginx(trial, adaptor):

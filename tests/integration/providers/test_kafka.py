@@ -440,6 +440,21 @@ def test_a_cluster_of_three(trial, adaptor, certificates):
         cluster.stop()
 
 
+def test_brokers_that_are_too_old(trial, adaptor, certificates):
+    """As 0.10, which numbers nothing."""
+    old = Adaptor(adaptor.folder / 'old', certificates)
+    with contextlib.ExitStack() as stack:
+        stack.callback(old.stop)
+        old.start()
+        old.command('version', PRODUCE, 0, 2)
+        old.command('version', INIT_PRODUCER_ID, -1, -1)
+        trial.adaptor = old
+        trial.start(plain(old, topic=trial.destination))
+        trial.put(1)
+        trial.wait_state('broken', 'the broker is too old')
+        trial.wait_ledger(accepted=1, queued=1)
+
+
 class Pair(Adaptor):
     n_brokers = 2
 
