@@ -9,7 +9,6 @@
  * topic-error NAME CODE        metadata of the topic has that error (0: no more)
  * errors API CODE…             the next requests of that API fail so (-195: disconnect)
  * clear API                    they do not any more
- * rtt BROKER MS                what a request takes
  * down BROKER, up BROKER       disconnects, and takes no connections; -1: all brokers
  * leader NAME PARTITION BROKER makes that broker the leader
  * version API MIN MAX          the versions that the brokers know
@@ -84,13 +83,6 @@ clear_errors (rd_kafka_mock_cluster_t *cluster,
 }
 
 static rd_kafka_resp_err_t
-set_rtt (rd_kafka_mock_cluster_t *cluster,
-         char                   **words)
-{
-  return rd_kafka_mock_broker_set_rtt (cluster, atoi (words[0]), atoi (words[1]));
-}
-
-static rd_kafka_resp_err_t
 set_down (rd_kafka_mock_cluster_t *cluster,
           char                   **words)
 {
@@ -128,7 +120,6 @@ static const struct {
   { "topic-error", 2, set_topic_error },
   { "errors", 2, push_errors },
   { "clear", 1, clear_errors },
-  { "rtt", 2, set_rtt },
   { "down", 1, set_down },
   { "up", 1, set_up },
   { "leader", 3, set_leader },
