@@ -197,9 +197,10 @@ evbus_broker_replay_dead_async (EvbusBroker           *self,
  *
  * Finishes [method@Broker.replay_dead_async].
  *
- * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, there is no such route
- * or number, or the route is in no configuration any more;
- * %EVBUS_ERROR_INVALID_ARGUMENT if several are called so; %EVBUS_ERROR_UNROUTED if no
+ * Errors: %EVBUS_ERROR_NOT_FOUND if the broker has no spool, or there is no such route
+ * or number; %EVBUS_ERROR_INVALID_ARGUMENT if several are called so, or, without a profile, the route is
+ * in no configuration any more. Where that is so of some numbers alone the others are replayed
+ * before it is said. %EVBUS_ERROR_UNROUTED if no
  * route takes the profile; %EVBUS_ERROR_SPOOL_FULL, %EVBUS_ERROR_SPOOL_FAILED,
  * %EVBUS_ERROR_CLOSED, %G_IO_ERROR_CANCELLED. What was replayed before stays so.
  *

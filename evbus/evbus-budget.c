@@ -70,6 +70,7 @@ list_shares (EvbusBudget *self,
   g_autoptr(GPtrArray) stored = evbus_spool_list_routes (self->spool);
   g_autoptr(GHashTable) index = g_hash_table_new (NULL, NULL);
 
+  evbus_queue_begin_look (self->queue);
   g_array_set_clear_func (shares, share_clear);
   g_array_set_size (shares, stored->len);
   for (guint i = 0; i < stored->len; i++)

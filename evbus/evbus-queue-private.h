@@ -34,6 +34,7 @@ typedef struct {
   gboolean settled; /* something was since, so there is more room than this says … */
   gboolean wanted; /* … and a put would have come in, or may have */
   gboolean told;   /* who looks at the budget was told so */
+  gint64 delay;    /* how long after that it is looked at */
 } EvbusRoom;
 
 /* The broker's queue, where admission is decided. The lock of the GAsyncQueue
@@ -209,7 +210,9 @@ GPtrArray  *evbus_queue_get_holders_locked (EvbusQueue *self,
 EvbusRoute *evbus_queue_replay      (EvbusQueue        *self,
                                      gpointer           spool_route,
                                      gsize              weight);
-/* evbus-room.c: what the spool holds now, of which all in the queue is not yet counted. Puts that
+/* evbus-room.c: what is settled from now on may not be in what evbus_queue_set_room() will say. */
+void        evbus_queue_begin_look  (EvbusQueue        *self);
+/* What the spool holds now, of which all in the queue is not yet counted. Puts that
  * waited for that may come in. */
 void        evbus_queue_set_room    (EvbusQueue        *self,
                                      gsize              max,

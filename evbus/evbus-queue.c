@@ -13,10 +13,6 @@
  * with which it would go there. */
 #define FIGURES_US G_USEC_PER_SEC
 
-/* From a put that found no room until the spool's budget is looked at: what is settled meanwhile is
- * written down together. */
-#define LOOK_US (5 * (gint64) 1000)
-
 EvbusQueue *
 evbus_queue_new (GSource *source)
 {
@@ -107,6 +103,7 @@ evbus_queue_unlock (EvbusQueue *self)
   gboolean totals_moved = self->totals_moved && self->notifier != NULL;
   gboolean tell = self->figures_moved && !self->figures_told && self->figures != NULL;
   gboolean look = self->room.wanted && self->room.settled && !self->room.told && self->look != NULL;
+  gint64 look_delay = self->room.delay;
   gboolean news = self->follows.news.length > 0 && !self->told && self->notifier != NULL;
   g_autoptr(GPtrArray) garbage = NULL;
   g_autoptr(GPtrArray) to_log = NULL;
@@ -138,7 +135,7 @@ evbus_queue_unlock (EvbusQueue *self)
   if (tell)
     g_source_set_ready_time (self->figures, g_get_monotonic_time () + FIGURES_US);
   if (look)
-    g_source_set_ready_time (self->look, g_get_monotonic_time () + LOOK_US);
+    g_source_set_ready_time (self->look, g_get_monotonic_time () + look_delay);
   if (news)
     evbus_notifier_changed_later (self->notifier, 1);
   if (to_log != NULL)

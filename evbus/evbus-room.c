@@ -18,6 +18,11 @@
 
 #define TIMES_FREE 6
 
+/* From a put that found no room until the spool's budget is looked at: what is settled meanwhile is
+ * written down together. Twice as long after each look that has let nobody in. */
+#define LOOK_US (5 * G_TIME_SPAN_MILLISECOND)
+#define MAX_LOOK_US (100 * G_TIME_SPAN_MILLISECOND)
+
 static gsize
 get_cap (const EvbusRoom *self)
 {
@@ -65,13 +70,22 @@ evbus_queue_set_room_max (EvbusQueue *self,
 }
 
 void
+evbus_queue_begin_look (EvbusQueue *self)
+{
+  evbus_queue_lock (self);
+  self->room.settled = FALSE;
+  evbus_queue_unlock (self);
+}
+
+void
 evbus_queue_set_room (EvbusQueue *self,
                       gsize       max,
                       gsize       stored,
                       gsize       largest)
 {
-  EvbusRoom room = { .max = max, .weight = stored, .largest = largest };
+  EvbusRoom room = { .max = max, .weight = stored, .largest = largest, .delay = LOOK_US };
   GQueue done = G_QUEUE_INIT;
+  gint64 delay;
 
   evbus_queue_lock (self);
   room.weight += self->weight;
@@ -84,6 +98,8 @@ evbus_queue_set_room (EvbusQueue *self,
     }
   /* What several of them have is stored once. */
   room.coupled = MIN (room.coupled, room.weight);
+  room.settled = self->room.settled;
+  delay = self->room.delay;
   self->room = room;
   for (guint i = 0; i < self->routes->len; i++)
     {
@@ -92,6 +108,8 @@ evbus_queue_set_room (EvbusQueue *self,
       if (route->waiting.length > 0)
         evbus_waiting_route_has_room_locked (self, route, &done);
     }
+  if (self->room.wanted && done.length == 0)
+    self->room.delay = CLAMP (delay * 2, LOOK_US, MAX_LOOK_US);
   evbus_queue_unlock (self);
 
   evbus_waiting_answer (&done);

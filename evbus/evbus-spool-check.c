@@ -309,7 +309,8 @@ evbus_spool_check_step (EvbusSpoolCheck *self)
       evbus_spool_set_failed (self->spool, EVBUS_SPOOL_LOOK, self->failure);
       return EVBUS_SPOOL_CHECK_FAILED;
     }
-  evbus_spool_set_failed (self->spool, EVBUS_SPOOL_LOOK, NULL);
+  if (sound)
+    evbus_spool_set_failed (self->spool, EVBUS_SPOOL_LOOK, NULL);
   if (!sound)
     tell_wrong (self);
   else if (end)

@@ -66,17 +66,27 @@ make_note_locked (EvbusSpool *self)
                           self->note != NULL ? self->note : "", self->note != NULL ? "; " : "", n);
 }
 
+/* The first of the tasks from @first on that fails. NULL: none, or damage explains it. */
+static char *
+make_failure_locked (EvbusSpool     *self,
+                     EvbusSpoolTask  first,
+                     EvbusSpoolTask  end)
+{
+  for (guint i = first; i < end && self->found == NULL; i++)
+    {
+      if (self->failed[i] != NULL)
+        return g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed[i]);
+    }
+  return NULL;
+}
+
+/* What puts meet comes first. */
 static EvbusSpoolCondition
 get_locked (EvbusSpool  *self,
             char       **note)
 {
-  for (guint i = 0; i < EVBUS_SPOOL_N_TASKS && self->found == NULL; i++)
-    {
-      if (self->failed[i] == NULL)
-        continue;
-      *note = g_strdup_printf ("%s; what is wrong with that disk, the log of the system may say", self->failed[i]);
-      return EVBUS_SPOOL_CONDITION_FAILED;
-    }
+  if ((*note = make_failure_locked (self, EVBUS_SPOOL_WRITE, EVBUS_SPOOL_WRITE + 1)) != NULL)
+    return EVBUS_SPOOL_CONDITION_FAILED;
   if (self->shows_full)
     {
       *note = g_strdup_printf ("%s: the disk is full: puts fail until there is space; delivery goes on; delete "
@@ -88,6 +98,8 @@ get_locked (EvbusSpool  *self,
       *note = g_strdup (self->found);
       return EVBUS_SPOOL_CONDITION_DAMAGED;
     }
+  if ((*note = make_failure_locked (self, EVBUS_SPOOL_WRITE + 1, EVBUS_SPOOL_N_TASKS)) != NULL)
+    return EVBUS_SPOOL_CONDITION_FAILED;
   *note = make_note_locked (self);
   return self->condition;
 }

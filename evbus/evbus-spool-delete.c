@@ -208,28 +208,47 @@ evbus_spool_restart_deletion (EvbusSpool *self)
   self->more_to_delete = TRUE;
 }
 
-gboolean
-evbus_spool_may_delete (EvbusSpool *self)
+/* A set whose deletion has failed is passed over for a while, and always where puts would fail with
+ * it: what nobody needs any more may be where the file is damaged. */
+static gboolean
+may_delete (EvbusSpool          *self,
+            const EvbusSpoolSet *set,
+            gint64               now)
 {
-  return self->delete_again == 0 || g_get_monotonic_time () >= self->delete_again;
+  return set->delete_again == 0 || (self->staged_sets->len == 0 && now >= set->delete_again);
 }
 
-static gboolean
-delete_some (EvbusSpool  *self,
-             GError     **error)
+gboolean
+evbus_spool_delete_settled (EvbusSpool  *self,
+                            GError     **error)
 {
   g_autoptr(GArray) ranges = g_array_new (FALSE, FALSE, sizeof (EvbusSpoolRange));
-  Allowance allowance = { MAX_ROWS, MAX_BYTES, g_get_monotonic_time () + MAX_TIME };
+  gint64 now = g_get_monotonic_time ();
+  Allowance allowance = { MAX_ROWS, MAX_BYTES, now + MAX_TIME };
+  gint64 again = G_MAXINT64;
   GHashTableIter iter;
   EvbusSpoolSet *set;
 
   g_hash_table_iter_init (&iter, self->sets_by_id);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &set))
     {
+      g_autoptr(GError) failure = NULL;
+
       if (!set->deletable)
         continue;
-      if (!delete_from_set (self, set, ranges, &allowance, error))
-        return FALSE;
+      if (!may_delete (self, set, now))
+        {
+          again = MIN (again, set->delete_again);
+          continue;
+        }
+      if (!delete_from_set (self, set, ranges, &allowance, &failure))
+        {
+          if (!g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
+            set->delete_again = now + DELETE_AGAIN_US;
+          g_propagate_error (error, g_steal_pointer (&failure));
+          return FALSE;
+        }
+      set->delete_again = 0;
       /* Not known then whether there is more. */
       if (is_used_up (&allowance))
         return TRUE;
@@ -237,23 +256,15 @@ delete_some (EvbusSpool  *self,
 
   self->more_to_delete = FALSE;
   self->n_settled = 0;
+  self->delete_again = again;
   return TRUE;
 }
 
-/* What nobody needs any more may be where the file is damaged: puts do without. */
-gboolean
-evbus_spool_delete_settled (EvbusSpool  *self,
-                            GError     **error)
+void
+evbus_spool_resume_deletion (EvbusSpool *self)
 {
-  g_autoptr(GError) failure = NULL;
-
-  if (delete_some (self, &failure))
-    {
-      self->delete_again = 0;
-      return TRUE;
-    }
-  if (!g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
-    self->delete_again = g_get_monotonic_time () + DELETE_AGAIN_US;
-  g_propagate_error (error, g_steal_pointer (&failure));
-  return FALSE;
+  if (g_get_monotonic_time () < self->delete_again)
+    return;
+  self->delete_again = G_MAXINT64;
+  self->more_to_delete = TRUE;
 }

@@ -168,8 +168,13 @@ gboolean     evbus_spool_commit       (EvbusSpool       *self,
 /* A transaction without events: settlements, deletions, returning of space,
  * checkpoints that are due. Returns whether there is more to do now. */
 gboolean     evbus_spool_maintain     (EvbusSpool       *self);
-/* Whether there is something for evbus_spool_maintain() to write. Any thread. */
+/* Whether there is something for evbus_spool_maintain() to write. Writer. */
 gboolean     evbus_spool_is_dirty     (EvbusSpool       *self);
+/* Writer. When what evbus_spool_maintain() could not do is to be tried again (monotonic), or
+ * G_MAXINT64. */
+gint64       evbus_spool_get_next_try (EvbusSpool       *self);
+/* Writer. Whether puts fail, as the disk is full: that is looked at again and again. */
+gboolean     evbus_spool_is_full      (EvbusSpool       *self);
 
 /* Over its budget a route loses its own oldest events: marks as expired those
  * after @after (what the route has in memory ends there) until at most

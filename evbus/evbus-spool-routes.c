@@ -52,7 +52,8 @@ gboolean
 evbus_spool_cursor_needs (const EvbusSpoolCursor *self,
                           gint64                  seq)
 {
-  for (guint i = 0; i < self->pending->len; i++)
+  /* What comes after the position is needed whether it is among these or not. */
+  for (guint i = 0; seq <= self->position && i < self->pending->len; i++)
     {
       if (g_array_index (self->pending, gint64, i) == seq)
         return TRUE;

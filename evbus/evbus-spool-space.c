@@ -478,12 +478,13 @@ return_all (EvbusSpool *self)
 }
 
 static gboolean
-return_some (EvbusSpool *self)
+return_some (EvbusSpool *self,
+             gint64      n_free)
 {
   gint64 end = g_get_monotonic_time () + SHRINK_TIME;
   gboolean done = evbus_sql_exec (self->sql, "BEGIN IMMEDIATE", NULL);
 
-  while (done && g_get_monotonic_time () < end)
+  for (; done && n_free > 0 && g_get_monotonic_time () < end; n_free -= 64)
     done = evbus_sql_exec (self->sql, "PRAGMA incremental_vacuum(64)", NULL);
   done = done && evbus_sql_exec (self->sql, "COMMIT", NULL);
   evbus_sql_roll_back (self->sql);
@@ -508,7 +509,7 @@ evbus_spool_shrink (EvbusSpool *self)
     more = !return_all (self);
   /* Where the disk is full what few there are may be what it wants for. */
   else if (n_free > kept && (self->full || n_free > n_pages / 4))
-    more = return_some (self);
+    more = return_some (self, n_free);
 
   if (self->full)
     evbus_spool_empty_wal (self);

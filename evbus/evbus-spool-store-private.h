@@ -51,6 +51,7 @@ typedef struct {
                                     * have a row of their own */
   gboolean          stored;        /* Writer: its row is on disk */
   gboolean          deletable;     /* Writer: there may be events to be deleted */
+  gint64            delete_again;  /* Writer: monotonic: that has failed, and is not tried before; 0: it has not */
   gboolean          empty;         /* Writer: there are no events */
   gboolean          retired;       /* Writer: its row names a forgotten route: it gets no more events, and goes when it is empty */
   guint             n_appended;    /* Writer: in this transaction */
@@ -132,7 +133,7 @@ struct _EvbusSpool
                                          * queued is the bytes of records */
   guint64             n_settled;        /* copies, since events were deleted last */
   gboolean            more_to_delete;
-  gint64              delete_again;     /* monotonic: not before; 0: the last deletion did not fail */
+  gint64              delete_again;     /* monotonic: when a set that was passed over is tried again, or G_MAXINT64 */
   int                 wal_pages;        /* after the last commit */
   int                 next_restart;     /* of those: where it is tried again to begin the log anew */
   gint64              say_log_again;    /* monotonic: from when on that it grows may be said again */
@@ -356,11 +357,11 @@ void             evbus_spool_settled_ranges   (EvbusSpoolRoute       *route,
                                                GArray                *ranges);
 /* After a transaction that did not come to pass: looks at everything again. */
 void             evbus_spool_restart_deletion (EvbusSpool            *self);
-/* Not where it has just failed. */
-gboolean         evbus_spool_may_delete       (EvbusSpool            *self);
-/* Deletes some of the events that no route needs. */
+/* Deletes some of the events that no route needs; those of a set where that has just failed are passed over. */
 gboolean         evbus_spool_delete_settled   (EvbusSpool            *self,
                                                GError               **error);
+/* Where it is time to try those again. */
+void             evbus_spool_resume_deletion  (EvbusSpool            *self);
 
 /* ---- evbus-spool-scan.c */
 

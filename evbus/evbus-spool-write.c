@@ -464,7 +464,23 @@ write_settled (EvbusSpool  *self,
       self->in_transaction = FALSE;
       return FALSE;
     }
-  return finish (self, evbus_spool_may_delete (self), error);
+  return finish (self, TRUE, error);
+}
+
+/* What fails may be the deletion, which is not tried again so soon: then the rest of it is written. */
+static gboolean
+try_settled (EvbusSpool  *self,
+             GError     **error)
+{
+  g_autoptr(GError) failure = NULL;
+
+  if (write_settled (self, &failure))
+    return TRUE;
+  evbus_spool_mark_damaged (self, self->sql, NULL);
+  if (!g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
+    return write_settled (self, error);
+  g_propagate_error (error, g_steal_pointer (&failure));
+  return FALSE;
 }
 
 /* The disk is full: settlements have to be written nevertheless, or nothing would
@@ -501,7 +517,7 @@ evbus_spool_commit (EvbusSpool  *self,
     }
   else
     {
-      done = finish (self, self->n_settled >= DELETE_AFTER && !self->alone && self->delete_again == 0, &failure);
+      done = finish (self, self->n_settled >= DELETE_AFTER && !self->alone, &failure);
     }
   if (done)
     return TRUE;
@@ -558,9 +574,9 @@ evbus_spool_maintain (EvbusSpool *self)
 
   g_return_val_if_fail (!self->in_transaction, FALSE);
 
-  if (evbus_spool_is_dirty (self) && !write_settled (self, &error))
+  evbus_spool_resume_deletion (self);
+  if (evbus_spool_is_dirty (self) && !try_settled (self, &error))
     {
-      evbus_spool_mark_damaged (self, self->sql, NULL);
       if (!g_error_matches (error, EVBUS_ERROR, EVBUS_ERROR_SPOOL_FULL))
         {
           evbus_spool_set_failed (self, EVBUS_SPOOL_WRITE, error);
@@ -570,27 +586,5 @@ evbus_spool_maintain (EvbusSpool *self)
     }
   if (self->full)
     evbus_spool_make_reserve (self);
-  return (self->more_to_delete && evbus_spool_may_delete (self)) || evbus_spool_shrink (self);
-}
-
-gboolean
-evbus_spool_is_dirty (EvbusSpool *self)
-{
-  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
-
-  return self->dirty || (self->more_to_delete && evbus_spool_may_delete (self));
-}
-
-gboolean
-evbus_spool_has_settled (EvbusSpool *self)
-{
-  return self->more_to_delete;
-}
-
-guint64
-evbus_spool_get_weight (EvbusSpool *self)
-{
-  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
-
-  return self->weight;
+  return self->more_to_delete || evbus_spool_shrink (self);
 }

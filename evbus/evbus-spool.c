@@ -16,6 +16,9 @@
 #include "evbus-error.h"
 #include "evbus-limits-private.h"
 
+/* What could not be written is tried again after so long, where nothing else happens. */
+#define TRY_AGAIN_US G_TIME_SPAN_SECOND
+
 static gboolean
 fail_on (const char  *path,
          const char  *what,
@@ -312,6 +315,7 @@ evbus_spool_new (const char *directory,
   self->path = g_build_filename (directory, name, NULL);
   self->lock_fd = -1;
   self->db_fd = -1;
+  self->delete_again = G_MAXINT64;
   g_mutex_init (&self->lock);
   self->routes = g_ptr_array_new_with_free_func ((GDestroyNotify) evbus_spool_route_unref);
   self->sets_by_id = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) evbus_spool_set_free);
@@ -545,4 +549,38 @@ evbus_spool_load_known_ids (EvbusSpool *self,
   /* The newest came first. */
   reverse (ids, seqs, replayed);
   return ids;
+}
+
+gboolean
+evbus_spool_is_dirty (EvbusSpool *self)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  return self->dirty || self->more_to_delete;
+}
+
+gboolean
+evbus_spool_has_settled (EvbusSpool *self)
+{
+  return self->more_to_delete;
+}
+
+guint64
+evbus_spool_get_weight (EvbusSpool *self)
+{
+  g_autoptr(GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  return self->weight;
+}
+
+gint64
+evbus_spool_get_next_try (EvbusSpool *self)
+{
+  return evbus_spool_is_dirty (self) ? g_get_monotonic_time () + TRY_AGAIN_US : self->delete_again;
+}
+
+gboolean
+evbus_spool_is_full (EvbusSpool *self)
+{
+  return self->full;
 }

@@ -176,16 +176,17 @@ keep_up (EvbusSpooler *self)
 {
   gboolean idle = self->stored == 0;
   gboolean more;
+  gint64 again;
 
   self->stored = 0;
   more = evbus_budget_keep (&self->budget);
-  /* On a full disk it is looked again and again whether there is space. */
-  if (evbus_spool_get_condition (self->spool, NULL) == EVBUS_SPOOL_CONDITION_FULL)
+  again = MIN (self->budget.again, evbus_spool_get_next_try (self->spool));
+  if (evbus_spool_is_full (self->spool))
     evbus_spooler_tend (self);
   else if (more)
     tend_in (self, idle && evbus_spool_has_settled (self->spool) ? 0 : UPKEEP_US);
-  else if (self->budget.again != G_MAXINT64)
-    wake_up_at (self, self->budget.again);
+  else if (again != G_MAXINT64)
+    wake_up_at (self, again);
 }
 
 static gboolean

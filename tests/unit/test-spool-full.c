@@ -354,6 +354,21 @@ wait_for_space (EvbusSpool      *spool,
     g_assert_cmpint (g_get_monotonic_time (), <, deadline);
 }
 
+/* Whatever else fails: that puts do comes first. */
+static void
+test_told_first (Fixture       *fixture,
+                 gconstpointer  data)
+{
+  g_autoptr(GError) error = g_error_new_literal (EVBUS_ERROR, EVBUS_ERROR_SPOOL_FAILED, "it cannot be moved");
+
+  evbus_spool_set_failed (fixture->spool, EVBUS_SPOOL_MOVE_LOG, error);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_FAILED);
+  evbus_spool_set_full (fixture->spool, TRUE);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_FULL);
+  evbus_spool_set_full (fixture->spool, FALSE);
+  g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_FAILED);
+}
+
 /* One of two routes is dead, and the other one's share is small: what that delivers is enough. */
 static void
 test_partly (void)
@@ -451,6 +466,7 @@ main (int    argc,
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
   g_test_add ("/spool/full/limit", Fixture, NULL, spool_test_set_up, test_limit, spool_test_tear_down);
   g_test_add ("/spool/full/letters-have-their-place", Fixture, NULL, spool_test_set_up, test_letters_have_their_place, spool_test_tear_down);
+  g_test_add ("/spool/full/told-first", Fixture, NULL, spool_test_set_up, test_told_first, spool_test_tear_down);
   g_test_add_func ("/spool/full/partly", test_partly);
   g_test_add_data_func ("/spool/full/tmpfs-2m", "size=2m", test_full);
   g_test_add_data_func ("/spool/full/tmpfs-20m", "size=20m", test_full);

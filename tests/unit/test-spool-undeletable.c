@@ -38,19 +38,33 @@ test_undeletable (Fixture       *fixture,
 {
   gboolean by_put = g_strcmp0 (data, "put") == 0;
   EvbusSpoolRoute *route = evbus_spool_adopt_route (fixture->spool, "a");
+  EvbusSpoolRoute *other = evbus_spool_adopt_route (fixture->spool, "b");
   g_autofree gint64 *seqs = g_new (gint64, N_EVENTS);
   guint n_refused = 0;
+  guint64 weight, weight_of_both;
   EvbusLedger ledger;
 
   spool_test_append (fixture->spool, &route, 1, 1, N_EVENTS, 200, seqs);
   g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+  weight = evbus_spool_get_weight (fixture->spool);
+  spool_test_append (fixture->spool, &other, 1, 1, N_EVENTS, 200, seqs);
+  g_assert_true (evbus_spool_commit (fixture->spool, NULL));
+  weight_of_both = evbus_spool_get_weight (fixture->spool);
   evbus_spool_unref (fixture->spool);
   damage (fixture->directory);
   spool_test_open (fixture);
   g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_INTACT);
   route = evbus_spool_adopt_route (fixture->spool, "a");
+  other = evbus_spool_adopt_route (fixture->spool, "b");
 
-  spool_test_deliver (fixture->spool, route, N_EVENTS, seqs[N_EVENTS - 1], NULL, 0);
+  spool_test_deliver (fixture->spool, route, N_EVENTS, seqs[0] - 1, NULL, 0);
+  spool_test_deliver (fixture->spool, other, N_EVENTS, seqs[N_EVENTS - 1], NULL, 0);
+  if (!by_put)
+    {
+      /* At once, as there may be no second time for long. */
+      evbus_spool_maintain (fixture->spool);
+      g_assert_cmpint (route->written.position, ==, seqs[0] - 1);
+    }
   for (guint i = 0; i < N_PUTS; i++)
     {
       if (!by_put)
@@ -60,8 +74,12 @@ test_undeletable (Fixture       *fixture,
     }
   g_assert_cmpint (evbus_spool_get_condition (fixture->spool, NULL), ==, EVBUS_SPOOL_CONDITION_DAMAGED);
   g_assert_cmpuint (n_refused, <=, by_put ? 1 : 0);
-  evbus_spool_maintain (fixture->spool);
+  while (evbus_spool_maintain (fixture->spool))
+    ;
   g_assert_false (evbus_spool_is_dirty (fixture->spool));
+  g_assert_cmpint (evbus_spool_get_next_try (fixture->spool), <, G_MAXINT64);
+  /* The other one's are gone. */
+  g_assert_cmpuint (evbus_spool_get_weight (fixture->spool), <, weight + (weight_of_both - weight) / 2);
   evbus_spool_route_get_ledger (route, &ledger, NULL);
   g_assert_cmpuint (ledger.delivered, ==, N_EVENTS);
   g_assert_cmpuint (ledger.queued, ==, 10 * (N_PUTS - n_refused));
