@@ -170,7 +170,10 @@ evbus_admission_fits (EvbusRoute *route,
   if (n_queued + n_events > max_events_of (route) || queued + weight > max_weight_of (route))
     return FALSE;
   if (evbus_room_fits (&route->queue->room, queued, weight))
-    return TRUE;
+    {
+      route->queue->room.let_in = TRUE;
+      return TRUE;
+    }
   route->queue->room.wanted = TRUE;
   return FALSE;
 }

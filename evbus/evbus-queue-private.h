@@ -34,6 +34,7 @@ typedef struct {
   gboolean settled; /* something was since, so there is more room than this says … */
   gboolean wanted; /* … and a put would have come in, or may have */
   gboolean told;   /* who looks at the budget was told so */
+  gboolean let_in; /* a put of such a route found room since */
   gint64 delay;    /* how long after that it is looked at */
 } EvbusRoom;
 

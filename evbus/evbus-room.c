@@ -85,6 +85,7 @@ evbus_queue_set_room (EvbusQueue *self,
 {
   EvbusRoom room = { .max = max, .weight = stored, .largest = largest, .delay = LOOK_US };
   GQueue done = G_QUEUE_INIT;
+  gboolean helped;
   gint64 delay;
 
   evbus_queue_lock (self);
@@ -99,6 +100,7 @@ evbus_queue_set_room (EvbusQueue *self,
   /* What several of them have is stored once. */
   room.coupled = MIN (room.coupled, room.weight);
   room.settled = self->room.settled;
+  helped = !self->room.told || self->room.let_in;
   delay = self->room.delay;
   self->room = room;
   for (guint i = 0; i < self->routes->len; i++)
@@ -108,7 +110,7 @@ evbus_queue_set_room (EvbusQueue *self,
       if (route->waiting.length > 0)
         evbus_waiting_route_has_room_locked (self, route, &done);
     }
-  if (self->room.wanted && done.length == 0)
+  if (!helped && done.length == 0)
     self->room.delay = CLAMP (delay * 2, LOOK_US, MAX_LOOK_US);
   evbus_queue_unlock (self);
 

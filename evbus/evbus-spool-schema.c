@@ -105,11 +105,22 @@ note_logic_error (EvbusSql *sql)
   sql->damaged |= sqlite3_errcode (sql->db) == SQLITE_ERROR;
 }
 
+/* A kill while all free pages were given back leaves it so that each commit does that. */
+static gboolean
+stop_full_vacuum (EvbusSql  *sql,
+                  GError   **error)
+{
+  gint64 mode;
+
+  return evbus_sql_number (sql, "PRAGMA auto_vacuum", &mode, error) &&
+         (mode != 1 || evbus_sql_exec (sql, "PRAGMA auto_vacuum = INCREMENTAL", error));
+}
+
 static gboolean
 set_up_writer (EvbusSql  *sql,
                GError   **error)
 {
-  if (evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error))
+  if (evbus_sql_exec (sql, "PRAGMA journal_mode = WAL;" WRITER_PRAGMAS, error) && stop_full_vacuum (sql, error))
     return TRUE;
   note_logic_error (sql);
   return FALSE;

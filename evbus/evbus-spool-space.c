@@ -56,7 +56,8 @@
 /* Few enough pages in use to move them all to the front in one transaction. */
 #define FEW_PAGES 1024
 
-/* How long a transaction gives pages back one by one. */
+/* A transaction gives them back so many at a time, and for so long. */
+#define STEP_PAGES 32
 #define SHRINK_TIME (8 * G_TIME_SPAN_MILLISECOND)
 
 /* After a start the keeper looks once at all that is stored, when others have had
@@ -477,15 +478,25 @@ return_all (EvbusSpool *self)
   return done;
 }
 
+/* For each page that is given back another one moves, by the log: on a full disk that has
+ * what the reserve has given up, and there may be as much of other things in it. */
+static gint64
+get_most_moved (EvbusSpool *self)
+{
+  gint64 available;
+
+  return self->full ? get_reserve_size (self->directory, &available) / PAGE / 4 : G_MAXINT64;
+}
+
 static gboolean
 return_some (EvbusSpool *self,
-             gint64      n_free)
+             gint64      n_pages)
 {
   gint64 end = g_get_monotonic_time () + SHRINK_TIME;
   gboolean done = evbus_sql_exec (self->sql, "BEGIN IMMEDIATE", NULL);
 
-  for (; done && n_free > 0 && g_get_monotonic_time () < end; n_free -= 64)
-    done = evbus_sql_exec (self->sql, "PRAGMA incremental_vacuum(64)", NULL);
+  for (; done && n_pages > 0 && g_get_monotonic_time () < end; n_pages -= STEP_PAGES)
+    done = evbus_sql_exec (self->sql, "PRAGMA incremental_vacuum(" G_STRINGIFY (STEP_PAGES) ")", NULL);
   done = done && evbus_sql_exec (self->sql, "COMMIT", NULL);
   evbus_sql_roll_back (self->sql);
   evbus_spool_keep_wal (self);
@@ -496,6 +507,7 @@ gboolean
 evbus_spool_shrink (EvbusSpool *self)
 {
   gint64 kept = self->full ? 0 : KEPT_FREE_PAGES;
+  gint64 most = get_most_moved (self);
   g_autofree char *wal = g_strconcat (self->path, "-wal", NULL);
   gint64 n_pages = 0, n_free = 0;
   GStatBuf status;
@@ -505,11 +517,11 @@ evbus_spool_shrink (EvbusSpool *self)
       !evbus_sql_number (self->sql, "PRAGMA freelist_count", &n_free, NULL))
     return FALSE;
 
-  if (n_pages - n_free <= FEW_PAGES && n_free > kept)
+  if (n_pages - n_free <= MIN (FEW_PAGES, most) && n_free > kept)
     more = !return_all (self);
   /* Where the disk is full what few there are may be what it wants for. */
   else if (n_free > kept && (self->full || n_free > n_pages / 4))
-    more = return_some (self, n_free);
+    more = return_some (self, MIN (n_free, most));
 
   if (self->full)
     evbus_spool_empty_wal (self);

@@ -115,6 +115,19 @@ add_profile_headers (AmqpContent *self,
     }
 }
 
+/* The attributes of an event are its producer's, who must not pass for us. CC and BCC have RabbitMQ
+ * send copies: it refuses texts there. */
+static gboolean
+is_free_name (const char *name)
+{
+  static const char *const taken[] = { "evbus-", "cloudEvents" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (taken); i++)
+    if (g_ascii_strncasecmp (name, taken[i], strlen (taken[i])) == 0)
+      return FALSE;
+  return !amqp_options_is_copy_header (name);
+}
+
 static void
 add_attributes (AmqpContent *self,
                 EvbusEvent  *event)
@@ -128,7 +141,8 @@ add_attributes (AmqpContent *self,
     return;
   g_variant_iter_init (&iter, attributes);
   while (g_variant_iter_next (&iter, "{&s&s}", &name, &value))
-    add_text (self, "", name, value);
+    if (is_free_name (name))
+      add_text (self, "", name, value);
 }
 
 static void

@@ -233,6 +233,12 @@ check_scalars (GVariant    *values,
   return TRUE;
 }
 
+gboolean
+amqp_options_is_copy_header (const char *name)
+{
+  return strcmp (name, "CC") == 0 || strcmp (name, "BCC") == 0;
+}
+
 static gboolean
 read_headers (AmqpOptions   *self,
               EvbusContext  *ctx,
@@ -255,6 +261,15 @@ read_headers (AmqpOptions   *self,
     {
       AmqpHeader header = { .name = g_strdup (name) };
 
+      if (amqp_options_is_copy_header (name))
+        {
+          g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BROKEN,
+                       "'headers.%s': RabbitMQ takes a list of routing keys there, which cannot be given; "
+                       "bind another queue to the exchange instead", name);
+          g_free (header.name);
+          g_variant_unref (value);
+          return FALSE;
+        }
       if (!amqp_options_convert (value, &header.value))
         header.template = evbus_template_new (g_variant_get_string (value, NULL), NULL);
       g_array_append_val (self->headers, header);

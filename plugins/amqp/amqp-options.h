@@ -60,6 +60,8 @@ AmqpOptions *amqp_options_new  (EvbusContext  *ctx,
 void         amqp_options_free (AmqpOptions   *self);
 
 /* FALSE: @value is neither a number nor a boolean. */
+/* Whether RabbitMQ sends copies by what stands there. */
+gboolean     amqp_options_is_copy_header (const char  *name);
 gboolean     amqp_options_convert (GVariant           *value,
                                    amqp_field_value_t *field);
 

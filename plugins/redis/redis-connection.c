@@ -107,7 +107,8 @@ make_address (RedisOptions *options)
 static void
 set_socket_options (RedisConnection *self)
 {
-  g_socket_set_timeout (self->socket, self->options->timeout);
+  /* That of connecting. Nothing is due while it is idle. */
+  g_socket_set_timeout (self->socket, 0);
   if (self->options->unix_socket != NULL)
     return;
 
@@ -156,8 +157,12 @@ redis_connection_write (RedisConnection  *self,
                         GError          **error)
 {
   GOutputStream *output = g_io_stream_get_output_stream (self->stream);
+  gboolean done;
 
-  return g_output_stream_write_all (output, data->str, data->len, NULL, cancellable, error);
+  g_socket_set_timeout (self->socket, self->options->timeout);
+  done = g_output_stream_write_all (output, data->str, data->len, NULL, cancellable, error);
+  g_socket_set_timeout (self->socket, 0);
+  return done;
 }
 
 /* Returns: (transfer full): the next reply, NULL on error */
@@ -171,7 +176,11 @@ redis_connection_read (RedisConnection  *self,
 
   while (redisReaderGetReply (self->reader, &reply) == REDIS_OK && reply == NULL)
     {
-      gssize n = g_input_stream_read (input, self->buffer, sizeof self->buffer, cancellable, error);
+      gssize n;
+
+      g_socket_set_timeout (self->socket, self->options->timeout);
+      n = g_input_stream_read (input, self->buffer, sizeof self->buffer, cancellable, error);
+      g_socket_set_timeout (self->socket, 0);
 
       if (n < 0)
         return NULL;

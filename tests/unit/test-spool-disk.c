@@ -463,6 +463,19 @@ test_space_beside_backlog (Fixture       *fixture,
     }
 }
 
+/* As a kill leaves it while all free pages are given back. */
+static void
+test_full_vacuum_ends (Fixture       *fixture,
+                       gconstpointer  data)
+{
+  gint64 mode = 0;
+
+  evbus_sql_exec (fixture->spool->sql, "PRAGMA auto_vacuum = FULL", NULL);
+  spool_test_reopen (fixture);
+  g_assert_true (evbus_sql_number (fixture->spool->sql, "PRAGMA auto_vacuum", &mode, NULL));
+  g_assert_cmpint (mode, ==, 2);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -475,6 +488,7 @@ main (int    argc,
     { "/spool/locks-of-the-next", test_locks_of_the_next },
     { "/spool/clean-close", test_clean_close },
     { "/spool/space/drained", test_space },
+    { "/spool/space/full-vacuum-ends", test_full_vacuum_ends },
     { "/spool/space/beside-backlog", test_space_beside_backlog },
     { "/spool/space/log-with-readers", test_log_with_readers },
     { "/spool/space/log-with-an-outsider", test_log_with_an_outsider },

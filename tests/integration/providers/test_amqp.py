@@ -33,7 +33,8 @@ def test_what_a_message_has(trial, adaptor):
     options = without_key(adaptor, trial.destination, exchange=trial.destination, expiration='1h', priority=7,
                           headers={'shop': 'x-{profile}', 'n': 5, 'share': 2.0, 'good': True, 'evbus-id': 'forged'})
     trial.start(options)
-    event_id = trial.put_bytes(b'\0', 'image/png', traceparent='00-1', subject='ü', shop='forged', **{'evbus-id': 'forged'})
+    event_id = trial.put_bytes(b'\0', 'image/png', traceparent='00-1', subject='ü', shop='forged',
+                               **{'evbus-id': 'forged', 'cloudEvents:id': 'forged', 'CC': 'forged', 'BCC': 'forged'})
     trial.wait_delivered()
     method, properties, body = take_one(adaptor, trial.destination)
     assert (method.exchange, method.routing_key, body) == (trial.destination, 'order.created', b'\0')
@@ -46,6 +47,15 @@ def test_what_a_message_has(trial, adaptor):
     assert headers == {'evbus-id': event_id, 'evbus-routing-key': 'order.created', 'evbus-profile': 'default',
                        'shop': 'x-default', 'n': 5, 'share': 2.0, 'good': True, 'traceparent': '00-1', 'subject': 'ü'}
     assert type(headers['good']) is bool
+
+
+def test_a_header_that_rabbitmq_takes_for_copies(trial, adaptor):
+    trial.start({**adaptor.options(trial.destination), 'headers': {'CC': 'other'}})
+    trial.put(1)
+    trial.wait_state('broken', "'headers.CC'")
+    trial.reconfigure(adaptor.options(trial.destination))
+    trial.wait_delivered()
+    trial.assert_received_once()
 
 
 def test_what_a_cloudevent_has(trial, adaptor):

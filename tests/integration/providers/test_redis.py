@@ -89,6 +89,27 @@ def test_a_unix_socket_and_a_user(trial, adaptor):
     trial.assert_received_once()
 
 
+def test_a_server_may_be_silent_while_nothing_is_due(trial, adaptor, proxy):
+    """`timeout` is about answers: an idle connection is kept, and one whose answer is late is given up."""
+    def has_been_idle():
+        mine = [line for line in adaptor.ask('CLIENT', 'LIST').split(b'\n') if b' name=evbus-' in line]
+        return all(int(line.partition(b' idle=')[2].split()[0]) >= 3 for line in mine)
+
+    trial.start({**adaptor.options(trial.destination, port=proxy.port), 'timeout': '1s'})
+    trial.put(1)
+    trial.wait_delivered()
+    wait_for(has_been_idle, 'the connection to be idle for long')
+    trial.put(1)
+    trial.wait_delivered()
+    assert proxy.connections == 1
+
+    adaptor.ask('CLIENT', 'PAUSE', 60000, 'WRITE')
+    trial.put(1)
+    trial.wait_state('retrying', 'timed out')
+    adaptor.ask('CLIENT', 'UNPAUSE')
+    trial.wait_delivered()
+
+
 def test_a_user_without_a_password(trial, adaptor):
     """Who is not the default user, which is what comes of no AUTH."""
     with Connection(adaptor.port) as connection:
