@@ -287,30 +287,50 @@ check_exports (EvbusdDead  *self,
       n += work->watch != NULL;
       n_of_caller += work->watch != NULL && g_str_equal (get_caller (work), caller);
     }
-  if (n < MAX_EXPORTS && n_of_caller < MAX_EXPORTS_OF_CALLER)
+  if (n_of_caller >= MAX_EXPORTS_OF_CALLER)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
+                 "this caller has %u exports of dead letters under way, which are all that a caller may have: read them to "
+                 "their end, or end them with CancelDead", n_of_caller);
+  else if (n >= MAX_EXPORTS)
+    g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
+                 "all callers together have %u exports of dead letters under way, which are all that there may be: try again "
+                 "when one of them has been read to its end, or its caller has ended it or left", n);
+  else
     return TRUE;
-
-  g_set_error (error, EVBUS_ERROR, EVBUS_ERROR_BUSY,
-               "%u exports of dead letters are under way, %u of them this caller's; at most %u are, and %u of a "
-               "caller: read them to their end, or end them with CancelDead",
-               n, n_of_caller, MAX_EXPORTS, MAX_EXPORTS_OF_CALLER);
   return FALSE;
 }
 
-/* Anything but a pipe or a socket could keep a thread that writes to it, for ever. */
+/* Anything but a pipe could keep a thread that writes to it, for ever; and one that is open for reading, too, would never
+ * be without a reader. */
 static gboolean
 check_lines (int      fd,
              GError **error)
 {
   struct stat info;
 
-  if (fstat (fd, &info) == 0 && (S_ISFIFO (info.st_mode) || S_ISSOCK (info.st_mode)) &&
-      (fcntl (fd, F_GETFL) & O_ACCMODE) != O_RDONLY && g_unix_set_fd_nonblocking (fd, TRUE, NULL))
+  if (fstat (fd, &info) == 0 && S_ISFIFO (info.st_mode) && (fcntl (fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
     return TRUE;
 
   g_set_error_literal (error, EVBUS_ERROR, EVBUS_ERROR_INVALID_ARGUMENT,
-                       "the lines are written to a pipe or a socket; give the end of it that is written to");
+                       "the lines are written to a pipe; give the end of it that is written to, open for writing alone");
   return FALSE;
+}
+
+/* Opened anew it is non-blocking whatever others do with theirs, and theirs stays as it is. That of another
+ * user, such as root's on the system bus, cannot be; nor a named one that nobody reads, whose error comes with the first line. */
+static int
+reopen_lines (int fd)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/self/fd/%d", fd);
+  int own = open (path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+  if (own < 0)
+    {
+      g_unix_set_fd_nonblocking (fd, TRUE, NULL);
+      return fd;
+    }
+  close (fd);
+  return own;
 }
 
 /* A reader that is gone is an error: GSocket, and so GDBus, has SIGPIPE ignored. */
@@ -333,7 +353,7 @@ open_lines (GDBusMethodInvocation  *invocation,
   if (fd < 0)
     return NULL;
   if (check_lines (fd, error))
-    return g_unix_output_stream_new (fd, TRUE);
+    return g_unix_output_stream_new (reopen_lines (fd), TRUE);
   close (fd);
   return NULL;
 }

@@ -2,6 +2,7 @@
 """What every test of the programs needs: a private bus, evbusd on it, and a
 client. The fixtures that hand these out are in conftest.py."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -102,6 +103,15 @@ def iterate_until(condition, what, deadline=DEADLINE):
             context.iteration(True)
     finally:
         source.destroy()
+
+
+def count_descriptors(process, what):
+    """How many it has open; @what: 'pipe' or 'socket'."""
+    n = 0
+    for name in os.listdir(f'/proc/{process.pid}/fd'):
+        with contextlib.suppress(FileNotFoundError):
+            n += os.readlink(f'/proc/{process.pid}/fd/{name}').startswith(f'{what}:')
+    return n
 
 
 class CallError(Exception):

@@ -5,6 +5,7 @@ import array
 import fcntl
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import termios
@@ -12,7 +13,7 @@ import termios
 import pytest
 from gi.repository import Gio, GLib
 
-from evbus_service import DEADLINE, ERROR, MANAGER, NAME, PATH, CallError, assert_balanced, program, wait_for
+from evbus_service import DEADLINE, ERROR, MANAGER, NAME, PATH, CallError, assert_balanced, count_descriptors, program, wait_for
 
 BODY = GLib.Variant('a{sv}', {'n': GLib.Variant('i', 1)})
 SICK = "sink: {sick: {mode: poison}}\nfile: {well: {path: %s}}\n"
@@ -182,12 +183,6 @@ def export(client, *arguments):
     return open(lines, encoding='utf-8'), answer
 
 
-def count_pipes(service):
-    folder = f'/proc/{service.process.pid}/fd'
-    return sum(os.path.islink(path) and os.readlink(path).startswith('pipe:')
-               for path in (f'{folder}/{name}' for name in os.listdir(folder)))
-
-
 def is_full(lines):
     size = array.array('i', [0])
     fcntl.ioctl(lines, termios.FIONREAD, size)
@@ -224,23 +219,30 @@ def test_letters_are_exported(service, client, bus, evbusctl):
 
 
 def test_an_export_is_written_to_a_pipe(service, client, folder):
-    held = count_pipes(service)
+    held = count_descriptors(service.process, 'pipe')
     reads, writes = os.pipe()
+    os.mkfifo(folder / 'fifo')
+    both = os.open(folder / 'fifo', os.O_RDWR)
+    sockets = socket.socketpair()
     with open(folder / 'lines', 'w', encoding='utf-8') as file:
-        for descriptor in file.fileno(), reads:
-            with pytest.raises(CallError, match=ERROR + 'InvalidArgument.*a pipe or a socket'):
+        for descriptor in file.fileno(), reads, both, sockets[0].fileno():
+            with pytest.raises(CallError, match=ERROR + 'InvalidArgument.*a pipe; .*writing alone'):
                 client.finish(start_export(client, descriptor))
-    os.close(reads)
-    os.close(writes)
+    assert client.finish(start_export(client, writes)) == (0,)
+    assert os.get_blocking(writes), 'the flags are those of the caller'
+    for descriptor in reads, writes, both:
+        os.close(descriptor)
+    for end in sockets:
+        end.close()
     with pytest.raises(CallError, match=ERROR + 'InvalidArgument.*no file descriptor'):
         client.call('ExportDead', '(saxh)', '', [], 0, interface=MANAGER)
-    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
+    wait_for(lambda: count_descriptors(service.process, 'pipe') == held, 'the pipes to be closed')
     client.wait_ledger(accepted=0)
 
 
 def test_an_export_ends_with_its_reader(service, client, environment):
     die_many(client, 100, GLib.Variant('s', 'x' * 20000), 100)
-    held = count_pipes(service)
+    held = count_descriptors(service.process, 'pipe')
     for wants in 0, 1000:
         lines, answer = export(client)
         lines.read(wants)
@@ -255,21 +257,22 @@ def test_an_export_ends_with_its_reader(service, client, environment):
         result = subprocess.run([program('evbusctl'), 'dead', 'export'], env=environment, stdout=full,
                                 stderr=subprocess.PIPE, text=True, check=False)
     assert (result.returncode, result.stderr) == (1, 'evbusctl: cannot write the output: No space left on device\n')
-    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
+    wait_for(lambda: count_descriptors(service.process, 'pipe') == held, 'the pipes to be closed')
     client.wait_ledger(accepted=100, dead=100)
 
 
 def test_an_export_that_is_not_read_holds_up_nothing(service, client, bus):
-    """It waits, until its caller ends it, or leaves; a caller has two at most. Nor does it hold up a stop."""
+    """It waits, until its caller ends it, or leaves; a caller has two at most, and all have eight. Nor does it hold up a stop."""
     die_many(client, 100, GLib.Variant('s', 'x' * 20000), 100)
-    held = count_pipes(service)
-    other = bus.client()
-    exports = [export(client), export(client), export(other)]
+    held = count_descriptors(service.process, 'pipe')
+    others = [bus.client() for _ in range(3)]
+    exports = [export(caller) for caller in (client, *others) for _ in range(2)]
     wait_for(lambda: all(is_full(lines) for lines, _ in exports), 'the pipes to be full')
-    lines, answer = export(client)
-    lines.close()
-    with pytest.raises(CallError, match=ERROR + 'Busy.*CancelDead'):
-        client.finish(answer)
+    for caller, message in (client, 'this caller .*CancelDead'), (bus.client(), 'all callers together'):
+        lines, answer = export(caller)
+        lines.close()
+        with pytest.raises(CallError, match=ERROR + 'Busy.*' + message):
+            caller.finish(answer)
 
     for _ in range(10):
         client.put('k', BODY, 'well')
@@ -282,10 +285,12 @@ def test_an_export_that_is_not_read_holds_up_nothing(service, client, bus):
     for lines, answer in exports[:2]:
         with lines:
             assert client.finish(answer) == (lines.read().count('\n'),)
-    assert not exports[2][1]
-    other.close()
-    wait_for(lambda: count_pipes(service) == held, 'the pipes to be closed')
-    exports[2][0].close()
+    assert not any(answer for _lines, answer in exports[2:])
+    for other in others:
+        other.close()
+    wait_for(lambda: count_descriptors(service.process, 'pipe') == held, 'the pipes to be closed')
+    for lines, _answer in exports[2:]:
+        lines.close()
     client.wait_ledger(accepted=111, delivered=11, dead=99, dropped=1)
 
     lines, answer = export(client)

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Servers that die and lines that are cut lose nothing; what comes again has the same id."""
 
-import contextlib
-import os
 
 import pytest
 
-from evbus_service import wait_for
+from evbus_service import count_descriptors, wait_for
 
 N = 4000
 
@@ -48,15 +46,6 @@ def test_a_line_that_is_cut_in_the_middle_of_a_batch(trial, adaptor, proxy, how)
     trial.assert_nothing_lost()
 
 
-def count_sockets(pid):
-    folder = f'/proc/{pid}/fd'
-    n = 0
-    for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):
-            n += os.readlink(f'{folder}/{name}').startswith('socket:')
-    return n
-
-
 def test_an_idle_connection_that_is_lost_is_let_go(trial, adaptor, proxy):
     """Without an event that finds it out; the next one has a connection of its own."""
     if not adaptor.lets_go:
@@ -65,10 +54,10 @@ def test_an_idle_connection_that_is_lost_is_let_go(trial, adaptor, proxy):
     trial.start(adaptor.options(trial.destination, port=proxy.port))
     trial.put(1)
     trial.wait_delivered()
-    before, connections = count_sockets(trial.daemon.process.pid), proxy.connections
+    before, connections = count_descriptors(trial.daemon.process, 'socket'), proxy.connections
     proxy.cut_off()
     proxy.cut_off(False)
-    wait_for(lambda: count_sockets(trial.daemon.process.pid) < before, 'the connection to be let go')
+    wait_for(lambda: count_descriptors(trial.daemon.process, 'socket') < before, 'the connection to be let go')
     assert trial.route()['state'] == 'running' and proxy.connections == connections
     trial.put(1)
     assert trial.wait_delivered()['retried'] == 0
