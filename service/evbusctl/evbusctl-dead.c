@@ -114,12 +114,14 @@ run_change (EvbusctlBus          *bus,
   gboolean interrupted;
   guint64 n_done;
   gboolean done = evbusctl_replay (bus, what, &n_done, &interrupted, &error);
+  int status = EVBUSCTL_OK;
 
   if (done || n_done > 0)
     printf ("%" G_GUINT64_FORMAT " %s\n", n_done, said);
-  if (interrupted)
-    return EVBUSCTL_INTERRUPTED;
-  return done ? EVBUSCTL_OK : evbusctl_bus_report (error);
+  /* Who did not wait for the answer knows that. */
+  if (!done && !(interrupted && g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED)))
+    status = evbusctl_bus_report (error);
+  return interrupted ? EVBUSCTL_INTERRUPTED : status;
 }
 
 static int

@@ -143,20 +143,6 @@ call (Work          *self,
   return TRUE;
 }
 
-static gboolean
-do_numbers (Work    *self,
-            GArray  *numbers,
-            GError **error)
-{
-  self->n_total = numbers->len;
-  for (guint i = 0; i < numbers->len && self->n_interrupts == 0; i += PAGE)
-    {
-      if (!call (self, &g_array_index (numbers, gint64, i), MIN (PAGE, numbers->len - i), error))
-        return FALSE;
-    }
-  return TRUE;
-}
-
 static guint64
 count_dead (GVariant *ledger)
 {
@@ -177,6 +163,35 @@ goes_on (GError  *failure,
   if (orphan && *left == NULL)
     *left = g_error_copy (failure);
   return orphan || g_error_matches (failure, EVBUS_ERROR, EVBUS_ERROR_NOT_FOUND);
+}
+
+/* The rest is done as that of a call is: of which there was one that could not be, that is told at the end. */
+static gboolean
+do_numbers (Work    *self,
+            GArray  *numbers,
+            GError **error)
+{
+  g_autoptr(GError) left = NULL;
+
+  self->n_total = numbers->len;
+  for (guint i = 0; i < numbers->len && self->n_interrupts == 0; i += PAGE)
+    {
+      g_autoptr(GError) failure = NULL;
+
+      if (call (self, &g_array_index (numbers, gint64, i), MIN (PAGE, numbers->len - i), &failure))
+        continue;
+      if (!goes_on (failure, &left))
+        {
+          g_propagate_error (error, g_steal_pointer (&failure));
+          return FALSE;
+        }
+      if (left == NULL)
+        left = g_steal_pointer (&failure);
+    }
+  if (left == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&left));
+  return FALSE;
 }
 
 /* Of one that is damaged nothing can be replayed. */

@@ -9,7 +9,7 @@ hostile   sends a subscriber events that are not nice to a terminal
 leave     accepts a subscription, and leaves the bus
 stranger  has no interface of evbus
 batches   says that it writes values as JSON, refuses those that are "bad", and tells in an id how the event came
-long      drops dead letters until that is cancelled, or for ever if the route is "deaf"
+long      drops dead letters until that is cancelled, or for ever if the route is "deaf"; then "broken" has an error
 
 Prints "ready" once it has the name."""
 
@@ -77,6 +77,8 @@ class Fake:
             for held, route in self.held:
                 if route == 'deaf':
                     self.tell_progress(sender, 4)
+                elif route == 'broken':
+                    held.return_dbus_error(f'{NAME}.Error.SpoolFailed', 'the spool is gone')
                 else:
                     held.return_value(GLib.Variant('(t)', (4,)))
 

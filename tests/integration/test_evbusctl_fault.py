@@ -268,10 +268,11 @@ def read_until(descriptor, text):
     return output
 
 
-@pytest.mark.parametrize('route, shown, stdout', [('sick', [b'3 of 10'], '4 dropped\n'),
-                                                  ('deaf', [b'3 of 10', b'4 of 10'], '')])
-def test_long_work_shows_its_progress_and_is_interrupted(fake, environment, route, shown, stdout):
-    """The first Ctrl-C ends the work, the second does not wait for that."""
+@pytest.mark.parametrize('route, shown, said, stdout', [('sick', [b'3 of 10'], b'', '4 dropped\n'),
+                                                        ('broken', [b'3 of 10'], b'the spool is gone', '3 dropped\n'),
+                                                        ('deaf', [b'3 of 10', b'4 of 10'], b'', '')])
+def test_long_work_shows_its_progress_and_is_interrupted(fake, environment, route, shown, said, stdout):
+    """The first Ctrl-C ends the work, the second does not wait for that. An error is said all the same."""
     fake('long')
     master, slave = pty.openpty()
     process = subprocess.Popen([program('evbusctl'), 'dead', 'drop', '--route', route], env=environment, text=True,
@@ -280,6 +281,8 @@ def test_long_work_shows_its_progress_and_is_interrupted(fake, environment, rout
     for progress in shown:
         read_until(master, progress)
         process.send_signal(signal.SIGINT)
+    if said:
+        read_until(master, said)
     output, _ = process.communicate(timeout=20)
     os.close(master)
     assert (process.returncode, output) == (130, stdout)
