@@ -106,11 +106,14 @@ def test_killed_at_the_operations_of_a_damaged_one(store):
     store.start('open', log=store.log)
     expected = store.dump()
     assert 0 < len(expected['event']) < n_events
-    for fault in faults_of(numbered(disk.read_log(store.log)), kills=40):
+    killed, faults = 0, faults_of(numbered(disk.read_log(store.log)), kills=40)
+    for fault in faults:
         begin()
-        store.start('open', fault=fault, status=(0, -signal.SIGKILL))
-        store.start('open')
+        killed += store.start('open', fault=fault, status=(0, -signal.SIGKILL))[0] != 0
+        store.facts.read(store.start('open')[1])
+        assert store.facts.conditions[-1][0] in ('recovered', 'intact'), (fault, store.facts.conditions)
         assert store.dump() == expected, fault
+    assert killed > len(faults) * 0.9, (killed, len(faults))
 
 
 def test_the_power_is_cut(store):
