@@ -273,7 +273,8 @@ conclude (EvbusBroker   *self,
  * accepted before goes by the old routes, everything after by the new ones.
  *
  * An entry whose provider has no plugin becomes a route in state
- * %EVBUS_ROUTE_STATE_FAILED.
+ * %EVBUS_ROUTE_STATE_FAILED, also in place of one that works: ask
+ * [method@Profiles.try_plugins_async] before a reload, as evbusd does.
  *
  * Errors, after which nothing is changed: %EVBUS_ERROR_INVALID_CONFIG if there
  * are more than 1,024 routes, `spool.directory` is another one than before and the
