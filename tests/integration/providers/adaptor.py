@@ -97,8 +97,6 @@ class ProviderServer(Provider, Server):
     """The server of a provider, which asks for a password on its plain port, and for a
     certificate of the client on its TLS port as well."""
 
-    # Whether it forgets an event of the same id.
-    drops_duplicates = False
     # Whether its client library connects anew within a publish, so that the route need
     # not try again.
     reconnects = False

@@ -65,7 +65,6 @@ class Adaptor(ProviderServer):
     greeting = b'INFO {"server_id":"X","version":"2.9.10","proto":1,"headers":true,"max_payload":1048576,"tls_required":true}\r\n'
     keeps_idle = True
     implies_tls = True
-    drops_duplicates = True
     speaks_first = True
     wrong_password = 'Authorization Violation'
 
