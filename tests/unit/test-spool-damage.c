@@ -526,23 +526,12 @@ test_foreign_database (void)
   spool_test_remove (directory);
 }
 
-/* A damaged spool is looked at in the background too, if it is open for long. */
-static GLogWriterOutput
-write_log (GLogLevelFlags   level,
-           const GLogField *fields,
-           gsize            n_fields,
-           gpointer         data)
-{
-  return (level & G_LOG_LEVEL_WARNING) != 0 ? G_LOG_WRITER_HANDLED
-                                            : g_log_writer_default (level, fields, n_fields, data);
-}
-
 int
 main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_log_set_writer_func (write_log, NULL, NULL);
+  g_log_set_writer_func (spool_test_write_log, NULL, NULL);
   g_test_add_func ("/spool/damage/none", test_intact);
   g_test_add_func ("/spool/damage/truncated", test_truncated);
   g_test_add_func ("/spool/damage/truncated-wal", test_truncated_wal);

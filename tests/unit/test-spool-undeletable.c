@@ -92,23 +92,12 @@ test_undeletable (Fixture       *fixture,
   g_assert_cmpuint (ledger.queued, ==, 10 * (N_PUTS - n_refused));
 }
 
-/* Damage is warned of. */
-static GLogWriterOutput
-write_log (GLogLevelFlags   level,
-           const GLogField *fields,
-           gsize            n_fields,
-           gpointer         data)
-{
-  return (level & G_LOG_LEVEL_WARNING) != 0 ? G_LOG_WRITER_HANDLED
-                                            : g_log_writer_default (level, fields, n_fields, data);
-}
-
 int
 main (int    argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_log_set_writer_func (write_log, NULL, NULL);
+  g_log_set_writer_func (spool_test_write_log, NULL, NULL);
   g_test_add ("/spool/undeletable/upkeep", Fixture, NULL, spool_test_set_up, test_undeletable, spool_test_tear_down);
   g_test_add ("/spool/undeletable/put", Fixture, "put", spool_test_set_up, test_undeletable, spool_test_tear_down);
   return g_test_run ();
